@@ -1,0 +1,29 @@
+# make demo | test | validate | check. Needs Python >= 3.11 and make; without make, run the commands beneath a target.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test validate benchmark check clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Lutetia needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,nuclides]'
+	touch $@
+
+demo: .venv/installed
+	$(BIN)/lutetia demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest -n 2
+
+validate: .venv/installed
+	$(BIN)/lutetia validate
+
+check: .venv/installed
+	scripts/check
+
+benchmark: .venv/installed
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv demo out

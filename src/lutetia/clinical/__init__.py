@@ -1,0 +1,1 @@
+"""Laboratory analytes, units, grades and renal function: tables as data, arrays in and out."""

@@ -1,0 +1,1 @@
+"""S-values, organ and marrow dose, kernels, BED."""

@@ -1,0 +1,75 @@
+"""Every exception that Lutetia raises on purpose.
+
+::
+
+    LutetiaError              base; its text says what was found, what was expected, what to do (exit code 2)
+    ├── InputError            a file, table or number that the user gave cannot be used
+    │   ├── CaseError         case.toml or one of its tables: missing, contradictory or unknown keys
+    │   ├── ImageError        a DICOM or NIfTI object that cannot be read or placed in space or time
+    │   ├── UnitError         a unit that is not the expected one, or is not stated
+    │   └── IdentityError     two objects that should belong to one subject do not
+    ├── UnknownNameError      a name that no table holds; the known ones are listed
+    ├── PhysicsError          arrays outside the domain of a formula (negative mass, NaN, grid mismatch)
+    ├── FitError              a time–activity curve that cannot be fitted by any offered model
+    ├── ProtocolError         a protocol file that contradicts itself or is asked for what it does not hold
+    └── OutputError           a result cannot be written
+
+A doubt that does not stop the work is not an exception but a `lutetia.core.chain.Doubt`, stored with the result.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LutetiaError(Exception):
+    """Base of all errors meant for the user; the command line prints its text and ends with exit code 2."""
+
+
+class InputError(LutetiaError):
+    """A file, table or number that the user gave cannot be used."""
+
+
+class CaseError(InputError):
+    """`case.toml` or one of its tables has missing, contradictory or unknown entries."""
+
+
+class ImageError(InputError):
+    """An image object cannot be read, or placed in space or time."""
+
+
+class UnitError(InputError):
+    """A unit is missing or is not the expected one."""
+
+
+class IdentityError(InputError):
+    """Two objects that should belong to one subject do not. The text never holds a name or identifier."""
+
+
+class PhysicsError(LutetiaError):
+    """Arrays outside the domain of a formula."""
+
+
+class FitError(LutetiaError):
+    """No offered model can describe a time–activity curve."""
+
+
+class ProtocolError(LutetiaError):
+    """A protocol contradicts itself, or lacks what was asked of it."""
+
+
+class OutputError(LutetiaError):
+    """A result cannot be written."""
+
+
+class UnknownNameError(LutetiaError):
+    """A name that no table holds. The text lists close names, or all known ones when none is close."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=4, cutoff=0.5)
+        nearest = [n for n in names if n.lower() in close]
+        place = f"{where}: " if where else ""
+        hint = f"did you mean {', '.join(nearest)}?" if nearest else f"known: {', '.join(names)}"
+        super().__init__(f"{place}unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,1 @@
+"""Images in and out: DICOM and NIfTI, calibration, recovery, registration, regions."""

@@ -1,0 +1,1 @@
+"""Time–activity curves: models, fitting, time integration, transfer between nuclides."""

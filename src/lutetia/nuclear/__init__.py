@@ -1,0 +1,1 @@
+"""Nuclides, emissions and decay: the one home of every nuclear constant."""

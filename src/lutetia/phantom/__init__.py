@@ -1,0 +1,1 @@
+"""Virtual subject made of ellipsoids, its scans, and the packaged example case."""

@@ -1,0 +1,1 @@
+"""One subject: from the case file to doses, ledger, proposal and report."""

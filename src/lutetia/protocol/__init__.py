@@ -1,0 +1,1 @@
+"""Arms, limits, the activity controller and toxicity rules."""

@@ -1,0 +1,1 @@
+"""Document model with an HTML and a PDF renderer; figures."""
