@@ -41,7 +41,7 @@ def lognormal_factors(generator: np.random.Generator, relative_sd: ArrayLike, si
     """Positive factors with median 1 and the given relative standard deviation, shape `size` = (draw, ...)."""
     cv = np.asarray(relative_sd, dtype=np.float64)
     if not (np.isfinite(cv).all() and (cv >= 0).all()):
-        raise PhysicsError(f"relative standard deviation: found {relative_sd}; expected finite values ≥ 0")
+        raise PhysicsError(f"relative standard deviation: found {cv.tolist()}; expected finite values ≥ 0")
     # CV² = exp(σ²) − 1 does not depend on the median of a lognormal distribution.
     return np.exp(np.sqrt(np.log1p(cv**2)) * normals(generator, size))
 

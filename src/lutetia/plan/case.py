@@ -6,9 +6,12 @@ and images (`lutetia.imaging`). To add a key: one field of a model below, and a 
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
 import math
 import tomllib
-from datetime import date, datetime
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,18 +37,41 @@ Positive = Annotated[float, Field(gt=0), AfterValidator(_finite)]
 NonNegative = Annotated[float, Field(ge=0), AfterValidator(_finite)]
 
 
+def _named(canonical: Callable[[str], str]) -> Callable[[str], str]:
+    """A name check whose error pydantic collects with the place of the name."""
+
+    def check(name: str) -> str:
+        try:
+            return canonical(name)
+        except LutetiaError as error:
+            raise ValueError(str(error)) from error
+
+    return check
+
+
+RegionName = Annotated[str, AfterValidator(_named(canonical_region))]
+NuclideName = Annotated[str, AfterValidator(_named(canonical_nuclide))]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+def _distinct(given: Any, canonical: Callable[[str], str]) -> Any:
+    if isinstance(given, dict):
+        names = [canonical(str(name)) for name in given]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} is named twice; keep one entry")
+    return given
 
 
 class PriorTherapy(_Strict):
     """Dose that a region received before this course."""
 
-    region: str
+    region: RegionName
     absorbed_dose_Gy: NonNegative
     bed_Gy: NonNegative | None = None
     method: str | None = None
-    _region = field_validator("region")(canonical_region)
 
 
 class Subject(_Strict):
@@ -82,7 +108,7 @@ class Calibration(_Strict):
 
     cps_per_MBq: Positive | None = None
     sd_percent: NonNegative | None = None
-    date: date | None = None
+    date: dt.date | None = None
     dead_time_us: NonNegative = 0.0
     resolution_fwhm_mm: Annotated[float, Field(gt=0, lt=60)] | None = None
     recovery_csv: Path | None = None
@@ -113,16 +139,13 @@ class RegionTable(_Strict):
     """Activities of regions over time as a table."""
 
     file: Path
-    masses_g: dict[str, Positive] = {}
+    masses_g: dict[RegionName, Positive] = {}
     mass_sd_percent: NonNegative | None = None
 
-    @field_validator("masses_g")
+    @field_validator("masses_g", mode="before")
     @classmethod
-    def _canonical(cls, masses: dict[str, float]) -> dict[str, float]:
-        named = {canonical_region(name): mass for name, mass in masses.items()}
-        if len(named) != len(masses):
-            raise ValueError("one region is named twice")
-        return named
+    def _each_once(cls, given: Any) -> Any:
+        return _distinct(given, _named(canonical_region))
 
 
 class TableFile(_Strict):
@@ -135,9 +158,9 @@ class Cycle(_Strict):
     """One administered cycle and what was measured of it."""
 
     number: Annotated[int, Field(ge=1, le=20)]
-    administered_at: datetime | dict[str, datetime]
-    administered_MBq: dict[str, Annotated[float, Field(gt=0, le=100_000)]]
-    prescribed_MBq: dict[str, Annotated[float, Field(ge=0, le=100_000)]] | None = None
+    administered_at: datetime | dict[NuclideName, datetime]
+    administered_MBq: dict[NuclideName, Annotated[float, Field(gt=0, le=100_000)]]
+    prescribed_MBq: dict[NuclideName, Annotated[float, Field(ge=0, le=100_000)]] | None = None
     scans: tuple[Scan, ...] = ()
     segmentation: tuple[Segmentation, ...] = ()
     regions: RegionTable | None = None
@@ -145,29 +168,30 @@ class Cycle(_Strict):
     whole_body: TableFile | None = None
     doses: TableFile | None = None
 
-    @field_validator("administered_MBq", "prescribed_MBq")
+    @field_validator("administered_MBq", "prescribed_MBq", "administered_at", mode="before")
     @classmethod
-    def _nuclides(cls, given: dict[str, float] | None) -> dict[str, float] | None:
-        if given is None:
-            return None
-        named = {canonical_nuclide(name): value for name, value in given.items()}
-        if len(named) != len(given):
-            raise ValueError("one nuclide is named twice")
-        return named
+    def _each_once(cls, given: Any) -> Any:
+        return _distinct(given, _named(canonical_nuclide))
 
     @model_validator(mode="after")
     def _whole(self) -> Cycle:
         if not self.administered_MBq:
             raise ValueError("administered_MBq is empty; name each nuclide given, in MBq")
         if isinstance(self.administered_at, dict):
-            times = {canonical_nuclide(n) for n in self.administered_at}
+            times = set(self.administered_at)
             if times != set(self.administered_MBq):
-                raise ValueError(f"administered_at names {sorted(times)} but administered_MBq {sorted(self.administered_MBq)}")
+                raise ValueError(
+                    f"administered_at names {sorted(times)} but administered_MBq {sorted(self.administered_MBq)}"
+                )
         if self.scans and not self.segmentation:
-            raise ValueError("scans without regions; add [[cycles.segmentation]] with the file and the scan it was drawn on")
+            raise ValueError(
+                "scans without regions; add [[cycles.segmentation]] with the file and the scan it was drawn on"
+            )
         for part in self.segmentation:
             if part.scan > len(self.scans):
-                raise ValueError(f"segmentation is drawn on scan {part.scan}, but the cycle has {len(self.scans)} scans")
+                raise ValueError(
+                    f"segmentation is drawn on scan {part.scan}, but the cycle has {len(self.scans)} scans"
+                )
         if self.doses and (self.scans or self.regions or self.blood):
             raise ValueError("doses are entered as results and measurements are given too; keep one of them")
         return self
@@ -197,7 +221,7 @@ def start_times(case: Case, cycle: Cycle) -> dict[str, datetime]:
     where = f"cycle {cycle.number}, administered_at"
     if isinstance(cycle.administered_at, datetime):
         return dict.fromkeys(cycle.administered_MBq, localise(cycle.administered_at, zone, where=where))
-    return {canonical_nuclide(n): localise(t, zone, where=where) for n, t in cycle.administered_at.items()}
+    return {n: localise(t, zone, where=where) for n, t in cycle.administered_at.items()}
 
 
 def delays_h(case: Case, cycle: Cycle) -> dict[str, float]:
@@ -222,7 +246,9 @@ def read_case(path: Path) -> Case:
     """
     file = case_file(path)
     if file.stat().st_size > MAX_CASE_BYTES:
-        raise CaseError(f"{file.name}: found {file.stat().st_size} bytes; a case file is text of at most {MAX_CASE_BYTES}")
+        raise CaseError(
+            f"{file.name}: found {file.stat().st_size} bytes; a case file is text of at most {MAX_CASE_BYTES}"
+        )
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -241,15 +267,19 @@ def case_file(path: Path) -> Path:
     """The `case.toml` that a user means by a folder or a file."""
     file = path / "case.toml" if path.is_dir() else path
     if not file.is_file():
-        raise CaseError(f"{path}: found no case.toml; give a case folder, or make one with `lutetia new-case` or `lutetia example`")
+        raise CaseError(
+            f"{path}: found no case.toml; give a case folder, or make one with `lutetia new-case` or `lutetia example`"
+        )
     return file
 
 
 def _check_times(case: Case) -> None:
     zero = [min(start_times(case, cycle).values()) for cycle in case.cycles]
-    for number, (before, after) in enumerate(zip(zero, zero[1:], strict=False), start=2):
+    for number, (before, after) in enumerate(itertools.pairwise(zero), start=2):
         if hours_between(before, after) <= 0:
-            raise CaseError(f"cycle {number}: administered at {after}, not after cycle {number - 1} ({before}); correct the dates")
+            raise CaseError(
+                f"cycle {number}: administered at {after}, not after cycle {number - 1} ({before}); correct the dates"
+            )
 
 
 def _explain(error: ValidationError, file: str) -> str:
@@ -265,7 +295,7 @@ def _explain_one(item: dict[str, Any]) -> str:
         return f"{where}: unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
     if kind == "missing":
         return f"{where}: missing; add it"
-    if isinstance(cause := context.get("error"), LutetiaError | ValueError):
+    if isinstance(cause := context.get("error"), ValueError):
         return f"{where}: {cause}"
     shown = "" if isinstance(item.get("input"), dict | list) else f" (found {item.get('input')!r})"
     return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}"
@@ -276,7 +306,7 @@ def _place(location: tuple[int | str, ...]) -> str:
     for step in location:
         if isinstance(step, int):
             parts[-1] = f"{parts[-1].removesuffix('s')} {step + 1}"
-        elif step not in {"datetime", "function-after[_finite(), float]", "float"}:
+        elif "[" not in step and step not in {"datetime", "float", "dict"}:
             parts.append(str(step))
     return ", ".join(parts) or "file"
 
