@@ -1,0 +1,36 @@
+"""`lutetia plan`: scans and samples of one subject → organ doses → proposal for the next cycle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lutetia.cli.output import print_json, progress_line
+
+
+def plan(
+    case: Annotated[Path, typer.Argument(help="Case folder, or its case.toml.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for result.json, report.html and report.pdf [CASE/out].")] = None,
+    draws: Annotated[int, typer.Option(min=100, max=100_000, help="Draws of the uncertain inputs.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; the same seed gives the same bytes.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print result.json instead of the summary.")] = False,
+) -> None:
+    """Compute every cycle's organ doses and propose the activity of the next cycle.
+
+    Example: lutetia plan cases/DUO-014 --out cases/DUO-014/out
+    """
+    from lutetia.plan.run import run_plan
+    from lutetia.plan.summary import summary_lines
+    from lutetia.plan.write import write_outputs
+
+    with progress_line() as progress:
+        planned = run_plan(case, draws=draws, seed=seed, progress=progress)
+        progress("writing the report")
+        folder = write_outputs(planned, out or planned.folder / "out")
+    if json:
+        print_json(planned.result)
+        return
+    print("\n".join(summary_lines(planned.result)))
+    print(f"\nReport: {folder / 'report.html'}\n        {folder / 'report.pdf'}\nResult: {folder / 'result.json'}")
