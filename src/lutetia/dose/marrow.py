@@ -321,9 +321,10 @@ def _method_text(label: str, term: Mapping[str, Estimate], part: _Terms) -> str:
 
 
 def _bound_doubt(known: Estimate, upper: Estimate) -> Doubt:
+    low, high = float(known.value), float(upper.value)
     text = (
-        f"whole body not measured: the marrow dose is {float(known.value):.3g} Gy without the remainder of the body and "
-        f"at most {float(upper.value):.3g} Gy with it (no excretion assumed); limits are checked with the larger value; "
+        f"whole body not measured: the marrow dose is {low:.3g} Gy without the remainder of the body and at most "
+        f"{high:.3g} Gy with it (no excretion assumed); limits are checked with the larger value; "
         "whole-body measurements would lower it"
     )
     return Doubt("marrow-remainder-bound", text, REGION, "first-line")
