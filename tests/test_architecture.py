@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "phantom": BASE | {"nuclear", "imaging"},
     "plan": PHYSICS | {"imaging", "clinical", "protocol", "report"},
 }
+ALLOWED["validation"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 
 
