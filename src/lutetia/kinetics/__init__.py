@@ -1,1 +1,1 @@
-"""Time–activity curves: models, fitting, time integration, transfer between nuclides."""
+"""From activity over time to time-integrated activity: models, fits, nuclide transfer, blood; arrays in, arrays out."""

@@ -1,0 +1,133 @@
+"""The time–activity models on offer: one `Model` and one entry of `MODELS` each.
+
+All are sums of at most four exponentials, with positive clearance phases, an optional common uptake phase (a(0) = 0,
+so its coefficient is minus the sum of the others) and an optional retained phase at the physical decay rate. Every
+clearance rate is at least the physical rate: λ_biological = λ − λ_physical ≥ 0.
+
+A phase *faster* than all others at physical decay would need a slower phase below it, which the bound forbids; so the
+decay-constrained form has its slow phase at physical decay.
+
+To add a model that fits this family: one entry. It then runs through all parametrised tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lutetia.kinetics.population import KineticPrior, LognormalPrior
+
+FloatArray = NDArray[np.float64]
+PriorName = Literal["effective", "uptake", "fast"]
+LN2 = float(np.log(2.0))
+# Box of the half-lives. Faster than 3 minutes is mixing in blood; slower uptake than 2 days is not separable from decay.
+_FASTEST_H, _SLOWEST_UPTAKE_H = 0.05, 48.0
+# Nodes of the start grid by number of log-rates: about one node per factor 1.3, 1.9 and 2.5 in half-life.
+_NODES = {1: 28, 2: 12, 3: 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A family of curves.
+
+    Parameters
+    ----------
+    name
+        Key in `MODELS`.
+    phases
+        Clearance phases with a rate of their own.
+    uptake
+        Whether an uptake phase brings a(0) to 0.
+    decay_phase
+        Whether a further clearance phase has the physical rate.
+    priors
+        For each rate (clearance phases, then uptake) the prior that constrains it, or None if it is free.
+    points
+        Least number of points for which it is offered.
+    """
+
+    name: str
+    phases: int
+    uptake: bool
+    decay_phase: bool
+    priors: tuple[PriorName | None, ...]
+    points: int
+
+    @property
+    def coefficients(self) -> int:
+        """Number of linear coefficients."""
+        return self.phases + self.decay_phase
+
+    @property
+    def free_parameters(self) -> int:
+        """Parameters that only the data determine: k of AICc.
+
+        A rate with a prior is not free: its misfit to the prior is part of the objective instead.
+        """
+        return self.coefficients + sum(p is None for p in self.priors)
+
+    @property
+    def parameters(self) -> int:
+        """All fitted parameters, the prior-constrained ones included."""
+        return self.coefficients + len(self.priors)
+
+
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model("mono", 1, False, False, (None,), 2),
+        Model("uptake_mono", 1, True, False, (None, "uptake"), 3),
+        Model("bi_decay", 1, False, True, ("effective",), 4),
+        Model("bi_fast", 2, False, False, ("fast", None), 5),
+        Model("bi", 2, False, False, (None, None), 6),
+        Model("uptake_bi", 2, True, False, (None, None, "uptake"), 6),
+        Model("tri", 3, False, False, (None, None, None), 8),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """Bounds, prior and start grid of the log-rates of one model: shapes (rate,), and (node, rate) for the grid."""
+
+    lower: FloatArray
+    upper: FloatArray
+    centre: FloatArray
+    precision: FloatArray
+    grid: FloatArray
+
+
+def _prior_of(prior: KineticPrior, name: PriorName) -> LognormalPrior:
+    return {"effective": prior.effective, "uptake": prior.uptake, "fast": prior.fast}[name]
+
+
+def log_rate_box(model: Model, physical_rate_per_h: float, prior: KineticPrior) -> Box:
+    """Bounds, priors and starts of a model for one physical decay rate."""
+    rates = len(model.priors)
+    fastest, slowest_uptake = np.log(LN2 / _FASTEST_H), np.log(LN2 / _SLOWEST_UPTAKE_H)
+    lower = np.full(rates, np.log(physical_rate_per_h))
+    upper = np.full(rates, max(fastest, lower[0] + 1.0))
+    if model.uptake:
+        lower[model.phases] = min(slowest_uptake, upper[model.phases] - 1.0)
+    centre, precision = np.zeros(rates), np.zeros(rates)
+    for index, name in enumerate(model.priors):
+        if name is not None:
+            chosen = _prior_of(prior, name)
+            centre[index] = np.log(LN2 / chosen.median_h)
+            precision[index] = chosen.log_sd**-2
+    return Box(lower, upper, centre, precision, _start_grid(model, lower, upper))
+
+
+def _start_grid(model: Model, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    """Log-spaced nodes, ends excluded; free clearance phases ordered fast to slow, uptake faster than the slowest."""
+    count = _NODES[len(lower)]
+    axes = [low + (high - low) * (np.arange(count) + 0.5) / count for low, high in zip(lower, upper, strict=True)]
+    nodes = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+    clearance = nodes[:, : model.phases]
+    keep = (np.diff(clearance, axis=1) < -1e-9).all(axis=1)
+    if model.uptake:
+        keep &= nodes[:, model.phases] > clearance.min(axis=1) + 0.3
+    return np.ascontiguousarray(nodes[keep])
