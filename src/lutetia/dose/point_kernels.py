@@ -1,0 +1,143 @@
+"""Energy that a point source of a nuclide deposits around itself in water, by radius: the base of all S-values.
+
+Monoenergetic tables (`data/electron_kernels.npz`, `data/photon_kernels.npz`; builders/) are folded with the emissions of a nuclide.
+Not here: geometry of regions (`absorbed_fraction`, `shapes`) and voxels (`kernels`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline, PchipInterpolator
+
+from lutetia.dose.spectra import Emissions, bremsstrahlung_emissions, electron_emissions, photon_emissions
+from lutetia.errors import PhysicsError
+from lutetia.nuclear.nuclides import nuclide as find_nuclide
+
+FloatArray = NDArray[np.float64]
+GY_G_PER_MBQ_H_MEV = 1.602176634e-13 * 1e6 * 3600.0 * 1e3
+"""Gy·g per MBq·h for 1 MeV absorbed per decay."""
+EDGES_mm = np.concatenate([[0.0], np.geomspace(1e-3, 5000.0, 1400)])
+ELECTRON_LIMIT_MeV, PHOTON_LIMIT_MeV, PHOTON_FLOOR_MeV = 2.6, 3.0, 0.003
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointKernel:
+    """Energy deposited per decay in spherical shells of unit-density water, MeV; shells between `edge_mm`, shape (shell,).
+
+    `electron_MeV` holds what electrons deposit along their tracks, `bremsstrahlung_MeV` what their radiated photons deposit,
+    `photon_MeV` what the nuclide's photons deposit. Distances in other media: multiply by the density (g/mL).
+    """
+
+    nuclide: str
+    edge_mm: FloatArray
+    electron_MeV: FloatArray
+    bremsstrahlung_MeV: FloatArray
+    photon_MeV: FloatArray
+
+    @property
+    def electron_range_mm(self) -> float:
+        """Radius beyond which electrons deposit less than one millionth of their energy."""
+        missing = 1.0 - np.cumsum(self.electron_MeV) / self.electron_MeV.sum()
+        return float(self.edge_mm[1 + int(np.argmax(missing < 1e-6))])
+
+
+@cache
+def point_kernel(nuclide: str) -> PointKernel:
+    """Point kernel of a nuclide in unit-density water.
+
+    Energy in shell = Σ_i n_i E_i [f(r₂/R(E_i); E_i) − f(r₁/R(E_i); E_i)], with f the cumulative fraction of the monoenergetic tables,
+    interpolated in log E at equal r/R (electrons, R the range) or equal μr (photons).
+
+    Raises
+    ------
+    PhysicsError
+        For energies outside the tables (electrons above 2.6 MeV, photons above 3 MeV) and alpha emitters.
+
+    Notes
+    -----
+    Electrons set free by photons deposit where they start; positrons are followed as electrons. Photons below 3 keV deposit at the source.
+    """
+    data = find_nuclide(nuclide)
+    electrons, photons = electron_emissions(data), photon_emissions(data)
+    _check(data.name, electrons, photons)
+    fraction = _electron_cumulative(electrons[0])
+    energy = electrons[0] * electrons[1]
+    loss = electrons[0] * (1.0 - fraction[:, -1])
+    deposit = np.diff(energy @ fraction) if energy.size else np.zeros(EDGES_mm.size - 1)
+    radiated = bremsstrahlung_emissions(electrons, loss)
+    kernel = PointKernel(data.name, EDGES_mm, deposit, _photon_deposit(radiated), _photon_deposit(photons))
+    for array in (kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV):
+        array.setflags(write=False)
+    return kernel
+
+
+def _check(name: str, electrons: Emissions, photons: Emissions) -> None:
+    for kind, (energy, number), limit in (
+        ("electrons", electrons, ELECTRON_LIMIT_MeV),
+        ("photons", photons, PHOTON_LIMIT_MeV),
+    ):
+        high = float(np.max(energy[number > 1e-6], initial=0.0))
+        if high > limit:
+            raise PhysicsError(
+                f"{name}: found {kind} of {high:.3g} MeV; expected at most {limit} MeV (range of the kernel tables)"
+            )
+
+
+@cache
+def _read(name: str) -> dict[str, FloatArray]:
+    with (
+        as_file(files("lutetia.dose") / "data" / f"{name}_kernels.npz") as path,
+        np.load(path, allow_pickle=False) as archive,
+    ):
+        return {key: archive[key].astype(np.float64) for key in archive.files if key != "source"}
+
+
+def _electron_cumulative(energy_MeV: FloatArray) -> FloatArray:
+    """Fraction deposited within each edge of `EDGES_mm` by electrons of given energies, shape (energy, edge)."""
+    table = _read("electron")
+    log_energy = np.log(table["energy_MeV"])
+    # Below the table the range falls as E^1.75 (assumption; micrometres).
+    log_range = CubicSpline(log_energy, np.log(table["range_mm"]))
+    asked = np.log(energy_MeV)
+    low = np.minimum(asked - log_energy[0], 0.0)
+    length = np.exp(log_range(np.maximum(asked, log_energy[0])) + 1.75 * low)
+    cumulative = np.concatenate([np.zeros((log_energy.size, 1)), np.cumsum(table["fraction"], axis=1)], axis=1)
+    return _interpolate(EDGES_mm[None, :] / length[:, None], asked, log_energy, table["edge"], cumulative)
+
+
+def _photon_deposit(photons: Emissions) -> FloatArray:
+    """Energy per decay that photons deposit in each shell, MeV."""
+    table = _read("photon")
+    deposit = np.zeros(EDGES_mm.size - 1)
+    energy, number = photons
+    local = energy < PHOTON_FLOOR_MeV
+    deposit[0] += float(energy[local] @ number[local])
+    energy, number = energy[~local], number[~local]
+    if energy.size:
+        log_energy = np.log(table["energy_MeV"])
+        mu = np.exp(CubicSpline(log_energy, np.log(table["mu_per_mm"]))(np.log(energy)))
+        cumulative = np.concatenate([np.zeros((log_energy.size, 1)), np.cumsum(table["fraction"], axis=1)], axis=1)
+        cumulative /= cumulative[:, -1:]
+        fraction = _interpolate(EDGES_mm[None, :] * mu[:, None], np.log(energy), log_energy, table["edge"], cumulative)
+        deposit += np.diff((energy * number) @ fraction)
+    return deposit
+
+
+def _interpolate(
+    x: FloatArray, log_energy: FloatArray, nodes: FloatArray, edge: FloatArray, cumulative: FloatArray
+) -> FloatArray:
+    """Monotone in x along `edge`, linear in log E between the rows of a table; shape of `x`."""
+    upper = np.clip(np.searchsorted(nodes, log_energy), 1, nodes.size - 1)
+    share = np.clip((log_energy - nodes[upper - 1]) / (nodes[upper] - nodes[upper - 1]), 0.0, 1.0)[:, None]
+    result = np.empty_like(x)
+    for row in np.unique(upper):
+        here = upper == row
+        inside = np.clip(x[here], 0.0, edge[-1])
+        low, high = (PchipInterpolator(edge, cumulative[r])(inside) for r in (row - 1, row))
+        result[here] = (1 - share[here]) * low + share[here] * high
+    return result
