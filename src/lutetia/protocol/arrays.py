@@ -211,7 +211,7 @@ def _adjusted(
     under = np.where(rules.advisory, np.inf, limits.allowed_MBq)
     cap = rules.cap_MBq[np.clip(cycle, 1, rules.cycles) - 1]
     held = np.where(no_increase, np.where(before > 0, before, base), np.inf)
-    step = np.where(before > 0, before * (1.0 + rules.step_up), np.inf)
+    step = np.where(before > 0, before, np.inf) * (1.0 + rules.step_up)
     bounds = np.concatenate([under, np.stack([cap, held, step], axis=-1)], axis=-1)
     bound, upper = np.argmin(bounds, axis=-1), np.min(bounds, axis=-1)
     endless = np.isinf(upper)

@@ -109,12 +109,16 @@ def boolean(table: Mapping[str, Any], key: str, *, where: str, default: bool) ->
     return value
 
 
-def numbers_by_name(table: Mapping[str, Any], key: str, *, where: str, above: float) -> dict[str, float]:
-    """A table of numbers by name, each above `above`; empty where the key is absent."""
+def numbers_by_name(
+    table: Mapping[str, Any], key: str, *, where: str, above: float | None = None, at_least: float | None = None
+) -> dict[str, float]:
+    """A table of numbers by name, each above `above` and not less than `at_least`; empty where the key is absent."""
     value = table.get(key, {})
     if not isinstance(value, Mapping):
         raise ProtocolError(f"{where}: {key}: found {value!r}; expected a table of numbers by name")
-    return {str(name): real(v, where=f"{where}: {key}: {name}", above=above) for name, v in value.items()}
+    return {
+        str(name): real(v, where=f"{where}: {key}: {name}", above=above, at_least=at_least) for name, v in value.items()
+    }
 
 
 def _value(table: Mapping[str, Any], key: str, where: str, default: object) -> object:

@@ -190,7 +190,7 @@ def _course_dose(
 ) -> tuple[CourseDose, CourseDose, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
     """Dose arrays by limit and nuclide of the arm, nominal and drawn; and which limits are evaluable."""
     count, width = len(limits), len(rules.nuclides)
-    if forecast is None:
+    if forecast is None or not any(li.region in forecast.regions for li in limits):
         empty = CourseDose(np.zeros((1, count)), np.zeros((1, count, width)), np.zeros((1, count, width, width)))
         return empty, empty, np.zeros(count, dtype=bool)
     if forecast.given_Gy.value.ndim != 1:

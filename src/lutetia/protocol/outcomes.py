@@ -17,7 +17,7 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class DoseForecast:
-    """A predicted cumulative dose: at nominal inputs; mean, central 95 % interval and P(over the limit) of the draws."""
+    """A predicted cumulative dose: nominal value; mean, central 95 % interval and P(over the limit) of its draws."""
 
     value_Gy: float
     mean_Gy: float
@@ -127,3 +127,27 @@ def _controllable(rules: Rules, nominal: CourseDose, activity_MBq: FloatArray | 
 
 def _finite(value: float) -> float | None:
     return max(float(value), 0.0) if np.isfinite(value) or value < 0 else None
+
+
+def limit_record(outcome: LimitOutcome) -> dict[str, object]:
+    """One row of `limits` in result.json; what is not evaluable or not proposed is None."""
+    limit, after, end = outcome.limit, outcome.after_cycle, outcome.end_of_course
+    return {
+        "id": limit.id,
+        "region": limit.region,
+        "metric": limit.metric,
+        "method": limit.method,
+        "kind": limit.kind,
+        "limit_Gy": limit.limit_Gy,
+        "risk": limit.risk,
+        "given_Gy": outcome.given_Gy,
+        "predicted_after_cycle_Gy": None if after is None else after.value_Gy,
+        "predicted_after_cycle_interval_Gy": None if after is None else list(after.interval_Gy),
+        "predicted_end_of_course_Gy": None if end is None else end.value_Gy,
+        "predicted_end_of_course_interval_Gy": None if end is None else list(end.interval_Gy),
+        "probability_over_after_cycle": None if after is None else after.probability_over,
+        "probability_over_end_of_course": None if end is None else end.probability_over,
+        "controllable_fraction": outcome.controllable_fraction,
+        "allowed_MBq": outcome.allowed_MBq,
+        "binding": outcome.binding,
+    }

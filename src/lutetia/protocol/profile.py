@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -122,7 +123,7 @@ def parse_protocol(content: bytes, *, where: str = "protocol") -> Protocol:
     check.word(table, "schema", known=[SCHEMA], where=where)
     protocol = _protocol(table, hashlib.sha256(content).hexdigest(), where)
     _check_consistency(protocol, where)
-    return protocol
+    return replace(protocol, marks=_marks(table, where))
 
 
 def _bytes(path: Path) -> bytes:
@@ -163,7 +164,7 @@ def _protocol(table: Mapping[str, Any], sha256: str, where: str) -> Protocol:
         ),
         limits=_limits(table, cycles, where),
         arms=_arms(table, cycles, where),
-        marks=_marks(table, where),
+        marks=(),
         sha256=sha256,
     )
 
@@ -299,14 +300,16 @@ def _check_arm(arm: Arm, protocol: Protocol, where: str) -> None:
     if arm.variable is None or arm.minimum_MBq is None:
         return
     base = arm.base_MBq[arm.variable]
-    if arm.minimum_MBq > base:
-        raise ProtocolError(f"{where}: the minimum of {arm.minimum_MBq:g} MBq is above the base of {base:g} MBq")
-    if arm.cap_MBq is not None and min(arm.cap_MBq) < max(arm.minimum_MBq, protocol.grid_MBq):
-        raise ProtocolError(f"{where}: the cap of {min(arm.cap_MBq):g} MBq is below the smallest activity")
-    if arm.cap_MBq is not None and arm.cap_MBq[0] < base:
-        raise ProtocolError(f"{where}: the cap of cycle 1, {arm.cap_MBq[0]:g} MBq, is below the base of {base:g} MBq")
     if protocol.grid_MBq > base:
         raise ProtocolError(f"{where}: grid_MBq {protocol.grid_MBq:g} is above the base activity of {base:g} MBq")
+    if arm.minimum_MBq > base:
+        raise ProtocolError(f"{where}: the minimum of {arm.minimum_MBq:g} MBq is above the base of {base:g} MBq")
+    if arm.cap_MBq is not None and min(arm.cap_MBq) < arm.minimum_MBq:
+        raise ProtocolError(
+            f"{where}: the cap of {min(arm.cap_MBq):g} MBq is below the minimum of {arm.minimum_MBq:g} MBq"
+        )
+    if arm.cap_MBq is not None and arm.cap_MBq[0] < base:
+        raise ProtocolError(f"{where}: the cap of cycle 1, {arm.cap_MBq[0]:g} MBq, is below the base of {base:g} MBq")
 
 
 def _optional_nuclide(table: Mapping[str, Any], key: str, where: str) -> str | None:
