@@ -4,6 +4,8 @@ Weights are 1/sd². Models are compared by AICc = χ² + prior misfit + 2k + 2k(
 the model; it exists only for n > k + 1 points. With fewer points than any model needs for that, the models with the
 least k are compared, for which the correction is the same number and cancels.
 
+A rate with a prior is not free: its prior was chosen before the data, and a misfit to it is already in the criterion.
+
 Not here: the doubts about a fit (`doubts`), the discrepancy between real curves and models (`discrepancy`).
 """
 
@@ -15,8 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lutetia.core.chain import MAX_COMPONENTS
+from lutetia.core.chain import MAX_COMPONENTS, Doubt, KineticFit, TimeActivity
+from lutetia.core.draws import Estimate
 from lutetia.errors import FitError, PhysicsError, UnknownNameError
+from lutetia.kinetics.discrepancy import discrepancy_factors, discrepancy_sd
+from lutetia.kinetics.doubts import fit_doubts
+from lutetia.kinetics.integrate import extrapolated_fraction, time_integrated_activity
 from lutetia.kinetics.models import MODELS, Model, log_rate_box
 from lutetia.kinetics.population import KineticPrior, population_prior
 from lutetia.kinetics.varpro import fit_batch
@@ -29,6 +35,11 @@ _STARTS = {1: 1, 2: 2, 3: 3}
 _TIE = 0.5
 # Models with less Akaike weight than this do not enter an average.
 _LEAST_WEIGHT = 1e-3
+# Models within this AICc of the best are compared with it, and a doubt is raised beyond this relative difference.
+_NEAR, _DISAGREE = 2.0, 0.1
+ASSUMED_RELATIVE_SD = 0.05
+# Least sd of a point below detection, in units of the least positive value (assumption).
+ZERO_SD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +74,13 @@ def check_curve(time_h: ArrayLike, activity: ArrayLike, sd: ArrayLike, *, where:
             "expected one activity and sd for each of at least one time"
         )
     if not np.isfinite(t).all() or (t < 0).any():
-        raise PhysicsError(f"{where}: found times {t.tolist()} h; expected finite hours ≥ 0 after the start of infusion")
+        raise PhysicsError(
+            f"{where}: found times {t.tolist()} h; expected finite hours ≥ 0 after the start of infusion"
+        )
     if (np.diff(t) <= 0).any():
-        raise PhysicsError(f"{where}: found times {t.tolist()} h; expected increasing times without repeats; sort or merge")
+        raise PhysicsError(
+            f"{where}: found times {t.tolist()} h; expected increasing times without repeats; sort or merge"
+        )
     if not np.isfinite(a).all() or (a < 0).any():
         raise PhysicsError(
             f"{where}: found an activity that is negative or not a number; expected values ≥ 0; "
@@ -216,9 +231,26 @@ def fit_curves(
     FitError
         If there are too few points for every model, or for the named one.
     """
-    points = np.size(time_h)
     if choice not in ("aicc", "average"):
         return _fit_named(time_h, activity, sd, _model(choice), physical_rate_per_h, prior)
+    fits, offered, criterion = compare_models(
+        time_h, activity, sd, physical_rate_per_h=physical_rate_per_h, models=models, prior=prior
+    )
+    weights = akaike_weights(criterion) if choice == "average" else _winner(criterion)
+    return _combine(fits, offered, weights)
+
+
+def compare_models(
+    time_h: ArrayLike,
+    activity: ArrayLike,
+    sd: ArrayLike,
+    *,
+    physical_rate_per_h: float,
+    models: Sequence[str] | None = None,
+    prior: KineticPrior | None = None,
+) -> tuple[list[CurveFits], tuple[Model, ...], FloatArray]:
+    """Fits of every model on offer, the models, and their AICc of shape (model, ...)."""
+    points = np.size(time_h)
     offered = offered_models(points, models)
     if not offered:
         raise FitError(
@@ -228,8 +260,7 @@ def fit_curves(
         fit_model(time_h, activity, sd, model=m, physical_rate_per_h=physical_rate_per_h, prior=prior) for m in offered
     ]
     criterion = np.stack([corrected_criterion(f.cost, m, points) for f, m in zip(fits, offered, strict=True)])
-    weights = _akaike_weights(criterion) if choice == "average" else _winner(criterion)
-    return _combine(fits, offered, weights)
+    return fits, offered, criterion
 
 
 def _fit_named(
@@ -237,7 +268,9 @@ def _fit_named(
 ) -> CurveFits:
     points = np.size(time_h)
     if points < model.points:
-        known = ", ".join(m.name for m in MODELS.values() if points >= m.points) or "none; use a single-time-point method"
+        known = (
+            ", ".join(m.name for m in MODELS.values() if points >= m.points) or "none; use a single-time-point method"
+        )
         raise FitError(
             f"model {model.name}: found {points} points; expected at least {model.points}; models for {points}: {known}"
         )
@@ -251,7 +284,8 @@ def _winner(criterion: FloatArray) -> FloatArray:
     return np.asarray(np.arange(len(criterion)).reshape(-1, *[1] * first.ndim) == first, dtype=np.float64)
 
 
-def _akaike_weights(criterion: FloatArray) -> FloatArray:
+def akaike_weights(criterion: FloatArray) -> FloatArray:
+    """exp(−ΔAICc/2) over the first axis, summing to 1; shares below 0.1 % of the best are dropped."""
     raw = np.exp(-0.5 * (criterion - criterion.min(axis=0)))
     raw = np.where(raw >= _LEAST_WEIGHT * raw.max(axis=0), raw, 0.0)
     return np.asarray(raw / raw.sum(axis=0))
@@ -262,7 +296,7 @@ def _combine(fits: Sequence[CurveFits], offered: Sequence[Model], weights: Float
     rate = np.concatenate([f.rate for f in fits], axis=-1)
     coefficient, rate = merge_components(coefficient, rate)
     stack = {name: np.stack([getattr(f, name) for f in fits]) for name in ("chi2", "cost", "converged")}
-    used = np.where(weights > 0, stack["converged"], True).all(axis=0)
+    used = np.asarray(np.where(weights > 0, stack["converged"], True).all(axis=0))
     return CurveFits(
         coefficient,
         rate,
@@ -279,7 +313,11 @@ def merge_components(coefficient: FloatArray, rate: FloatArray) -> tuple[FloatAr
     Pairs of the same sign with the closest rates are replaced by one that keeps Σ c/λ and Σ c/λ² (integral and mean
     time); its rate lies between the two, so the physical bound holds.
     """
-    lead, c, k = coefficient.shape[:-1], coefficient.reshape(-1, coefficient.shape[-1]), rate.reshape(-1, rate.shape[-1])
+    lead, c, k = (
+        coefficient.shape[:-1],
+        coefficient.reshape(-1, coefficient.shape[-1]),
+        rate.reshape(-1, rate.shape[-1]),
+    )
     c, k = _packed(c.copy(), k.copy())
     for count in range(c.shape[1], MAX_COMPONENTS, -1):
         rows = np.flatnonzero(c[:, count - 1] != 0.0)
@@ -309,3 +347,124 @@ def _merge_closest(c: FloatArray, k: FloatArray) -> tuple[FloatArray, FloatArray
     c[rows, pick] = area * k[rows, pick]
     c[rows, pick + 1] = 0.0
     return _packed(c, k)
+
+
+def fit_time_activity(
+    curve: TimeActivity,
+    *,
+    physical_rate_per_h: float,
+    choice: str = "aicc",
+    models: Sequence[str] | None = None,
+    prior: KineticPrior | None = None,
+    seed: int = 1,
+    discrepancy: bool = True,
+) -> KineticFit:
+    """Fit a measured curve and every draw of it.
+
+    Parameters
+    ----------
+    curve
+        At least two points; its draws hold the noise of the points and what they share. Draws below 0 count as 0.
+    physical_rate_per_h
+        Decay constant of `curve.nuclide`.
+    choice, models
+        As for `fit_curves`. With "aicc" the model is chosen on the nominal values and kept for every draw.
+    prior
+        Priors of the region; those of `population_prior` if None.
+    seed
+        Of the named stream for the departure of real curves from the models.
+    discrepancy
+        Whether the draws include that departure (see `lutetia.kinetics.discrepancy`).
+
+    Returns
+    -------
+    KineticFit
+        With its doubts; `where` of each is the region.
+
+    Raises
+    ------
+    PhysicsError
+        If times, activities or sd cannot be used.
+    FitError
+        If there are too few points.
+    """
+    known = prior or population_prior(curve.region, curve.nuclide)
+    time, value = curve.time_h, curve.activity_MBq.value
+    sd, early = _weights_of(curve)
+    check_curve(time, value, sd, where=curve.region)
+    if choice in ("aicc", "average"):
+        fits, offered, criterion = compare_models(
+            time, value, sd, physical_rate_per_h=physical_rate_per_h, models=models, prior=known
+        )
+        best = int(_winner(criterion).argmax(axis=0))
+        early = (*early, *_disagreement(fits, offered, criterion, best, curve.region))
+        model, nominal = offered[best], fits[best]
+    else:
+        model, criterion = _model(choice), np.zeros(1)
+        nominal = _fit_named(time, value, sd, model, physical_rate_per_h, known)
+    doubts = fit_doubts(
+        time, value, sd, nominal.coefficient, nominal.rate, model=model, chi2=float(nominal.chi2),
+        converged=bool(nominal.converged), physical=physical_rate_per_h, prior=known, where=curve.region,
+    )  # fmt: skip
+    name = model.name
+    if choice == "average":
+        nominal = _combine(fits, offered, akaike_weights(criterion))
+        name = "average of " + ", ".join(f"{m} {float(w):.2f}" for m, w in nominal.weights.items() if w > 0)
+    drawn = fit_curves(
+        time, _usable_draws(curve), sd, physical_rate_per_h=physical_rate_per_h,
+        choice=choice if choice == "average" else model.name, models=models, prior=known,
+    )  # fmt: skip
+    spread = np.ones(len(drawn.coefficient))
+    if discrepancy:
+        extra = discrepancy_sd(nominal.coefficient, nominal.rate, first_h=float(time[0]), last_h=float(time[-1]))
+        spread = discrepancy_factors(float(extra), len(spread), seed=seed, region=curve.region)
+    return KineticFit(
+        curve.region,
+        curve.nuclide,
+        name,
+        Estimate(nominal.coefficient, drawn.coefficient * spread[:, None]),
+        Estimate(nominal.rate, drawn.rate),
+        float(extrapolated_fraction(nominal.coefficient, nominal.rate, float(time[-1]))),
+        (*early, *doubts),
+    )
+
+
+def _weights_of(curve: TimeActivity) -> tuple[FloatArray, tuple[Doubt, ...]]:
+    """The sd of the points: of a zero at least half the least positive value; if none is stated, a relative one."""
+    sd, value = np.asarray(curve.sd_MBq, dtype=np.float64), curve.activity_MBq.value
+    if sd.shape != value.shape or not (np.isfinite(value).all() and (value > 0).any()):
+        return sd, ()
+    doubts: tuple[Doubt, ...] = ()
+    if value.size and (sd == 0.0).all():
+        text = f"no sd given; {ASSUMED_RELATIVE_SD:.0%} of each value assumed as weights"
+        doubts = (Doubt("assumed_sd", text, curve.region, "note"),)
+        sd = ASSUMED_RELATIVE_SD * value
+    # Zero says "less than can be seen", not "nothing": what can be seen is at most the least positive value.
+    return np.where(value == 0.0, np.maximum(sd, ZERO_SD * value[value > 0].min()), sd), doubts
+
+
+def _usable_draws(curve: TimeActivity) -> FloatArray:
+    """Draws with noise below zero cut off; a draw without any activity left is the nominal curve scaled down."""
+    draws = np.maximum(curve.activity_MBq.draws, 0.0)
+    if np.isnan(draws).any():
+        raise PhysicsError(f"{curve.region}: found NaN among the draws of the activity; check the measurement's sd")
+    empty = draws.max(axis=1) <= 0.0
+    draws[empty] = 1e-6 * curve.activity_MBq.value
+    return draws
+
+
+def _disagreement(
+    fits: Sequence[CurveFits], offered: Sequence[Model], criterion: FloatArray, best: int, where: str
+) -> tuple[Doubt, ...]:
+    """A doubt if a model that fits about as well gives a clearly different time-integrated activity."""
+    own = float(time_integrated_activity(fits[best].coefficient, fits[best].rate))
+    gaps = {
+        m.name: float(time_integrated_activity(f.coefficient, f.rate)) / own - 1.0
+        for f, m, c in zip(fits, offered, criterion, strict=True)
+        if c <= criterion.min() + _NEAR
+    }
+    name, gap = max(gaps.items(), key=lambda item: abs(item[1]))
+    if abs(gap) <= _DISAGREE:
+        return ()
+    text = f"model {name} fits about as well and gives {gap:+.0%} time-integrated activity"
+    return (Doubt("models_disagree", text, where),)

@@ -23,7 +23,9 @@ def _components(coefficient: ArrayLike, rate: ArrayLike) -> tuple[FloatArray, Fl
         raise PhysicsError("sum of exponentials: found NaN or infinite values; expected finite ones; check the fit")
     if (k[real] <= 0.0).any():
         lowest = float(k[real].min())
-        raise PhysicsError(f"sum of exponentials: found an effective rate of {lowest:g} /h; expected > 0 (physical decay)")
+        raise PhysicsError(
+            f"sum of exponentials: found an effective rate of {lowest:g} /h; expected > 0 (physical decay)"
+        )
     return c, np.where(real, k, 1.0), real
 
 
@@ -94,13 +96,13 @@ def integral_between(
     c, k, _ = _components(coefficient_MBq, rate_per_h)
     a, b = np.asarray(start_h, dtype=np.float64)[..., None], np.asarray(end_h, dtype=np.float64)[..., None]
     if np.isnan(a).any() or np.isnan(b).any() or (a < 0).any() or (b < a).any():
-        raise PhysicsError(f"integral: found the interval {start_h} to {end_h} h; expected 0 ≤ start ≤ end")
+        raise PhysicsError(f"integral: found the interval {start_h!s} to {end_h!s} h; expected 0 ≤ start ≤ end")
     return np.asarray((c / k * (np.exp(-k * a) - np.exp(-k * b))).sum(axis=-1))
 
 
 def terminal_rate_per_h(coefficient_MBq: ArrayLike, rate_per_h: ArrayLike) -> FloatArray:
     """Slowest effective rate among the components, shape (...); NaN where a curve has none."""
-    c, k, real = _components(coefficient_MBq, rate_per_h)
+    _, k, real = _components(coefficient_MBq, rate_per_h)
     slowest = np.where(real, k, np.inf).min(axis=-1)
     return np.asarray(np.where(np.isfinite(slowest), slowest, np.nan))
 
@@ -114,5 +116,7 @@ def extrapolated_fraction(coefficient_MBq: ArrayLike, rate_per_h: ArrayLike, las
     """Share of the time-integrated activity after the last measurement, ∫_last^∞ / ∫_0^∞, shape (...)."""
     total = time_integrated_activity(coefficient_MBq, rate_per_h)
     if (total <= 0.0).any():
-        raise PhysicsError("extrapolated fraction: found a time-integrated activity ≤ 0; expected a curve with activity")
+        raise PhysicsError(
+            "extrapolated fraction: found a time-integrated activity ≤ 0; expected a curve with activity"
+        )
     return np.asarray(integral_between(coefficient_MBq, rate_per_h, last_h, np.inf) / total)

@@ -23,7 +23,7 @@ from lutetia.kinetics.population import KineticPrior, LognormalPrior
 FloatArray = NDArray[np.float64]
 PriorName = Literal["effective", "uptake", "fast"]
 LN2 = float(np.log(2.0))
-# Box of the half-lives. Faster than 3 minutes is mixing in blood; slower uptake than 2 days is not separable from decay.
+# Box of the half-lives: faster than 3 minutes is mixing in blood; uptake slower than 2 days looks like decay.
 _FASTEST_H, _SLOWEST_UPTAKE_H = 0.05, 48.0
 # Nodes of the start grid by number of log-rates: about one node per factor 1.3, 1.9 and 2.5 in half-life.
 _NODES = {1: 28, 2: 12, 3: 8}
@@ -80,8 +80,8 @@ MODELS: dict[str, Model] = {
     for model in (
         Model("mono", 1, False, False, (None,), 2),
         Model("uptake_mono", 1, True, False, (None, "uptake"), 3),
-        Model("bi_decay", 1, False, True, ("effective",), 4),
-        Model("bi_fast", 2, False, False, ("fast", None), 5),
+        Model("bi_prior", 2, False, False, ("fast", "effective"), 4),
+        Model("bi_decay", 1, False, True, (None,), 4),
         Model("bi", 2, False, False, (None, None), 6),
         Model("uptake_bi", 2, True, False, (None, None, "uptake"), 6),
         Model("tri", 3, False, False, (None, None, None), 8),
@@ -100,7 +100,8 @@ class Box:
     grid: FloatArray
 
 
-def _prior_of(prior: KineticPrior, name: PriorName) -> LognormalPrior:
+def prior_by_name(prior: KineticPrior, name: PriorName) -> LognormalPrior:
+    """The prior that a model names."""
     return {"effective": prior.effective, "uptake": prior.uptake, "fast": prior.fast}[name]
 
 
@@ -115,7 +116,7 @@ def log_rate_box(model: Model, physical_rate_per_h: float, prior: KineticPrior) 
     centre, precision = np.zeros(rates), np.zeros(rates)
     for index, name in enumerate(model.priors):
         if name is not None:
-            chosen = _prior_of(prior, name)
+            chosen = prior_by_name(prior, name)
             centre[index] = np.log(LN2 / chosen.median_h)
             precision[index] = chosen.log_sd**-2
     return Box(lower, upper, centre, precision, _start_grid(model, lower, upper))

@@ -62,7 +62,7 @@ def transfer_nuclide(
     ratio = np.asarray(administered_ratio, dtype=np.float64)
     if not np.isfinite(ratio).all() or (ratio < 0).any() or not np.isfinite(delay_h):
         raise PhysicsError(
-            f"nuclide transfer: found an administered ratio of {administered_ratio} and a delay of {delay_h} h; "
+            f"nuclide transfer: found an administered ratio of {administered_ratio!s} and a delay of {delay_h} h; "
             "expected a finite ratio ≥ 0 and a finite delay"
         )
     old, new = nuclide(from_nuclide).decay_constant_per_h, nuclide(to_nuclide).decay_constant_per_h

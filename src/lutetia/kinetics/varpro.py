@@ -2,7 +2,8 @@
 
 For given rates the coefficients are a linear problem with non-negativity, solved exactly (at most three coefficients,
 so every active set is tried). The logarithms of the rates are then found by a damped Gauss–Newton iteration with
-Kaufman's simplified Jacobian, inside a box, from the best nodes of a grid. One compiled function serves all models:
+Kaufman's simplified Jacobian, then Newton's, inside a box, from the best nodes of a grid. One compiled function
+serves all models:
 
     a(t) = Σ_j c_j [exp(−e^{θ_j} t) − u · exp(−e^{θ_u} t)]  (+ c_f exp(−λ_f t) for a phase of fixed rate λ_f)
 
@@ -16,7 +17,7 @@ Golub and Pereyra, SIAM J Numer Anal 1973;10:413 (variable projection); Kaufman,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -25,11 +26,14 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAX_ITERATIONS = 80
+# The simplified Jacobian converges slowly where residuals are large and the model is strongly curved; after this many
+# steps the true Hessian takes over.
+GAUSS_NEWTON_STEPS = 5
 
 
 def compiled(function: Function) -> Function:
     """Compile with numba, keeping the static type; the machine code is cached beside the module."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return cast(Function, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @compiled
@@ -94,7 +98,13 @@ def _non_negative(gram: FloatArray, right: FloatArray, size: int, coefficient: F
 
 @compiled
 def _basis(
-    time: FloatArray, theta: FloatArray, phases: int, uptake: bool, fixed_rate: float, columns: FloatArray, slopes: FloatArray
+    time: FloatArray,
+    theta: FloatArray,
+    phases: int,
+    uptake: bool,
+    fixed_rate: float,
+    columns: FloatArray,
+    slopes: FloatArray,
 ) -> None:
     """Fill the columns (coefficient, time) and their derivatives by each log-rate (parameter, time)."""
     for t in range(time.size):
@@ -144,6 +154,54 @@ def _project(
 
 
 @compiled
+def _gradient(
+    columns: FloatArray, slopes: FloatArray, value: FloatArray, weight: FloatArray, size: int, phases: int,
+    parameters: int, coefficient: FloatArray, gradient: FloatArray,
+) -> None:  # fmt: skip
+    """Exact gradient of χ²/2 by the log-rates at the best coefficients, without the prior."""
+    total = 0.0
+    for p in range(parameters):
+        gradient[p] = 0.0
+    for j in range(size):
+        total += coefficient[j]
+    for t in range(value.size):
+        left = value[t]
+        for j in range(size):
+            left -= coefficient[j] * columns[j, t]
+        left *= weight[t] ** 2
+        for p in range(parameters):
+            gradient[p] -= (coefficient[p] if p < phases else total) * slopes[p, t] * left
+
+
+@compiled
+def _newton_hessian(
+    time: FloatArray, value: FloatArray, weight: FloatArray, phases: int, uptake: bool, fixed_rate: float, size: int,
+    theta: FloatArray, gradient: FloatArray, hessian: FloatArray,
+) -> None:  # fmt: skip
+    """Hessian of χ²/2 from differences of the exact gradient, without prior; kept only if positive definite."""
+    parameters = theta.size
+    columns, slopes, gram = np.empty((3, time.size)), np.empty((3, time.size)), np.zeros((3, 3))
+    coefficient, moved, found = np.zeros(3), np.zeros(3), np.zeros((3, 3))
+    shifted, active = theta.copy(), np.arange(3)
+    for p in range(parameters):
+        shifted[p] = theta[p] + 1e-5
+        _basis(time, shifted, phases, uptake, fixed_rate, columns, slopes)
+        _project(columns, value, weight, size, gram, coefficient)
+        _gradient(columns, slopes, value, weight, size, phases, parameters, coefficient, moved)
+        for q in range(parameters):
+            found[p, q] = (moved[q] - gradient[q]) / 1e-5
+        shifted[p] = theta[p]
+    for p in range(parameters):
+        for q in range(p):
+            found[p, q] = 0.5 * (found[p, q] + found[q, p])
+            found[q, p] = found[p, q]
+    if _solve(found, gradient, active, parameters, coefficient):
+        for p in range(parameters):
+            for q in range(parameters):
+                hessian[p, q] = found[p, q]
+
+
+@compiled
 def _normal_equations(
     columns: FloatArray, slopes: FloatArray, value: FloatArray, weight: FloatArray, size: int, phases: int,
     parameters: int, gram: FloatArray, coefficient: FloatArray, hessian: FloatArray, gradient: FloatArray,
@@ -164,13 +222,8 @@ def _normal_equations(
         scale = coefficient[p] if p < phases else total
         for t in range(times):
             moved[p, t] = scale * slopes[p, t]
+    _gradient(columns, slopes, value, weight, size, phases, parameters, coefficient, gradient)
     for p in range(parameters):
-        gradient[p] = 0.0
-        for t in range(times):
-            left = value[t]
-            for j in range(size):
-                left -= coefficient[j] * columns[j, t]
-            gradient[p] -= weight[t] ** 2 * moved[p, t] * left
         for q in range(parameters):
             hessian[p, q] = 0.0
             for t in range(times):
@@ -214,11 +267,13 @@ def _refine(
         cost += precision[p] * (theta[p] - centre[p]) ** 2
     damping = 1e-3
     fresh = True
-    for _ in range(MAX_ITERATIONS):
+    for iteration in range(MAX_ITERATIONS):
         if fresh:
             _normal_equations(
                 columns, slopes, value, weight, size, phases, parameters, gram, coefficient, hessian, gradient
             )
+            if iteration >= GAUSS_NEWTON_STEPS:
+                _newton_hessian(time, value, weight, phases, uptake, fixed_rate, size, theta, gradient, hessian)
             for p in range(parameters):
                 gradient[p] += precision[p] * (theta[p] - centre[p])
                 hessian[p, p] += precision[p]
