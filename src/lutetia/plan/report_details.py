@@ -1,0 +1,272 @@
+"""The pages after the first: doses per cycle, curves, images, uncertainty, methods, warnings, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lutetia.plan.report_reading import (
+    Result,
+    bounds,
+    first_line,
+    mapping,
+    region_name,
+    rows,
+    sentences,
+    warnings,
+)
+from lutetia.report.document import (
+    Block,
+    Column,
+    Facts,
+    Figure,
+    Heading,
+    Inline,
+    ListBlock,
+    PageBreak,
+    Panel,
+    Paragraph,
+    Span,
+    Table,
+    rich,
+)
+from lutetia.report.numbers import (
+    NOT_EVALUABLE,
+    fixed,
+    gigabecquerel,
+    interval,
+    known,
+    nuclide,
+    number,
+    percent,
+    typeset,
+    with_sd,
+)
+from lutetia.report.slices import SliceImage
+
+
+def detail_blocks(
+    result: Result, figures: Mapping[str, tuple[Block, ...]], slices: Sequence[SliceImage]
+) -> tuple[Block, ...]:
+    """Blocks of the second and later pages; `figures` holds those drawn by `report_figures`, by section."""
+    blocks: list[Block] = [PageBreak()]
+    if rows(result.get("cycles")):
+        blocks += [Heading(rich("Course so far")), *figures.get("doses", ()), *_cumulative(result)]
+        blocks += [block for cycle in rows(result.get("cycles")) for block in _cycle(cycle)]
+        blocks += [Heading(rich("Time–activity curves")), *figures["curves"]] if figures.get("curves") else []
+    if slices:
+        blocks += [Heading(rich("Images")), *(_image(s) for s in slices)]
+    blocks += [*_uncertainty(result), *_labs(result), *_methods(result), *_warnings(result), *_provenance(result)]
+    return tuple(blocks)
+
+
+def _cumulative(result: Result) -> list[Block]:
+    entries = rows(result.get("cumulative"))
+    if not entries:
+        return []
+    columns = (
+        Column(rich("Region"), width=1.5),
+        Column(rich("Absorbed dose"), "Gy ± SD", "right", 1.3),
+        Column(rich("BED"), "Gy", "right", 0.9),
+        Column(rich("Method"), width=4.0),
+    )
+    cells = tuple(
+        (
+            rich(region_name(e.get("region"))),
+            _value(with_sd(known(e.get("absorbed_dose_Gy")), known(e.get("absorbed_dose_sd_Gy")))),
+            _bed(e.get("bed_Gy"), e),
+            rich(Span(str(e.get("method") or ""), muted=True)),
+        )
+        for e in entries
+    )
+    return [Table(columns, cells, caption=rich("Cumulative doses of the cycles given"))]
+
+
+def _cycle(cycle: Mapping[str, Any]) -> list[Block]:
+    regions = rows(cycle.get("regions"))
+    activity = mapping(cycle.get("administered_MBq"))
+    given: list[Inline | str] = []
+    for name, value in activity.items():
+        given += [" + "] if given else []
+        given += [nuclide(name), f" {gigabecquerel(known(value))} GBq"]
+    caption = rich(f"Cycle {cycle.get('number')}", ": " if given else "", *given)
+    if not regions:
+        return [Paragraph(rich(caption, ". No region of this cycle could be evaluated."))]
+    columns = (
+        Column(rich("Region"), width=1.9),
+        Column(rich("Absorbed dose"), "Gy ± SD", "right", 1.25),
+        Column(rich("95 %"), "Gy", "right", 1.1),
+        Column(rich("BED"), "Gy", "right", 0.7),
+        Column(rich("Gy/GBq"), "", "right", 0.75),
+        Column(rich("Effective half-life"), "h", "right", 0.95),
+        Column(rich("Extrapo\u00adlated"), "", "right", 0.85),
+        Column(rich("Model, basis"), width=1.7),
+    )
+    table: list[tuple[Inline, ...]] = []
+    groups: list[int] = []
+    for region in regions:
+        groups.append(len(table))
+        table += _region_rows(region, several=_several(regions, region))
+    notes = _method_notes(regions)
+    return [Table(columns, tuple(table), caption=caption, notes=notes, grouped=frozenset(groups))]
+
+
+def _several(regions: Sequence[Mapping[str, Any]], region: Mapping[str, Any]) -> bool:
+    return len([r for r in regions if r.get("region") == region.get("region")]) > 1
+
+
+def _region_rows(region: Mapping[str, Any], *, several: bool) -> list[tuple[Inline, ...]]:
+    mass = known(region.get("mass_g"))
+    words = [f"{number(mass)} g"] if mass is not None else []
+    words += [str(region.get("method"))] if several else []
+    name = rich(region_name(region.get("region")), Span(f" {', '.join(words)}", muted=True) if words else "")
+    total = with_sd(known(region.get("absorbed_dose_Gy")), known(region.get("absorbed_dose_sd_Gy")))
+    spread = bounds(region.get("absorbed_dose_interval_Gy"))
+    models = tuple(dict.fromkeys(str(mapping(e).get("model") or "") for e in mapping(region.get("nuclides")).values()))
+    head = (
+        name,
+        _value(total, strong=True),
+        rich(interval(spread)) if spread else rich(),
+        _bed(region.get("bed_Gy"), region),
+        rich(),
+        rich(),
+        rich(),
+        rich(Span(models[0], muted=True)) if len(models) == 1 else rich(),
+    )
+    shown = len(models) > 1
+    return [head, *(_nuclide_row(n, mapping(e), model=shown) for n, e in mapping(region.get("nuclides")).items())]
+
+
+def _nuclide_row(name: str, entry: Mapping[str, Any], *, model: bool) -> tuple[Inline, ...]:
+    half_life = known(entry.get("effective_half_life_h"))
+    share = known(entry.get("extrapolated_fraction"))
+    basis = [str(w) for w in (entry.get("basis"), entry.get("model") if model else None) if w]
+    return (
+        tuple(Span(s.text, raised=s.raised, muted=True) for s in nuclide(name)),
+        _value(with_sd(known(entry.get("absorbed_dose_Gy")), known(entry.get("absorbed_dose_sd_Gy")))),
+        rich(),
+        rich(),
+        _optional(known(entry.get("Gy_per_GBq"))),
+        rich() if half_life is None else rich(fixed(half_life, 1)),
+        rich() if share is None else rich(percent(share)),
+        tuple(Span(s.text, raised=s.raised, muted=True) for s in typeset(", ".join(basis))),
+    )
+
+
+def _method_notes(regions: Sequence[Mapping[str, Any]]) -> tuple[Inline, ...]:
+    found: dict[str, list[str]] = {}
+    for region in regions:
+        if region.get("method") and not _several(regions, region):
+            found.setdefault(str(region["method"]), []).append(str(region.get("region")))
+    return tuple(typeset(f"{first_line(', '.join(names))}: {method}.") for method, names in found.items())
+
+
+def _image(image: SliceImage) -> Figure:
+    return Figure((Panel(image.png, image.alt),), typeset(image.caption))
+
+
+def _uncertainty(result: Result) -> list[Block]:
+    draws, seed = result.get("draws"), result.get("seed")
+    text = (
+        f"Each value is computed at nominal inputs. Its standard deviation and central 95 % interval come from {draws} "
+        f"draws (seed {seed}) in which calibration, counts, recovery, volume, fit and mass vary; what scans, organs, "
+        "nuclides and cycles share is drawn once for all of them. Chances below 1 % or above 99 % are given as bounds."
+    )
+    return [Heading(rich("Uncertainty")), Paragraph(rich(text))]
+
+
+def _labs(result: Result) -> list[Block]:
+    found = rows(result.get("labs"))
+    heading = Heading(rich("Laboratory values"))
+    if not found:
+        return [heading, Paragraph(rich("None were given with this case; the toxicity rules could not be applied."))]
+    columns = (
+        Column(rich("Analyte"), width=2.0),
+        Column(rich("Value"), "", "right", 1.0),
+        Column(rich("Unit"), width=1.2),
+        Column(rich("Taken at"), width=2.4),
+        Column(rich("CTCAE grade"), "", "right", 1.2),
+    )
+    cells = tuple(
+        (
+            rich(first_line(str(row.get("analyte") or ""))),
+            _value(number(known(row.get("value")))),
+            rich(str(row.get("unit") or "")),
+            rich(str(row.get("taken_at") or "")),
+            _value(NOT_EVALUABLE if known(row.get("grade")) is None else fixed(float(row["grade"]), 0)),
+        )
+        for row in found
+    )
+    return [heading, Table(columns, cells)]
+
+
+def _methods(result: Result) -> list[Block]:
+    protocol = mapping(result.get("protocol"))
+    name = " ".join(str(protocol[k]) for k in ("name", "version") if protocol.get(k))
+    arm = f", arm {protocol['arm']}" if protocol.get("arm") else ""
+    source = f" Source: {protocol['source']}." if protocol.get("source") else ""
+    blocks: list[Block] = [
+        Heading(rich("Methods and assumptions")),
+        Paragraph(typeset(f"Protocol {name}{arm}.{source}")),
+    ]
+    if _predicted(result):
+        text = (
+            "Y-90 is predicted from the measured Lu-177: same peptide, same infusion and same amino acids are assumed, "
+            "so that both nuclides have the same biological kinetics; each has its own decay and electron range."
+        )
+        blocks.append(Paragraph(typeset(text)))
+    if assumptions := sentences(protocol.get("assumptions")):
+        lead = "Not published, therefore assumptions of the protocol file. They act on the proposal:"
+        blocks += [Heading(rich("Assumptions of the protocol"), 3), Paragraph(rich(lead))]
+        blocks.append(ListBlock(tuple(typeset(a) for a in assumptions)))
+    return blocks
+
+
+def _predicted(result: Result) -> bool:
+    entries = (
+        mapping(e)
+        for cycle in rows(result.get("cycles"))
+        for region in rows(cycle.get("regions"))
+        for e in mapping(region.get("nuclides")).values()
+    )
+    return any("predicted" in str(e.get("basis")) for e in entries)
+
+
+def _warnings(result: Result) -> list[Block]:
+    found = warnings(result)
+    if not found:
+        return [Heading(rich("Warnings")), Paragraph(rich("None."))]
+    columns = (Column(rich("Where"), width=1.6), Column(rich("Warning"), width=5.0), Column(rich("Weight"), width=0.9))
+    cells = tuple((typeset(first_line(w.where) or "Whole case"), typeset(w.message), rich(w.severity)) for w in found)
+    return [Heading(rich("Warnings")), Table(columns, cells)]
+
+
+def _provenance(result: Result) -> list[Block]:
+    software, protocol = mapping(result.get("software")), mapping(result.get("protocol"))
+    facts: list[tuple[str, Inline]] = [
+        ("Software", rich(f"{software.get('name', 'lutetia')} {software.get('version', 'unknown')}")),
+        ("Result schema", rich(str(result.get("schema") or "not stated"))),
+        ("Inputs, SHA-256", rich(Span(str(result.get("inputs_sha256") or "not stated"), code=True))),
+        ("Protocol", rich(" ".join(str(protocol[k]) for k in ("name", "version") if protocol.get(k)))),
+        ("Draws, seed", rich(f"{result.get('draws')}, {result.get('seed')}")),
+    ]
+    if protocol.get("sha256"):
+        facts.insert(4, ("Protocol file, SHA-256", rich(Span(str(protocol["sha256"]), code=True))))
+    return [Heading(rich("Provenance")), Facts(tuple((rich(name), value) for name, value in facts))]
+
+
+def _bed(value: object, entry: Mapping[str, Any]) -> Inline:
+    dose = known(value)
+    if dose is None:
+        return (
+            rich(Span("–", muted=True)) if known(entry.get("absorbed_dose_Gy")) is not None else _value(NOT_EVALUABLE)
+        )
+    return rich(number(dose))
+
+
+def _optional(value: float | None) -> Inline:
+    return rich() if value is None else rich(number(value))
+
+
+def _value(text: str, *, strong: bool = False) -> Inline:
+    return rich(Span(text, muted=True, emphasis=True)) if text == NOT_EVALUABLE else rich(Span(text, strong=strong))

@@ -1,0 +1,162 @@
+"""Figures of the report from a result: what is drawn and its words; how it is drawn is `lutetia.report.figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lutetia.plan.report_reading import Result, bounds, mapping, nuclides, region_name, rows
+from lutetia.report import palette
+from lutetia.report.document import Block, Figure, Heading, Panel, rich
+from lutetia.report.figures.activities import CycleActivity, activity_panel
+from lutetia.report.figures.contributions import CycleDose, cumulative_panel
+from lutetia.report.figures.curves import Curve, time_activity_panel
+from lutetia.report.figures.methods import MethodDoses, method_panel
+from lutetia.report.numbers import gigabecquerel, given_number, known, nuclide, nuclide_text, with_unit
+
+_CURVES_PER_CYCLE = 12
+
+
+def detail_figures(result: Result) -> dict[str, tuple[Block, ...]]:
+    """Figures by section: ``doses`` and ``curves``."""
+    cycles = rows(result.get("cycles"))
+    doses = [*_activities(result), *_cumulative(result), *_marrow(cycles)]
+    curves = [block for cycle in cycles for block in _curves(cycle)]
+    return {"doses": tuple(doses), "curves": tuple(curves)}
+
+
+def _legend(names: Sequence[str], *extra: tuple[str, str, str]) -> tuple[tuple[str, str, Any], ...]:
+    shown = [(palette.nuclide_colour(n), "box", nuclide(n)) for n in names]
+    return (*shown, *((colour, shape, rich(words)) for colour, shape, words in extra))
+
+
+def _activities(result: Result) -> list[Block]:
+    cycles, prescription = rows(result.get("cycles")), mapping(result.get("prescription"))
+    proposal = mapping(prescription.get("activities_MBq"))
+    labels = [f"cycle {c.get('number')}" for c in cycles] + ([f"cycle {prescription.get('cycle')}"] if proposal else [])
+    panels = []
+    for name in nuclides(result):
+        values = [known(mapping(c.get("administered_MBq")).get(name)) for c in cycles]
+        values += [known(proposal.get(name))] if proposal else []
+        base, cap = (known(mapping(prescription.get(k)).get(name)) for k in ("base_MBq", "cap_MBq"))
+        series = CycleActivity(name, f"{nuclide_text(name)} activity", tuple(values), base, cap)
+        drawn = activity_panel(series, labels, proposed=len(cycles) if proposal else None)
+        said = ", ".join(
+            f"{label} {gigabecquerel(v)} GBq" for label, v in zip(labels, values, strict=True) if v is not None
+        )
+        panels.append(Panel(drawn, f"{nuclide_text(name)}: {said}"))
+    caption = (
+        "Activity administered in each cycle; the open bar is the activity shown on page 1."
+        if proposal
+        else "Activity administered in each cycle."
+    )
+    return [Figure(tuple(panels), rich(caption), columns=min(2, len(panels)))] if panels else []
+
+
+def _cumulative(result: Result) -> list[Block]:
+    cycles = rows(result.get("cycles"))
+    limits = {str(x.get("region")): x for x in rows(result.get("limits")) if x.get("metric") == "absorbed_dose"}
+    keys = dict.fromkeys((str(r.get("region")), str(r.get("method"))) for c in cycles for r in rows(c.get("regions")))
+    panels = []
+    for region, method in keys:
+        limit = limits.get(region, {})
+        if limit.get("method") not in (None, method) or (
+            limit.get("method") is None and _is_second(keys, region, method)
+        ):
+            continue
+        panels.append(_cumulative_panel(region, method, cycles, limit))
+    legend = _legend(
+        nuclides(result), (palette.GRID, "box", "given before"), (palette.LIMIT, "line", "limit, where it is near")
+    )
+    caption = rich("Cumulative absorbed dose, cycle by cycle, stacked by nuclide. The vertical scales differ.")
+    return [Figure(tuple(panels), caption, 3, legend)] if panels else []
+
+
+def _is_second(keys: Mapping[tuple[str, str], None], region: str, method: str) -> bool:
+    return next(m for r, m in keys if r == region) != method
+
+
+def _cumulative_panel(region: str, method: str, cycles: Sequence[Mapping[str, Any]], limit: Mapping[str, Any]) -> Panel:
+    steps = []
+    for cycle in cycles:
+        found = [r for r in rows(cycle.get("regions")) if (r.get("region"), r.get("method")) == (region, method)]
+        steps.append(CycleDose(f"cycle {cycle.get('number')}", _parts(found[0]) if found else None))
+    known_steps = [s.parts_Gy for s in steps if s.parts_Gy is not None]
+    total = sum(d for parts in known_steps for _, d in parts) if len(known_steps) == len(steps) else None
+    bound = known(limit.get("limit_Gy"))
+    drawn = cumulative_panel(
+        region_name(region),
+        steps,
+        limit_Gy=bound,
+        limit_text=f"limit {given_number(bound)} Gy",
+        note=with_unit(total, "Gy"),
+    )
+    words = f" of a limit of {given_number(bound)} Gy" if bound is not None else ""
+    return Panel(drawn, f"{region_name(region)}: {with_unit(total, 'Gy')} over {len(steps)} cycles{words}")
+
+
+def _parts(region: Mapping[str, Any]) -> tuple[tuple[str, float], ...] | None:
+    doses = {n: known(mapping(e).get("absorbed_dose_Gy")) for n, e in mapping(region.get("nuclides")).items()}
+    if not doses or None in doses.values():
+        total = known(region.get("absorbed_dose_Gy"))
+        return None if total is None else (("", total),)
+    return tuple((n, d) for n, d in doses.items() if d is not None)
+
+
+def _marrow(cycles: Sequence[Mapping[str, Any]]) -> list[Block]:
+    found = [[r for r in rows(c.get("regions")) if r.get("region") == "red marrow"] for c in cycles]
+    methods = list(dict.fromkeys(str(r.get("method")) for regions in found for r in regions))
+    if len(methods) < 2:
+        return []
+    series = []
+    for method in methods:
+        each = [next((r for r in regions if str(r.get("method")) == method), {}) for regions in found]
+        doses = tuple(known(r.get("absorbed_dose_Gy")) for r in each)
+        series.append(MethodDoses(method, doses, tuple(bounds(r.get("absorbed_dose_interval_Gy")) for r in each)))
+    labels = [f"cycle {c.get('number')}" for c in cycles]
+    alt = "; ".join(f"{m.label}: {', '.join(with_unit(d, 'Gy') for d in m.dose_Gy)}" for m in series)
+    text = rich("Red marrow by each method, per cycle, with 95 % intervals. Methods are never mixed in one sum.")
+    return [Figure((Panel(method_panel("Red marrow, dose per cycle", series, labels), alt),), text, 2)]
+
+
+def _curves(cycle: Mapping[str, Any]) -> list[Block]:
+    drawn = [(r, c) for r in rows(cycle.get("regions")) if (c := _region_curves(r))][:_CURVES_PER_CYCLE]
+    if not drawn:
+        return []
+    end = max(max(c.grid_h, default=0.0) for _, curves in drawn for c in curves) or None
+    panels = tuple(_curve_panel(region, curves, end) for region, curves in drawn)
+    names = dict.fromkeys(c.nuclide for _, curves in drawn for c in curves)
+    legend = _legend(
+        list(names), (palette.MUTED, "point", "measured ± SD"), (palette.MUTED, "line", "fit with 95 % band"),
+        (palette.MUTED, "dash", "beyond the last scan"),
+    )  # fmt: skip
+    return [Heading(rich(f"Cycle {cycle.get('number')}"), 3), Figure(panels, (), 3, legend)]
+
+
+def _curve_panel(region: Mapping[str, Any], curves: Sequence[Curve], end_h: float | None) -> Panel:
+    name = region_name(region.get("region"))
+    total = with_unit(known(region.get("absorbed_dose_Gy")), "Gy")
+    points = sum(len(c.time_h) for c in curves)
+    return Panel(
+        time_activity_panel(name, curves, note=total, end_h=end_h),
+        f"{name}: {points} measured points and fitted curve; absorbed dose {total}",
+    )
+
+
+def _region_curves(region: Mapping[str, Any]) -> tuple[Curve, ...]:
+    entries = mapping(region.get("nuclides"))
+    raw = {n: mapping(mapping(e).get("curve")) for n, e in entries.items()}
+    times = [t for c in raw.values() for t in _numbers(c.get("time_h"))]
+    return tuple(_curve(n, c, max(times, default=None)) for n, c in raw.items() if _numbers(c.get("grid_h")))
+
+
+def _curve(name: str, curve: Mapping[str, Any], last_h: float | None) -> Curve:
+    keys = ("time_h", "activity_MBq", "sd_MBq", "grid_h", "fit_MBq", "fit_low_MBq", "fit_high_MBq")
+    time, activity, sd, grid, fit, low, high = (_numbers(curve.get(k)) for k in keys)
+    sd = sd if len(sd) == len(time) else (0.0,) * len(time)
+    band = len(low) == len(high) == len(grid)
+    return Curve(name, time, activity, sd, grid, fit, low if band else (), high if band else (), last_h)
+
+
+def _numbers(value: object) -> tuple[float, ...]:
+    return tuple(known(v) or 0.0 for v in value) if isinstance(value, (list, tuple)) else ()

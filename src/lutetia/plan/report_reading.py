@@ -1,0 +1,138 @@
+"""Reading of a result for its report: optional keys, names of things, words for codes. Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from lutetia.report.document import Inline, Span, rich
+from lutetia.report.numbers import given_number, known, typeset
+
+Result = Mapping[str, Any]
+
+BOUND_BY = {
+    "cap": "the protocol's largest activity",
+    "step": "the largest step up from the previous cycle",
+    "no increase": "an increase is not permitted",
+    "minimum": "the protocol's smallest activity",
+    "base": "base activity of the protocol",
+    "fixed": "fixed by the arm",
+    "toxicity": "a toxicity rule",
+}
+_LABEL = {"kidneys": "kidneys (pair)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning as the report shows it."""
+
+    message: str
+    where: str
+    severity: str
+    code: str
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value where it is a mapping, else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def rows(value: object) -> tuple[Mapping[str, Any], ...]:
+    """The mappings of a list, else nothing."""
+    return tuple(mapping(v) for v in value) if isinstance(value, (list, tuple)) else ()
+
+
+def sentences(value: object) -> tuple[str, ...]:
+    """A string or a list of strings as a tuple without empty ones."""
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    return tuple(str(v) for v in value if v) if isinstance(value, (list, tuple)) else ()
+
+
+def bounds(value: object) -> tuple[float, float] | None:
+    """A pair of finite numbers, or None."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
+        return None
+    low, high = (known(v) for v in value)
+    return None if low is None or high is None else (low, high)
+
+
+def warnings(result: Result) -> tuple[Warned, ...]:
+    """All warnings of the result and of its regions, first-line ones first, each once."""
+    found = [_warned(w, "") for w in _listed(result.get("warnings"))]
+    for cycle in rows(result.get("cycles")):
+        for region in rows(cycle.get("regions")):
+            place = f"cycle {cycle.get('number')}, {region.get('region')}"
+            found += [_warned(w, place) for w in _listed(region.get("warnings"))]
+    order = {"first-line": 0, "warning": 1, "note": 2}
+    unique = dict.fromkeys(found)
+    return tuple(sorted(unique, key=lambda w: order.get(w.severity, 1)))
+
+
+def _listed(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else ()
+
+
+def _warned(value: object, where: str) -> Warned:
+    if isinstance(value, Mapping):
+        place = str(value.get("where") or where)
+        return Warned(
+            str(value.get("message", "")), place, str(value.get("severity") or "warning"), str(value.get("code", ""))
+        )
+    return Warned(str(value), where, "warning", "")
+
+
+def first_line(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def region_name(name: object) -> str:
+    """A region as a person reads it."""
+    text = str(name or "")
+    return first_line(_LABEL.get(text, text))
+
+
+def nuclides(result: Result) -> tuple[str, ...]:
+    """Every nuclide of the proposal and of the cycles, in the order in which they appear."""
+    prescription = mapping(result.get("prescription"))
+    names: list[str] = []
+    for key in ("base_MBq", "activities_MBq"):
+        names += mapping(prescription.get(key))
+    for cycle in rows(result.get("cycles")):
+        names += mapping(cycle.get("administered_MBq"))
+    names += mapping(prescription.get("category"))
+    return tuple(dict.fromkeys(names))
+
+
+def limit_name(limit: Mapping[str, Any]) -> Inline:
+    """A limit as a person reads it: region, value and metric."""
+    metric = "BED " if limit.get("metric") == "bed" else ""
+    region = str(limit.get("region") or limit.get("id"))
+    return rich(first_line(region), f" {metric}{given_number(known(limit.get('limit_Gy')))} Gy")
+
+
+def bound_text(result: Result) -> Inline:
+    """What set the activity, in words."""
+    code = mapping(result.get("prescription")).get("bound_by")
+    if code is None:
+        return ()
+    for limit in rows(result.get("limits")):
+        if limit.get("id") == code:
+            return limit_name(limit)
+    return typeset(first_line(BOUND_BY.get(str(code), str(code))))
+
+
+def given_by(limit: Mapping[str, Any]) -> str:
+    """Kind and method of a limit in a few words."""
+    kind = {"hard": "hard limit", "soft": "soft limit", "advisory": "advisory"}
+    words = [kind.get(str(limit.get("kind")), str(limit.get("kind") or ""))]
+    words += [f"{limit['method']} method"] if limit.get("method") else []
+    return ", ".join(w for w in words if w)
+
+
+def strong(text: str | Inline) -> Inline:
+    """Text in strong style."""
+    spans = typeset(text) if isinstance(text, str) else text
+    return tuple(Span(s.text, strong=True, raised=s.raised, tone=s.tone) for s in spans)

@@ -1,0 +1,83 @@
+"""A document as PDF, laid out by Typst with the packaged fonts only: the same bytes on every system."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any
+
+from lutetia.errors import OutputError
+from lutetia.report.document import Document, Panel, plain
+from lutetia.report.html import checked_svg, colours
+
+_TIMESTAMP = 0
+
+
+def render_pdf(document: Document) -> bytes:
+    """The document as a tagged PDF, A4, with header, footer and page numbers.
+
+    All text travels as JSON data and is never read as Typst code.
+
+    Raises
+    ------
+    OutputError
+        If a picture is neither PNG nor SVG, or Typst refuses the document.
+    """
+    import typst
+
+    compile_pdf: Any = typst.compile  # its stub does not name the mapping of file names to bytes
+
+    pictures: dict[str, bytes] = {}
+    data = json.dumps(_document(document, pictures), ensure_ascii=False, sort_keys=True).encode()
+    inputs = {"main.typ": _template(), "document.json": data, **pictures}
+    with as_file(files("lutetia.report") / "fonts") as fonts:
+        try:
+            pdf = compile_pdf(inputs, font_paths=[fonts], ignore_system_fonts=True, format="pdf", timestamp=_TIMESTAMP)
+        except typst.TypstError as error:
+            raise OutputError(f"report.pdf: Typst could not lay out the document: {error}") from error
+    if not isinstance(pdf, bytes):
+        raise OutputError("report.pdf: found no single file; expected one PDF from Typst")
+    return pdf
+
+
+@cache
+def _template() -> bytes:
+    return (files("lutetia.report") / "templates" / "document.typ").read_bytes()
+
+
+def _document(document: Document, pictures: dict[str, bytes]) -> dict[str, object]:
+    return {
+        "title": _data(document.title, pictures),
+        "title_text": plain(document.title),
+        "subtitle": _data(document.subtitle, pictures),
+        "header": list(document.header),
+        "footer": list(document.footer),
+        "intended_use": document.intended_use,
+        "language": document.language,
+        "colours": colours(),
+        "blocks": _data(document.blocks, pictures),
+    }
+
+
+def _data(value: object, pictures: dict[str, bytes]) -> object:
+    if isinstance(value, Panel):
+        return {"file": _store(value, pictures), "alt": value.alt}
+    if isinstance(value, tuple):
+        return [_data(item, pictures) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        kind = getattr(value, "kind", None)
+        shown = {k: _data(v, pictures) for k, v in fields.items() if v is not None}
+        return shown if kind is None else {"kind": kind, **shown}
+    return value
+
+
+def _store(panel: Panel, pictures: dict[str, bytes]) -> str:
+    image = panel.image if panel.media == "png" else checked_svg(panel.image).encode()
+    name = f"picture{len(pictures)}.{panel.media}"
+    pictures[name] = image
+    return name
