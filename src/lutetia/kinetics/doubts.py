@@ -96,7 +96,7 @@ def _data_doubts(time_h: FloatArray, activity: FloatArray, where: str) -> Iterat
     if zeros:
         yield Doubt(
             "below_detection",
-            f"{zeros} of {len(activity)} points are zero (below detection); fitted as 0 with at least half the least value as sd",
+            f"{zeros} of {len(activity)} points are zero (below detection); fitted as 0 with a wide sd",
             where,
         )
     if len(activity) > 1 and int(np.argmax(activity)) == len(activity) - 1:
