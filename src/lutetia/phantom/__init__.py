@@ -1,1 +1,1 @@
-"""Virtual subject made of ellipsoids, its scans, and the packaged example case."""
+"""Virtual subjects whose doses are known: ellipsoid organs, scans of them, and the packaged example case."""

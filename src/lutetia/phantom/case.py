@@ -1,0 +1,304 @@
+"""A complete case folder from a virtual subject: scans, regions, blood and whole-body tables, `case.toml`, truth.
+
+What can be made wrong on purpose is an option: resolution that the case states, shifted outlines, noise, calibration.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from lutetia.core.draws import lognormal_factors, stream
+from lutetia.core.geometry import Grid, axis_aligned_grid
+from lutetia.core.volume import Volume
+from lutetia.imaging.writing.common import PatientPosition, Study, WrittenSeries, new_folder
+from lutetia.imaging.writing.ct import write_ct_series
+from lutetia.imaging.writing.nm import write_nm
+from lutetia.imaging.writing.pt import DecayCorrection, write_pt_series
+from lutetia.imaging.writing.radiopharmaceutical import Radiopharmaceutical
+from lutetia.nuclear.nuclides import nuclide
+from lutetia.phantom.biology import Biology
+from lutetia.phantom.camera import Camera, acquire_counts
+from lutetia.phantom.shapes import STILL, Motion, Vector
+from lutetia.phantom.spheres import measure_spheres, recovery_csv
+from lutetia.phantom.subject import Subject
+from lutetia.phantom.truth import TrueDose, kidney_pair, true_doses, true_marrow_dose
+from lutetia.phantom.voxels import render_activity, render_ct, render_masks
+
+ZONE = "Europe/Warsaw"
+ADMINISTERED_AT = datetime(2026, 1, 12, 9, 30, tzinfo=ZoneInfo(ZONE))
+BLOOD_TIMES_H = (0.25, 0.75, 1.5, 3.0, 6.0, 24.0, 48.0, 96.0, 168.0)
+WHOLE_BODY_TIMES_H = (0.5, 4.0, 24.0, 48.0, 96.0, 168.0)
+
+
+def spect_grid() -> Grid:
+    """128 × 128 × 96 voxels of 4.8 mm."""
+    return axis_aligned_grid((96, 128, 128), (4.8, 4.8, 4.8), origin_mm=(-304.8, -304.8, -205.0))
+
+
+def ct_grid() -> Grid:
+    """160 × 120 × 113 voxels of 2.4 × 2.4 × 3 mm: trunk from the lower lungs to the pelvis."""
+    return axis_aligned_grid((113, 120, 160), (3.0, 2.4, 2.4), origin_mm=(-190.8, -142.8, -148.0))
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOptions:
+    """How a case is measured, and what is wrong with it.
+
+    `camera` is what truly happens; `stated_fwhm_mm` is what `case.toml` says (and what the recovery phantom has).
+    `motions` places the subject in each scan; `outline_shift_mm` shifts the drawn regions against the CT;
+    `curve_cv` is the noise of blood and whole-body samples. Times are those of mid-acquisition.
+    """
+
+    seed: int = 1
+    times_h: tuple[float, ...] = (4.0, 24.0, 96.0, 168.0)
+    duration_s: float = 1800.0
+    camera: Camera = field(default_factory=Camera)
+    stated_fwhm_mm: float = 10.0
+    calibration_sd_percent: float = 4.0
+    motions: tuple[Motion, ...] = ()
+    outline_shift_mm: Vector = (0.0, 0.0, 0.0)
+    drawn_on: int = 2
+    regions: tuple[str, ...] | None = None
+    image: Literal["NM", "PT"] = "NM"
+    decay_correction: DecayCorrection = "NONE"
+    segmentation: Literal["RTSTRUCT", "SEG"] = "RTSTRUCT"
+    position: PatientPosition = "HFS"
+    with_ct: bool = True
+    curve_cv: float = 0.03
+    arm: str = "B"
+    administered_MBq: tuple[tuple[str, float], ...] = (("Lu-177", 3700.0), ("Y-90", 3700.0))
+    grid: Grid = field(default_factory=spect_grid)
+    ct_grid: Grid = field(default_factory=ct_grid)
+
+    def motion(self, scan: int) -> Motion:
+        """Position of the subject in scan 1, 2, …"""
+        return self.motions[scan - 1] if scan <= len(self.motions) else STILL
+
+
+def write_image_case(subject: Subject, path: Path, options: CaseOptions, *, labs: str | None = None) -> Path:
+    """Write a case folder with one imaged cycle and its `truth.json`; the folder appears only when complete.
+
+    Raises
+    ------
+    OutputError
+        If the folder has content or cannot be written.
+    """
+    with new_folder(path) as beside:
+        cycle = beside / "cycle1"
+        written = [_write_scan(subject, cycle, scan, options) for scan in range(1, len(options.times_h) + 1)]
+        _write_regions(subject, cycle, written[options.drawn_on - 1], options)
+        _write_tables(subject, cycle, options)
+        stated = replace(options.camera, fwhm_mm=options.stated_fwhm_mm, calibration_error=1.0)
+        _write(beside / "recovery.csv", recovery_csv(measure_spheres(stated, seed=options.seed)))
+        if labs is not None:
+            _write(beside / "labs.csv", labs)
+        _write(beside / "case.toml", case_toml(subject, options, labs=labs is not None))
+        _write(beside / "truth.json", json.dumps(truth(subject, options), ensure_ascii=False, indent=1) + "\n")
+    return path
+
+
+def scan_activity(subject: Subject, time_h: float, options: CaseOptions, *, motion: Motion) -> Volume:
+    """True 177Lu concentration at a time after administration, MBq/mL."""
+    given = dict(options.administered_MBq)["Lu-177"]
+    activity = {o.region: float(o.biology.activity_MBq(time_h, "Lu-177", given)) for o in subject.organs}
+    activity["remainder"] = float(subject.body.remainder.activity_MBq(time_h, "Lu-177", given))
+    return render_activity(subject, options.grid, activity, motion=motion)
+
+
+def scan_counts(subject: Subject, scan: int, options: CaseOptions) -> Volume:
+    """Reconstructed counts of scan 1, 2, …, with 90Y bremsstrahlung where 90Y was given."""
+    time_h, given = options.times_h[scan - 1], dict(options.administered_MBq)
+    decay = nuclide("Y-90").decay_constant_per_h - nuclide("Lu-177").decay_constant_per_h
+    ratio = given.get("Y-90", 0.0) / given["Lu-177"] * float(np.exp(-decay * time_h))
+    return acquire_counts(
+        scan_activity(subject, time_h, options, motion=options.motion(scan)),
+        options.camera,
+        stream(options.seed, "phantom", "spect noise", scan),
+        duration_s=options.duration_s,
+        y90_per_lu177=ratio,
+    )
+
+
+def _write_scan(subject: Subject, cycle: Path, scan: int, options: CaseOptions) -> WrittenSeries:
+    """Write SPECT and CT of one visit; returns the series on which regions are drawn."""
+    started = scan_start(scan, options)
+    study = Study(
+        f"{subject.name} {options.seed} {scan} {options.image} {options.position}",
+        f"VIRTUAL-{options.seed:04d}",
+        subject.sex,
+        started - timedelta(minutes=10),
+        position=options.position,
+        weight_kg=subject.weight_kg,
+        height_cm=subject.height_cm,
+    )
+    given = Radiopharmaceutical("Lu-177", dict(options.administered_MBq)["Lu-177"], ADMINISTERED_AT)
+    timing: dict[str, Any] = {"given": given, "acquired_at": started, "duration_s": options.duration_s}
+    counts = scan_counts(subject, scan, options)
+    if options.image == "NM":
+        spect = write_nm(counts, cycle / spect_name(scan, options), study, **timing)
+    else:
+        spect = write_pt_series(
+            _quantified(counts, options), cycle / spect_name(scan, options), study, **timing,
+            decay_correction=options.decay_correction,
+        )  # fmt: skip
+    if not options.with_ct:
+        return spect
+    ct = render_ct(subject, options.ct_grid, options.motion(scan), seed=100 * options.seed + scan)
+    return write_ct_series(ct, cycle / ct_name(scan, options), study, acquired_at=started - timedelta(minutes=5))
+
+
+def _quantified(counts: Volume, options: CaseOptions) -> Volume:
+    """MBq/mL as the scanner would compute them with its own calibration factor."""
+    factor = 1.0 / (options.camera.cps_per_MBq * options.duration_s * counts.grid.voxel_mL)
+    return Volume(counts.values * np.float32(factor), counts.grid, "MBq_per_mL")
+
+
+def scan_start(scan: int, options: CaseOptions) -> datetime:
+    """Start of the acquisition, so that its middle is at the scan's time after administration."""
+    middle = ADMINISTERED_AT + timedelta(hours=options.times_h[scan - 1])
+    return middle - timedelta(seconds=options.duration_s / 2)
+
+
+def spect_name(scan: int, options: CaseOptions) -> str:
+    """File (NM) or folder (PT) of a scan within its cycle's folder."""
+    return f"spect_{options.times_h[scan - 1]:03.0f}h" + (".dcm" if options.image == "NM" else "")
+
+
+def ct_name(scan: int, options: CaseOptions) -> str:
+    """Folder of the CT of a scan within its cycle's folder."""
+    return f"ct_{options.times_h[scan - 1]:03.0f}h"
+
+
+def _write_regions(subject: Subject, cycle: Path, drawn_on: WrittenSeries, options: CaseOptions) -> None:
+    motion = options.motion(options.drawn_on)
+    x, y, z = (a + b for a, b in zip(motion.shift_mm, options.outline_shift_mm, strict=True))
+    masks = render_masks(subject, drawn_on.grid, replace(motion, shift_mm=(x, y, z)))
+    wanted = options.regions or tuple(o.region for o in subject.organs)
+    chosen = [m for m in masks if m.region in wanted]
+    drawn_at = scan_start(options.drawn_on, options) + timedelta(hours=3)
+    if options.segmentation == "SEG":
+        from lutetia.imaging.writing.seg import write_seg
+
+        write_seg(chosen, cycle / "seg.dcm", drawn_on, drawn_at=drawn_at)
+    else:
+        from lutetia.imaging.writing.rtstruct import write_rtstruct
+
+        write_rtstruct(chosen, cycle / "rtstruct.dcm", drawn_on, drawn_at=drawn_at)
+
+
+def _write_tables(subject: Subject, cycle: Path, options: CaseOptions) -> None:
+    given = dict(options.administered_MBq)["Lu-177"]
+    for name, biology, times, column in (
+        ("blood", subject.blood_per_mL, BLOOD_TIMES_H, "activity_MBq_per_mL"),
+        ("whole_body", subject.whole_body(), WHOLE_BODY_TIMES_H, "activity_MBq"),
+    ):
+        _write(
+            cycle / f"{name}.csv",
+            curve_csv(biology, times, given, column=column, cv=options.curve_cv, seed=options.seed),
+        )
+
+
+def curve_csv(
+    biology: Biology, times_h: tuple[float, ...], administered_MBq: float, *, column: str, cv: float, seed: int
+) -> str:
+    """A measured 177Lu curve with its standard deviations, as text of a CSV file."""
+    exact = biology.activity_MBq(times_h, "Lu-177", administered_MBq)
+    measured = exact * lognormal_factors(stream(seed, "phantom", column), cv, len(times_h))
+    sd = column.replace("activity", "sd")
+    rows = [f"{t:g},{a:.6g},{max(cv, 0.005) * a:.3g}" for t, a in zip(times_h, measured, strict=True)]
+    return "\n".join([f"time_h,{column},{sd}", *rows]) + "\n"
+
+
+def truth(subject: Subject, options: CaseOptions) -> dict[str, Any]:
+    """Everything that is true about the case, as written into `truth.json`."""
+    given = dict(options.administered_MBq)
+    doses = {name: true_region_doses(subject, name, MBq) for name, MBq in given.items()}
+    regions = [
+        {
+            "region": d.region,
+            "mass_g": _round(d.mass_g),
+            "nuclides": {name: _dose_entry(doses[name][row]) for name in given},
+            "absorbed_dose_Gy": _round(sum(doses[name][row].absorbed_dose_Gy for name in given)),
+        }
+        for row, d in enumerate(doses["Lu-177"])
+    ]
+    motions = [options.motion(scan) for scan in range(1, len(options.times_h) + 1)]
+    return {
+        "schema": "lutetia.truth/1",
+        "subject": subject.name,
+        "model": "ellipsoids; image-space SPECT model (Gaussian resolution, correlated noise), not a projector",
+        "cycles": [{"number": 1, "administered_MBq": given, "regions": regions}],
+        "resolution_fwhm_mm": options.camera.fwhm_mm,
+        "calibration_error": options.camera.calibration_error,
+        "motion": [{"shift_mm": m.shift_mm, "rotation_deg": m.rotation_deg, "centre_mm": m.centre_mm} for m in motions],
+    }
+
+
+def true_region_doses(subject: Subject, nuclide_name: str, administered_MBq: float) -> list[TrueDose]:
+    """All organs, the kidney pair and the red marrow."""
+    organs = true_doses(subject, nuclide_name, administered_MBq)
+    marrow = true_marrow_dose(subject, nuclide_name, administered_MBq)
+    return [*organs, kidney_pair(organs), marrow]
+
+
+def _dose_entry(dose: TrueDose) -> dict[str, float]:
+    return {
+        "time_integrated_activity_MBq_h": _round(dose.time_integrated_activity_MBq_h),
+        "absorbed_dose_Gy": _round(dose.absorbed_dose_Gy),
+        "self_dose_Gy": _round(dose.self_Gy),
+        "cross_dose_Gy": _round(dose.cross_Gy),
+    }
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def case_toml(subject: Subject, options: CaseOptions, *, labs: bool) -> str:
+    """Text of `case.toml` for an imaged cycle."""
+    lines = ['schema = "lutetia.case/1"', f'timezone = "{ZONE}"', "", *subject_lines(subject, labs=labs)]
+    lines += ["", "[protocol]", 'name = "duonen"', f'arm = "{options.arm}"', "", *_calibration_lines(options)]
+    lines += ["", *cycle_lines(1, ADMINISTERED_AT, dict(options.administered_MBq))]
+    for scan in range(1, len(options.times_h) + 1):
+        lines += ["", "[[cycles.scans]]", f'spect = "cycle1/{spect_name(scan, options)}"']
+        lines += [f'ct = "cycle1/{ct_name(scan, options)}"'] if options.with_ct else []
+    drawn = "seg.dcm" if options.segmentation == "SEG" else "rtstruct.dcm"
+    lines += ["", "[[cycles.segmentation]]", f'file = "cycle1/{drawn}"', f"scan = {options.drawn_on}"]
+    lines += ["", "[cycles.blood]", 'file = "cycle1/blood.csv"']
+    lines += ["", "[cycles.whole_body]", 'file = "cycle1/whole_body.csv"']
+    return "\n".join(lines) + "\n"
+
+
+def subject_lines(subject: Subject, *, labs: bool) -> list[str]:
+    """The `[subject]` table."""
+    lines = ["[subject]", 'id = "VIRTUAL-001"', f'sex = "{subject.sex}"', f"age_years = {subject.age_years:g}"]
+    lines += [f"height_cm = {subject.height_cm:g}", f"weight_kg = {subject.weight_kg:g}"]
+    lines += [f"hematocrit = {subject.hematocrit:g}", "kidneys_present = 2"]
+    return lines + (['labs = "labs.csv"'] if labs else [])
+
+
+def cycle_lines(number: int, administered_at: datetime, administered_MBq: dict[str, float]) -> list[str]:
+    """The head of a `[[cycles]]` table."""
+    lines = ["[[cycles]]", f"number = {number}", f"administered_at = {administered_at.isoformat()}"]
+    return [*lines, "[cycles.administered_MBq]", *(f'"{n}" = {a:.1f}' for n, a in administered_MBq.items())]
+
+
+def _calibration_lines(options: CaseOptions) -> list[str]:
+    lines = ["[calibration]"]
+    if options.image == "NM":
+        lines += [f"cps_per_MBq = {options.camera.cps_per_MBq:g}"]
+        lines += [f"y90_cps_per_MBq = {options.camera.y90_cps_per_MBq:g}"] if options.camera.y90_cps_per_MBq else []
+    lines += [f"sd_percent = {options.calibration_sd_percent:g}", "date = 2025-12-01"]
+    lines += [f"resolution_fwhm_mm = {options.stated_fwhm_mm:g}", 'recovery_csv = "recovery.csv"']
+    return [*lines, "recovery_applied = false"]
