@@ -1,10 +1,11 @@
 """Builds ``src/lutetia/dose/data/electron_kernels.npz``: monoenergetic electron point kernels in water.
 
-For every energy: ompMC (condensed history of EGSnrc; a builder's tool only, GPL-3, never imported by the package) transports
-electrons that start isotropically in the middle of a water cylinder of unit density; the energy deposited in rings and slabs is unfolded into
-spherical shells of r / range. Columns of the result sum to the fraction deposited; the rest left as bremsstrahlung.
+For every energy, ompMC (condensed history of EGSnrc; a builder's tool only, GPL-3, never imported by the package)
+transports electrons that start isotropically in the middle of a water cylinder of unit density. The energy deposited in
+rings and slabs is unfolded into spherical shells of r / range. Rows of the result sum to the fraction deposited; the
+rest left as bremsstrahlung.
 
-Run in an environment that has ``ompmc`` 0.4.0 (about 10 minutes on two cores)::
+Run in an environment that has ``ompmc`` 0.4.0 (about 8 minutes on two cores)::
 
     python builders/build_electron_kernels.py OUTPUT.npz
 """
@@ -45,9 +46,10 @@ ENERGIES_MeV = (
 EDGES = np.linspace(0.0, 1.25, 51)
 HISTORIES = 200_000
 SOURCE = (
-    "Fraction of the energy of monoenergetic electrons (isotropic point source, infinite water, 1 g/cm3) deposited per shell of "
-    "r / range; what is missing to 1 left as bremsstrahlung. Computed by builders/build_electron_kernels.py with ompMC 0.4.0 "
-    "(condensed history of EGSnrc, 521icru data, cut-off 10 keV), 200,000 electrons per energy; Apache-2.0."
+    "Fraction of the energy of monoenergetic electrons (isotropic point source, infinite water, 1 g/cm3) deposited per "
+    "shell of r / range; what is missing to 1 left as bremsstrahlung. Computed by builders/build_electron_kernels.py "
+    "with ompMC 0.4.0 (condensed history of EGSnrc, 521icru data, cut-off 10 keV), 200,000 electrons per energy; "
+    "Apache-2.0."
 )
 _HEADER = """$IAEA_INDEX:
 1000
@@ -96,7 +98,7 @@ def write_source(base: Path, energy_MeV: float, count: int, seed: int) -> None:
 
 
 def shell_to_ring(edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of each spherical shell (uniform in r and direction) in each ring and half slab, shape (ring·slab, shell)."""
+    """Share of each spherical shell (uniform in r and direction) per ring and half slab: (ring·slab, shell)."""
     count = edges.size - 1
     result = np.zeros((count, count, count))
     radius_step, cosine = (np.arange(64) + 0.5) / 64, (np.arange(2000) + 0.5) / 2000

@@ -1,8 +1,8 @@
 """Builds ``src/lutetia/nuclear/data/nuclides.toml`` from ICRP Publication 107 (as carried by ``icrp107-database``).
 
-Lines that carry little energy are merged into groups that keep the number and the energy of the emissions, so that the file holds
-what dosimetry needs and not the publication's tables. Beta endpoints: end of the ICRP-107 spectrum less the level fed (branches below
-0.1 %: from their mean energy).
+Lines that carry little energy are merged into groups that keep the number and the energy of the emissions, so that the
+file holds what dosimetry needs and not the publication's tables. Beta endpoints: end of the ICRP-107 spectrum less the
+level fed (branches below 0.1 %: from their mean energy).
 
 Run in an environment with the package's extra ``nuclides``::
 

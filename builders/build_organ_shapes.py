@@ -1,7 +1,8 @@
 """Builds ``src/lutetia/dose/data/organ_shapes.csv``: self-overlap of stylised organs, by sampling.
 
-Equations of the adult of MIRD Pamphlet No. 5 Revised (W. S. Snyder, M. R. Ford, G. G. Warner, 1978), cm. For each distance: points drawn
-uniformly in the organ are moved by that distance in random directions; the share that stays inside is the self-overlap.
+Equations of the adult of MIRD Pamphlet No. 5 Revised (W. S. Snyder, M. R. Ford, G. G. Warner, 1978), cm. For each
+distance: points drawn uniformly in the organ are moved by that distance in random directions; the share that stays
+inside is the self-overlap.
 
     python builders/build_organ_shapes.py > src/lutetia/dose/data/organ_shapes.csv
 """
@@ -31,12 +32,9 @@ def overlap(organ: str, random: np.random.Generator) -> NDArray[np.float64]:
 def main() -> None:
     """Print the table."""
     names = {"kidney": "left kidney", "liver": "liver", "spleen": "spleen"}
-    print(
-        "# source: sampled from the organ equations of MIRD Pamphlet No. 5 Revised (1978) by builders/build_organ_shapes.py; Apache-2.0"
-    )
-    print(
-        "# u: distance / radius of the sphere of equal volume; columns: chance that both ends of the distance are inside"
-    )
+    print("# source: sampled from the organ equations of MIRD Pamphlet No. 5 Revised (1978); Apache-2.0")
+    print("# builder: builders/build_organ_shapes.py")
+    print("# u: distance / radius of the sphere of equal volume; columns: chance that both ends are inside")
     print(",".join(["u", *names]))
     columns = [overlap(organ, np.random.default_rng(5)) for organ in names.values()]
     for u, *values in zip(U, *columns, strict=True):

@@ -1,13 +1,14 @@
 """Builds ``src/lutetia/dose/data/photon_kernels.npz``: monoenergetic photon point kernels in infinite water.
 
-Energy deposited around an isotropic point source, in bins of optical radius x = μ r. The part of first collisions is analytic
-(mean energy transferred · exp(−x)); what scattered photons deposit comes from a Monte Carlo of our own: photo-absorption, Klein–Nishina
-scattering, coherent scattering with atomic form factors; electrons deposit where they are set free. Pair production is left out
-(below 1 % of the attenuation at 2 MeV). Cross sections: elemental tables of W. T. Elam, B. D. Ravel and J. R. Sieber as carried by ``xraydb``
-(a builder's tool; public domain), combined for H2O by mass; above 0.8 MeV the scattering coefficient is Klein–Nishina and photo-absorption is
-extrapolated as E^-3 (assumption; it is below 1e-4 of the attenuation).
+Energy deposited around an isotropic point source, in bins of optical radius x = μ r. The part of first collisions is
+analytic (mean energy transferred · exp(−x)); what scattered photons deposit comes from a Monte Carlo of our own:
+photo-absorption, Klein–Nishina scattering, coherent scattering with atomic form factors; electrons deposit where they
+are set free. Pair production is left out (below 1 % of the attenuation at 2 MeV). Cross sections: elemental tables of
+W. T. Elam, B. D. Ravel and J. R. Sieber as carried by ``xraydb`` (a builder's tool; public domain), combined for H2O by
+mass; above 0.8 MeV the scattering coefficient is Klein–Nishina and photo-absorption is extrapolated as E^-3
+(assumption; it is below 1e-4 of the attenuation).
 
-Run in an environment with ``xraydb`` and ``numba`` (some minutes)::
+Run in an environment with ``xraydb`` and ``numba`` (about 4 minutes)::
 
     python builders/build_photon_kernels.py OUTPUT.npz
 """
@@ -29,51 +30,14 @@ ELECTRONS_PER_G = 3.34284e23
 CLASSICAL_RADIUS_CM = 2.8179403e-13
 CUTOFF_MeV = 1e-3
 SOURCE = (
-    "Fraction of the energy of monoenergetic photons (isotropic point source, infinite water, 1 g/cm3) deposited per bin of mu * r. "
-    "Computed by builders/build_photon_kernels.py: first collisions analytic, the others by Monte Carlo (600,000 photons per energy); "
-    "cross sections from the Elam tables (xraydb, public domain). Apache-2.0."
+    "Fraction of the energy of monoenergetic photons (isotropic point source, infinite water, 1 g/cm3) deposited per bin "
+    "of mu * r. Computed by builders/build_photon_kernels.py: first collisions analytic, the others by Monte Carlo "
+    "(600,000 photons per energy); cross sections from the Elam tables (xraydb, public domain). Apache-2.0."
 )
 HISTORIES = 600_000
-ENERGIES_MeV = (
-    np.array(
-        [
-            3,
-            4,
-            5,
-            6,
-            7,
-            8,
-            9,
-            10,
-            12,
-            14,
-            17,
-            20,
-            23,
-            26,
-            30,
-            35,
-            40,
-            45,
-            50,
-            55,
-            60,
-            65,
-            72,
-            80,
-            90,
-            100,
-            113,
-            125,
-            140,
-            160,
-            180,
-            208,
-        ]
-        + [230, 250, 280, 320, 364, 420, 511, 600, 700, 850, 1000, 1200, 1500, 1900, 2300]
-    )
-    / 1e3
-)
+LOW_keV = (3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 23, 26, 30, 35, 40, 45, 50, 55, 60, 65, 72, 80, 90, 100, 113, 125)
+HIGH_keV = (140, 160, 180, 208, 230, 250, 280, 320, 364, 420, 511, 600, 700, 850, 1000, 1200, 1500, 1900, 2300)
+ENERGIES_MeV = np.array([*LOW_keV, *HIGH_keV]) / 1e3
 EDGES = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 81), np.linspace(1.0, 30.0, 146)[1:]])
 
 
@@ -147,7 +111,7 @@ def _turn(u, v, w, c):
 def transport(
     energy0, histories, seed, grid, photo, incoherent, coherent, q_grid, q_cumulative, mass, hc, cutoff, edges, mu0
 ):
-    """Energy that photons deposit after their first collision, per bin of x = mu0 r, as a fraction of the source energy."""
+    """Fraction of the energy that photons deposit after their first collision, per bin of x = mu0 r."""
     np.random.seed(seed)
     score = np.zeros(edges.size)
     log_grid = np.log(grid)

@@ -2,8 +2,9 @@
 
 Collision stopping power: Bethe formula for electrons (ICRU Report 37, eq. 2.11) with the Sternheimer density effect of
 water (I = 75.0 eV; parameters x0 0.2400, x1 2.8004, C 3.5017, a 0.09116, m 3.4773). Radiative stopping power: the
-approximation S_rad / S_col = Z T / 800 with Z_eff 7.2 (assumption; it moves the scaling length by < 1 %, which the kernel shapes
-absorb because they are computed at each energy). Below 1 keV the range is taken as that of 1 keV scaled with T^1.75 (assumption).
+approximation S_rad / S_col = Z T / 800 with Z_eff 7.2 (assumption; it moves the scaling length by < 1 %, which the
+kernel shapes absorb because they are computed at each energy). Below 1 keV the range is taken as that of 1 keV scaled
+with T^1.75 (assumption).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Fraction of the emitted energy that a uniformly filled region absorbs itself, by its mass and shape.
 
-φ = Σ_shells E_shell γ(r ρ / a) / Σ E, the point kernel folded with the self-overlap of the shape, tabulated over log mass once per
-nuclide and shape. Water-like tissue without borders around the region: photons may come back from outside. Not here: doses (`s_values`).
+φ = Σ_shells E_shell γ(r ρ / a) / Σ E, the point kernel folded with the self-overlap of the shape, tabulated over log
+mass once per nuclide and shape. Water-like tissue without borders around the region: photons may come back from
+outside. Not here: doses (`s_values`).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def electron_absorbed_fraction(
 def photon_absorbed_fraction(
     nuclide: str, mass_g: ArrayLike, *, axes_ratio: Shape = SPHERE, density_g_per_mL: float = 1.04
 ) -> FloatArray:
-    """Share of the photons' energy (gamma, X, annihilation) that stays in the region; see `electron_absorbed_fraction`."""
+    """Share of the photons' energy that stays in the region; arguments as in `electron_absorbed_fraction`."""
     _, photon = _tables(canonical_nuclide(nuclide), axes_ratio)
     return _evaluate(photon, mass_g, density_g_per_mL)
 

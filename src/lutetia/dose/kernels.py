@@ -1,7 +1,8 @@
 """Voxel kernels: dose in voxels around a uniformly filled source voxel, for any nuclide and any voxel size.
 
-The point kernel is spread over voxels exactly: two points drawn in source and target voxel differ by the offset of the voxels plus a
-triangular distribution along each axis, so the energy at a distance and direction falls on the eight nearest offsets with trilinear weights.
+The point kernel is spread over voxels exactly: two points drawn in source and target voxel differ by the offset of the
+voxels plus a triangular distribution along each axis, so the energy at a distance and direction falls on the eight
+nearest offsets with trilinear weights.
 Not here: convolution (`region_s`, voxel dose) and density scaling.
 """
 
@@ -28,8 +29,9 @@ _NEAR_VOXELS = 6.0
 class VoxelKernel:
     """S-values of voxels around a source voxel, Gy/(MBq h), with the energy accounted for per decay.
 
-    `values` has odd sizes (k, j, i); the source voxel is in the middle. Energies are MeV per decay: emitted by electrons and photons,
-    deposited inside the kernel (by electrons, by their bremsstrahlung, by photons), and beyond it.
+    `values` has odd sizes (k, j, i); the source voxel is in the middle. Energies are MeV per decay: emitted by
+    electrons and photons, deposited inside the kernel (by electrons, by their bremsstrahlung, by photons), and beyond
+    it.
     """
 
     nuclide: str
@@ -76,7 +78,8 @@ def voxel_kernel(
     spacing_mm
         Voxel size along (k, j, i), 0.2 to 50 mm; need not be isotropic.
     extent_mm
-        The kernel reaches at least this far along each axis; default 200 mm, or less where that takes over 8 million voxels.
+        The kernel reaches at least this far along each axis; default 200 mm, or less where that takes over 8 million
+        voxels.
     density_g_per_mL
         Of the tissue.
 
@@ -91,8 +94,8 @@ def voxel_kernel(
 
     Notes
     -----
-    Beyond six voxels and the range of the electrons the point kernel at the voxel's centre is used, with the second-order term of the
-    triangular distributions.
+    Beyond six voxels and the range of the electrons the point kernel at the voxel's centre is used, with the second-
+    order term of the triangular distributions.
     """
     spacing = _check(spacing_mm, extent_mm, density_g_per_mL)
     kernel = point_kernel(nuclide)

@@ -1,7 +1,7 @@
 """Energy that a point source of a nuclide deposits around itself in water, by radius: the base of all S-values.
 
-Monoenergetic tables (`data/electron_kernels.npz`, `data/photon_kernels.npz`; builders/) are folded with the emissions of a nuclide.
-Not here: geometry of regions (`absorbed_fraction`, `shapes`) and voxels (`kernels`).
+Monoenergetic tables (`data/electron_kernels.npz`, `data/photon_kernels.npz`; builders/) are folded with the emissions
+of a nuclide. Not here: geometry of regions (`absorbed_fraction`, `shapes`) and voxels (`kernels`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from lutetia.dose.spectra import Emissions, bremsstrahlung_emissions, electron_emissions, photon_emissions
+from lutetia.dose.spectra import Emissions, bremsstrahlung_shares, electron_emissions, photon_emissions
 from lutetia.errors import PhysicsError
 from lutetia.nuclear.nuclides import nuclide as find_nuclide
 
@@ -27,10 +27,10 @@ ELECTRON_LIMIT_MeV, PHOTON_LIMIT_MeV, PHOTON_FLOOR_MeV = 2.6, 3.0, 0.003
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointKernel:
-    """Energy deposited per decay in spherical shells of unit-density water, MeV; shells between `edge_mm`, shape (shell,).
+    """Energy deposited per decay in spherical shells of unit-density water between `edge_mm`, MeV, shape (shell,).
 
-    `electron_MeV` holds what electrons deposit along their tracks, `bremsstrahlung_MeV` what their radiated photons deposit,
-    `photon_MeV` what the nuclide's photons deposit. Distances in other media: multiply by the density (g/mL).
+    `electron_MeV` holds what electrons deposit along their tracks, `bremsstrahlung_MeV` what their radiated photons
+    deposit, `photon_MeV` what the nuclide's photons deposit. Distances in other media: multiply by the density (g/mL).
     """
 
     nuclide: str
@@ -50,8 +50,8 @@ class PointKernel:
 def point_kernel(nuclide: str) -> PointKernel:
     """Point kernel of a nuclide in unit-density water.
 
-    Energy in shell = Σ_i n_i E_i [f(r₂/R(E_i); E_i) − f(r₁/R(E_i); E_i)], with f the cumulative fraction of the monoenergetic tables,
-    interpolated in log E at equal r/R (electrons, R the range) or equal μr (photons).
+    Energy in shell = Σ_i n_i E_i [f(r₂/R(E_i); E_i) − f(r₁/R(E_i); E_i)], with f the cumulative fraction of the
+    monoenergetic tables, interpolated in log E at equal r/R (electrons, R the range) or equal μr (photons).
 
     Raises
     ------
@@ -60,17 +60,17 @@ def point_kernel(nuclide: str) -> PointKernel:
 
     Notes
     -----
-    Electrons set free by photons deposit where they start; positrons are followed as electrons. Photons below 3 keV deposit at the source.
+    Electrons set free by photons deposit where they start; positrons are followed as electrons. Photons below 3 keV
+    deposit at the source.
     """
     data = find_nuclide(nuclide)
     electrons, photons = electron_emissions(data), photon_emissions(data)
     _check(data.name, electrons, photons)
-    fraction = _electron_cumulative(electrons[0])
-    energy = electrons[0] * electrons[1]
-    loss = electrons[0] * (1.0 - fraction[:, -1])
-    deposit = np.diff(energy @ fraction) if energy.size else np.zeros(EDGES_mm.size - 1)
-    radiated = bremsstrahlung_emissions(electrons, loss)
-    kernel = PointKernel(data.name, EDGES_mm, deposit, _photon_deposit(radiated), _photon_deposit(photons))
+    energy, number = electrons
+    fraction = _electron_cumulative(energy)
+    deposit = np.diff((energy * number) @ fraction)
+    radiated = _bremsstrahlung_deposit(energy, energy * number * (1.0 - fraction[:, -1]))
+    kernel = PointKernel(data.name, EDGES_mm, deposit, radiated, _photon_deposit(photons))
     for array in (kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV):
         array.setflags(write=False)
     return kernel
@@ -97,35 +97,58 @@ def _read(name: str) -> dict[str, FloatArray]:
         return {key: archive[key].astype(np.float64) for key in archive.files if key != "source"}
 
 
+def _electron_range_mm(energy_MeV: FloatArray) -> FloatArray:
+    """Range by which the kernels are scaled; below the table it falls as E^1.75 (assumption; micrometres)."""
+    table = _read("electron")
+    log_energy, asked = np.log(table["energy_MeV"]), np.log(energy_MeV)
+    log_range = CubicSpline(log_energy, np.log(table["range_mm"]))
+    low = np.minimum(asked - log_energy[0], 0.0)
+    return np.asarray(np.exp(log_range(np.maximum(asked, log_energy[0])) + 1.75 * low))
+
+
 def _electron_cumulative(energy_MeV: FloatArray) -> FloatArray:
     """Fraction deposited within each edge of `EDGES_mm` by electrons of given energies, shape (energy, edge)."""
     table = _read("electron")
-    log_energy = np.log(table["energy_MeV"])
-    # Below the table the range falls as E^1.75 (assumption; micrometres).
-    log_range = CubicSpline(log_energy, np.log(table["range_mm"]))
-    asked = np.log(energy_MeV)
-    low = np.minimum(asked - log_energy[0], 0.0)
-    length = np.exp(log_range(np.maximum(asked, log_energy[0])) + 1.75 * low)
-    cumulative = np.concatenate([np.zeros((log_energy.size, 1)), np.cumsum(table["fraction"], axis=1)], axis=1)
-    return _interpolate(EDGES_mm[None, :] / length[:, None], asked, log_energy, table["edge"], cumulative)
+    scaled = EDGES_mm[None, :] / _electron_range_mm(energy_MeV)[:, None]
+    return _interpolate(
+        scaled, np.log(energy_MeV), np.log(table["energy_MeV"]), table["edge"], _cumulative(table["fraction"])
+    )
+
+
+def _bremsstrahlung_deposit(energy_MeV: FloatArray, radiated_MeV: FloatArray) -> FloatArray:
+    """Energy that radiated photons deposit in each shell, MeV per decay.
+
+    The electron table already holds what they deposit within its reach, so they start to count there.
+    """
+    photon, share = bremsstrahlung_shares(energy_MeV)
+    profile = share @ np.diff(_photon_cumulative(photon), axis=1)
+    reach = _read("electron")["edge"][-1] * _electron_range_mm(energy_MeV)
+    profile[EDGES_mm[None, :-1] < reach[:, None]] = 0.0
+    total = profile.sum(axis=1)
+    return np.asarray(np.divide(radiated_MeV, total, out=np.zeros_like(total), where=total > 0) @ profile)
+
+
+def _photon_cumulative(energy_MeV: FloatArray) -> FloatArray:
+    """Fraction deposited within each edge of `EDGES_mm` by photons of given energies, shape (energy, edge)."""
+    table = _read("photon")
+    log_energy, asked = np.log(table["energy_MeV"]), np.log(energy_MeV)
+    mu = np.exp(CubicSpline(log_energy, np.log(table["mu_per_mm"]))(asked))
+    cumulative = _cumulative(table["fraction"])
+    cumulative /= cumulative[:, -1:]
+    return _interpolate(EDGES_mm[None, :] * mu[:, None], asked, log_energy, table["edge"], cumulative)
+
+
+def _cumulative(fraction: FloatArray) -> FloatArray:
+    return np.concatenate([np.zeros((fraction.shape[0], 1)), np.cumsum(fraction, axis=1)], axis=1)
 
 
 def _photon_deposit(photons: Emissions) -> FloatArray:
     """Energy per decay that photons deposit in each shell, MeV."""
-    table = _read("photon")
-    deposit = np.zeros(EDGES_mm.size - 1)
     energy, number = photons
     local = energy < PHOTON_FLOOR_MeV
+    deposit = np.diff((energy * number)[~local] @ _photon_cumulative(energy[~local]))
     deposit[0] += float(energy[local] @ number[local])
-    energy, number = energy[~local], number[~local]
-    if energy.size:
-        log_energy = np.log(table["energy_MeV"])
-        mu = np.exp(CubicSpline(log_energy, np.log(table["mu_per_mm"]))(np.log(energy)))
-        cumulative = np.concatenate([np.zeros((log_energy.size, 1)), np.cumsum(table["fraction"], axis=1)], axis=1)
-        cumulative /= cumulative[:, -1:]
-        fraction = _interpolate(EDGES_mm[None, :] * mu[:, None], np.log(energy), log_energy, table["edge"], cumulative)
-        deposit += np.diff((energy * number) @ fraction)
-    return deposit
+    return np.asarray(deposit)
 
 
 def _interpolate(

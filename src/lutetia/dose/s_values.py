@@ -1,7 +1,8 @@
-"""S-values of spheres and of the organs of reference adults: dose per time-integrated activity, with the method in the result.
+"""S-values of spheres and of the organs of reference adults: dose per time-integrated activity, with their method.
 
-Self-dose: absorbed fractions at the region's own mass. Between organs: photons from the point kernel averaged over pairs of points in stylised
-organs. Red marrow: published table (`data/marrow.toml`). Not here: S-values of a patient's own regions (`region_s`).
+Self-dose: absorbed fractions at the region's own mass. Between organs: photons from the point kernel averaged over
+pairs of points in stylised organs. Red marrow: published table (`data/marrow.toml`). Not here: S-values of a patient's
+own regions (`region_s`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lutetia.nuclear.nuclides import nuclide as find_nuclide
 
 FloatArray = NDArray[np.float64]
 SEXES = ("female", "male")
-# Body as an ellipsoid, half thickness : half width : half height (assumption; trunk of MIRD 5 Rev. and a height of 174 cm).
+# Body as an ellipsoid, half thickness : half width : half height (assumption; trunk of MIRD 5 Rev., height 174 cm).
 BODY_AXES: Shape = (10.0, 20.0, 87.0)
 SHAPES: dict[str, Shape] = {
     "left kidney": "kidney",
@@ -87,8 +88,9 @@ def organ_s_value(nuclide: str, source: str, target: str, sex: str, mass_g: Arra
     sex
         ``female`` or ``male``: reference masses (ICRP 89) and positions.
     mass_g
-        Mass of the target, shape (...); replaces the reference mass in self-dose (kidneys: mass of the pair, each kidney half). Tumours
-        need it. Between organs it has no influence (photon dose does not depend on the target's mass to first order).
+        Mass of the target, shape (...); replaces the reference mass in self-dose (kidneys: mass of the pair, each
+        kidney half). Tumours need it. Between organs it has no influence (photon dose does not depend on the target's
+        mass to first order).
 
     Returns
     -------
@@ -164,7 +166,7 @@ def _own(nuclide: str, region: str, sex: str, mass_g: ArrayLike | None) -> SValu
 
 @cache
 def _cross(nuclide: str, source: str, target: str, sex: str) -> float:
-    """Photon (and bremsstrahlung) dose in one organ from another, Gy/(MBq h): mean over point pairs of F(ρ r) / (4π r²)."""
+    """Photon dose in one organ from another, Gy/(MBq h): mean over point pairs of F(ρ r) / (4π r²)."""
     if source == "kidneys":
         return 0.5 * sum(_cross(nuclide, side, target, sex) for side in _KIDNEYS)
     if target == "kidneys":

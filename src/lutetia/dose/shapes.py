@@ -1,7 +1,8 @@
 """Self-overlap of bodies: the chance that two points a distance r apart, one inside, are both inside.
 
-γ(u) with u = r / a, a the radius of the sphere of equal volume; it turns a point kernel into an absorbed fraction. Spheres exactly, ellipsoids by
-quadrature over directions, organs from `data/organ_shapes.csv` (stylised equations; builders/build_organ_shapes.py).
+γ(u) with u = r / a, a the radius of the sphere of equal volume; it turns a point kernel into an absorbed fraction.
+Spheres exactly, ellipsoids by quadrature over directions, organs from `data/organ_shapes.csv` (stylised equations;
+builders/build_organ_shapes.py).
 """
 
 from __future__ import annotations

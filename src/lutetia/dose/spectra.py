@@ -1,4 +1,4 @@
-"""What a nuclide emits as numbers for a fold: electrons, photons, bremsstrahlung as (energy, number per decay).
+"""What a nuclide emits as numbers for a fold: electrons, photons, bremsstrahlung as energies and numbers per decay.
 
 Not here: where the energy goes (`point_kernels`).
 """
@@ -18,7 +18,8 @@ BETA_BINS = 240
 
 
 def electron_emissions(nuclide: Nuclide) -> Emissions:
-    """Energies (MeV) and numbers per decay of betas (binned), conversion and Auger electrons; their energy is `electron_MeV`.
+    """Energies (MeV) and numbers per decay of betas (binned), conversion and Auger electrons; their energy is
+    `electron_MeV`.
 
     Raises
     ------
@@ -26,9 +27,8 @@ def electron_emissions(nuclide: Nuclide) -> Emissions:
         For alpha emitters, whose dose this package does not compute.
     """
     if nuclide.alpha_MeV > 1e-3:
-        raise PhysicsError(
-            f"{nuclide.name}: found {nuclide.alpha_MeV:.3g} MeV of alpha energy per decay; expected a beta or photon emitter"
-        )
+        found = f"found {nuclide.alpha_MeV:.3g} MeV of alpha energy per decay"
+        raise PhysicsError(f"{nuclide.name}: {found}; expected a beta or photon emitter")
     energy, number = _betas(nuclide)
     lines = np.array(nuclide.electrons, dtype=np.float64).reshape(-1, 2)
     return np.concatenate([energy, lines[:, 0]]), np.concatenate([number, lines[:, 1]])
@@ -40,30 +40,26 @@ def photon_emissions(nuclide: Nuclide) -> Emissions:
     return lines[:, 0], lines[:, 1]
 
 
-def bremsstrahlung_emissions(
-    electrons: Emissions, loss_MeV: FloatArray, *, cutoff_MeV: float = 0.01, bins: int = 60
-) -> Emissions:
-    """Photons that carry the radiative loss of electrons: Kramers' law, energy per dk ∝ (E − k) from the cut-off to E.
+def bremsstrahlung_shares(energy_MeV: FloatArray, *, cutoff_MeV: float = 0.01, bins: int = 60) -> Emissions:
+    """Photon energies (MeV), shape (photon,), and the share of radiated energy that each carries, (electron, photon).
 
-    Parameters
-    ----------
-    electrons
-        Energies and numbers of the electrons, each of shape (line,).
-    loss_MeV
-        Energy per electron that leaves as bremsstrahlung, shape (line,).
+    Energy per dk ∝ E − 2k ln(E/k) − k²/E: a thin-target intensity ∝ (1 − k/T)², summed over the slowing down of the
+    electron from E.
 
     Notes
     -----
-    The spectrum is an assumption (thick target); the total energy is that of the electron kernels.
+    The shape is an assumption, checked against Monte Carlo for 90Y (docs/validation/dose_kernels.md); the energy
+    radiated is that of the electron kernels. Photons below the cut-off deposit with the electrons.
     """
-    energy, number = electrons
-    edges = np.geomspace(cutoff_MeV, max(float(energy.max(initial=0.0)), 1.1 * cutoff_MeV), bins + 1)
-    low, high = np.minimum(edges[:-1], energy[:, None]), np.minimum(edges[1:], energy[:, None])
-    share = energy[:, None] * (high - low) - 0.5 * (high**2 - low**2)
+    edges = np.geomspace(cutoff_MeV, max(float(energy_MeV.max(initial=0.0)), 1.1 * cutoff_MeV), bins + 1)
+    share = np.diff(_radiated_below(energy_MeV[:, None], np.minimum(edges, energy_MeV[:, None])), axis=1)
     total = share.sum(axis=1, keepdims=True)
-    share = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
-    middle = np.sqrt(edges[1:] * edges[:-1])
-    return middle, (number * loss_MeV) @ share / middle
+    return np.sqrt(edges[1:] * edges[:-1]), np.divide(share, total, out=np.zeros_like(share), where=total > 0)
+
+
+def _radiated_below(energy: FloatArray, photon: FloatArray) -> FloatArray:
+    """∫₀ᵏ (E − 2k ln(E/k) − k²/E) dk."""
+    return np.asarray(energy * photon - photon**2 * (np.log(energy / photon) + 0.5) - photon**3 / (3.0 * energy))
 
 
 def _betas(nuclide: Nuclide) -> Emissions:

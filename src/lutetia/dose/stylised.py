@@ -1,7 +1,7 @@
 """Stylised organs of a reference adult: where they are and what they contain.
 
-Equations of the adult phantom of MIRD Pamphlet No. 5 Revised (Snyder, Ford, Warner 1978); centimetres, x to the left, y to the back, z to the head.
-Sizes follow the mass that is asked for; positions stay (assumption).
+Equations of the adult phantom of MIRD Pamphlet No. 5 Revised (Snyder, Ford, Warner 1978); centimetres, x to the left, y
+to the back, z to the head. Sizes follow the mass that is asked for; positions stay (assumption).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Beta spectra from endpoint, charge and forbiddenness: Fermi function and shape factors.
 
 Not here: which branches a nuclide has (`nuclides`). To add a shape: one entry of `SHAPES`.
-Left out (assumption): screening by atomic electrons (it moves the mean energy of 177Lu by 0.15 %), radiative corrections and
-the non-unique shape factors, which are taken as allowed.
+Left out (assumption): screening by atomic electrons (it moves the mean energy of 177Lu by 0.15 %), radiative
+corrections and the non-unique shape factors, which are taken as allowed.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Not here: the first-class nuclides, which need no extra (`nuclides`). The extra'
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 from functools import cache
 from pathlib import Path
@@ -75,5 +76,5 @@ def _energy(lines: list[list[float]] | tuple[tuple[float, float], ...]) -> float
 
 
 def _normalised(spectrum: list[list[float]], yield_per_decay: float) -> tuple[tuple[float, float], ...]:
-    area = sum(0.5 * (b[1] + a[1]) * (b[0] - a[0]) for a, b in zip(spectrum[:-1], spectrum[1:], strict=True))
+    area = sum(0.5 * (b[1] + a[1]) * (b[0] - a[0]) for a, b in itertools.pairwise(spectrum))
     return tuple((e, n * yield_per_decay / area) for e, n in spectrum) if area > 0 else ()

@@ -10,7 +10,9 @@ Line = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class BetaBranch:
-    """One beta branch: endpoint, emissions per decay, charge of the daughter (negative: positron), shape of the spectrum."""
+    """One beta branch: endpoint, emissions per decay, charge of the daughter (negative: positron), shape of the
+    spectrum.
+    """
 
     endpoint_MeV: float
     per_decay: float
