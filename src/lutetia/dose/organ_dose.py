@@ -223,7 +223,7 @@ def kidney_pair(left: OrganDose, right: OrganDose, *, mass_left_g: Estimate, mas
         raise PhysicsError("kidney pair: found kidneys of different nuclides, activities or BED; expected one cycle")
 
     def mean(of_left: Estimate, of_right: Estimate) -> Estimate:
-        return combine(_mass_mean, of_left, of_right, mass_left_g, mass_right_g)
+        return combine(mass_weighted_mean, of_left, of_right, mass_left_g, mass_right_g)
 
     nuclides = tuple(_pair_nuclide(a, b, mean(a.absorbed_dose_Gy, b.absorbed_dose_Gy)) for a, b in _both(left, right))
     dose = mean(left.absorbed_dose_Gy, right.absorbed_dose_Gy)
@@ -371,7 +371,7 @@ def _both(left: OrganDose, right: OrganDose) -> list[tuple[NuclideDose, NuclideD
     return list(zip(left.nuclides, right.nuclides, strict=True))
 
 
-def _mass_mean(left: FloatArray, right: FloatArray, mass_left: FloatArray, mass_right: FloatArray) -> FloatArray:
+def mass_weighted_mean(left: FloatArray, right: FloatArray, mass_left: FloatArray, mass_right: FloatArray) -> FloatArray:
     """Mass-weighted mean; masses (...) against values (..., any trailing axes)."""
     share = np.asarray(mass_left / (mass_left + mass_right))
     share = share.reshape(share.shape + (1,) * (left.ndim - share.ndim))

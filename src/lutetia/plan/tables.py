@@ -57,7 +57,7 @@ def read_rows(path: Path, *, required: tuple[str, ...], optional: tuple[str, ...
     columns = [c.strip() for c in reader.fieldnames or []]
     reader.fieldnames = columns
     _check_columns(columns, required, optional, f"{where}, {path.name}")
-    rows = []
+    rows: list[Row] = []
     for number, row in enumerate(reader, start=1):
         if None in row or None in row.values():
             raise CaseError(f"{where}, {path.name} row {number}: expected {len(columns)} values separated by commas")

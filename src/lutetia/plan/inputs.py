@@ -1,0 +1,149 @@
+"""What was measured in a cycle, as curves with shared draws: tables here, images through `lutetia.plan.images`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lutetia.core.chain import Doubt, TimeActivity
+from lutetia.core.draws import Estimate
+from lutetia.errors import CaseError
+from lutetia.plan.case import Calibration, Case, Cycle, delays_h
+from lutetia.plan.curves import by_region, sample_curve
+from lutetia.plan.cycle import CycleInput, RegionInput, is_organ, unpaired_kidney
+from lutetia.plan.tables import read_blood, read_regions, read_whole_body
+from lutetia.plan.uncertainty import Draws, default_sizes
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Everything measured in a cycle; None where nothing was."""
+
+    organs: CycleInput | None
+    blood: TimeActivity | None
+    whole_body: TimeActivity | None
+    vertebrae: tuple[RegionInput, ...] = ()
+    files: tuple[Path, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+
+def table_regions(
+    cycle: Cycle, folder: Path, nuclide: str, draws: Draws, calibration: Calibration | None
+) -> dict[str, RegionInput]:
+    """Curves and masses of the regions of `cycles.regions`.
+
+    Raises
+    ------
+    CaseError
+        For a region without mass: an organ dose needs it, and no reference mass is put in its place.
+    """
+    assert cycle.regions is not None
+    where = f"cycle {cycle.number}, regions"
+    grouped = by_region(read_regions(folder / cycle.regions.file, where=where))
+    if unknown := sorted(set(cycle.regions.masses_g) - set(grouped)):
+        raise CaseError(
+            f"{where}: masses_g names {', '.join(unknown)}, which the table does not hold; measured: {', '.join(grouped)}"
+        )
+    sizes = default_sizes()
+    shared = calibration_factor(draws, calibration)
+    inputs = {}
+    for region, samples in grouped.items():
+        curve = sample_curve(
+            samples, draws, nuclide=nuclide, default_percent=sizes.activity_percent, shared=shared,
+            names=("activity", cycle.number, region),
+        )  # fmt: skip
+        inputs[region] = RegionInput(curve, _mass(region, cycle, where, draws), None)
+    return inputs
+
+
+def _mass(region: str, cycle: Cycle, where: str, draws: Draws) -> Estimate:
+    assert cycle.regions is not None
+    if not is_organ(region):
+        return Estimate(np.asarray(1.0), np.ones(draws.count))
+    mass = cycle.regions.masses_g.get(region)
+    if mass is None:
+        raise CaseError(
+            f'{where}: {region} has no mass; add it, e.g. masses_g = {{ "{region}" = 150.0 }} (g: volume × density)'
+        )
+    percent = cycle.regions.mass_sd_percent
+    percent = default_sizes().mass_percent if percent is None else percent
+    return Estimate(np.asarray(mass), mass * draws.factor(percent, "mass", region))
+
+
+def calibration_factor(draws: Draws, calibration: Calibration | None) -> np.ndarray:
+    """The error that all scans and tables of a case share."""
+    stated = calibration.sd_percent if calibration else None
+    percent = default_sizes().calibration_percent if stated is None else stated
+    return draws.factor(percent, "calibration")
+
+
+def read_blood_curve(cycle: Cycle, folder: Path, nuclide: str, draws: Draws) -> TimeActivity | None:
+    """Blood concentration in MBq/mL over time, as a curve; None if no sample was taken."""
+    if cycle.blood is None:
+        return None
+    sizes = default_sizes()
+    samples = read_blood(folder / cycle.blood.file, where=f"cycle {cycle.number}, blood")
+    return sample_curve(
+        samples, draws, nuclide=nuclide, default_percent=sizes.blood_percent,
+        shared=draws.factor(sizes.blood_calibration_percent, "blood calibration"), names=("blood", cycle.number),
+    )  # fmt: skip
+
+
+def read_whole_body_curve(cycle: Cycle, folder: Path, nuclide: str, draws: Draws) -> TimeActivity | None:
+    """Whole-body activity over time; None if it was not measured.
+
+    Its calibration cancels, because the curve starts at the administered activity.
+    """
+    if cycle.whole_body is None:
+        return None
+    samples = read_whole_body(folder / cycle.whole_body.file, where=f"cycle {cycle.number}, whole_body")
+    return sample_curve(
+        samples, draws, nuclide=nuclide, default_percent=default_sizes().whole_body_percent,
+        shared=np.ones(draws.count), names=("whole body", cycle.number),
+    )  # fmt: skip
+
+
+def measured_cycle(
+    case: Case, cycle: Cycle, folder: Path, *, nuclide: str, draws: Draws, images: Mapping[str, RegionInput]
+) -> Measured:
+    """Join what tables and images say of a cycle.
+
+    Parameters
+    ----------
+    nuclide
+        The measured one, of the protocol.
+    images
+        Curves of imaged regions, vertebrae among them; empty without scans.
+    """
+    regions = dict(images)
+    if cycle.regions is not None:
+        tables = table_regions(cycle, folder, nuclide, draws, case.calibration)
+        if both := sorted(set(tables) & set(regions)):
+            raise CaseError(
+                f"cycle {cycle.number}: {', '.join(both)} come from images and from regions.csv; keep one source"
+            )
+        regions |= tables
+    if regions and nuclide not in cycle.administered_MBq:
+        given = ", ".join(cycle.administered_MBq)
+        raise CaseError(
+            f"cycle {cycle.number}: the protocol measures {nuclide}, but the cycle gave {given}; check administered_MBq"
+        )
+    if side := unpaired_kidney(tuple(regions), case.subject.kidneys_present):
+        raise CaseError(f"cycle {cycle.number}: only the {side} was measured; measure both, or set kidneys_present = 1")
+    if "kidneys" in regions and any(side in regions for side in ("left kidney", "right kidney")):
+        raise CaseError(f"cycle {cycle.number}: kidneys are given as a pair and singly; keep one of them")
+    organs = {name: part for name, part in regions.items() if is_organ(name)}
+    organ_input = (
+        CycleInput(cycle.number, nuclide, cycle.administered_MBq, delays_h(case, cycle), organs) if organs else None
+    )
+    return Measured(
+        organs=organ_input,
+        blood=read_blood_curve(cycle, folder, nuclide, draws),
+        whole_body=read_whole_body_curve(cycle, folder, nuclide, draws),
+        vertebrae=tuple(part for name, part in regions.items() if name.startswith("vertebra ")),
+    )
