@@ -64,8 +64,9 @@ class MarrowSource:
 class MarrowDose:
     """Marrow dose of one cycle by one method.
 
-    `dose` holds what was measured or predicted. Where the whole body was not measured it lacks the remainder, and
-    `upper` holds the same dose with the largest possible remainder; a limit must then be checked against `for_limit`.
+    `dose` holds what was measured or predicted. Where the whole body was not measured it lacks the remainder and is too
+    low; `upper` then holds the same dose with the largest possible remainder. A check that must never be too low uses
+    `for_limit`; one that uses `dose` has to forbid an increase of the activity.
     `terms_Gy` gives each contribution by nuclide: "self", "remainder", and organs by name.
     """
 
@@ -75,7 +76,7 @@ class MarrowDose:
 
     @property
     def for_limit(self) -> OrganDose:
-        """The dose that a limit is checked against: the upper bound where the remainder is not known."""
+        """The dose that is never too low: the upper bound where the remainder is not known."""
         return self.dose if self.upper is None else self.upper
 
 
@@ -323,9 +324,8 @@ def _method_text(label: str, term: Mapping[str, Estimate], part: _Terms) -> str:
 def _bound_doubt(known: Estimate, upper: Estimate) -> Doubt:
     low, high = float(known.value), float(upper.value)
     text = (
-        f"whole body not measured: the marrow dose is {low:.3g} Gy without the remainder of the body and at most "
-        f"{high:.3g} Gy with it (no excretion assumed); limits are checked with the larger value; "
-        "whole-body measurements would lower it"
+        f"whole body not measured: the marrow dose is {low:.3g} Gy without the remainder of the body, and at most "
+        f"{high:.3g} Gy with it (nothing excreted, all activity outside the organs); whole-body measurements decide"
     )
     return Doubt("marrow-remainder-bound", text, REGION, "first-line")
 

@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float64]
 SMatrixMethod = Literal["kernel", "local deposition"]
 KERNEL_EXTENT_mm = 200.0
 # Sub-voxels of a region's box: wanted size, number that is aimed at, and the most that are transformed.
-_FINE_mm, _FINE_VOXELS, _MOST_FINE_VOXELS = 1.2, 300_000, 2_000_000
+_FINE_mm, _FINE_VOXELS, _MOST_FINE_VOXELS = 0.8, 300_000, 2_000_000
 # Spectra of all regions stay below this; larger grids are averaged over 2 × 2 × 2 voxels first.
 _SPECTRUM_LIMIT_BYTES = 600_000_000
 
