@@ -47,6 +47,15 @@ def ct_grid() -> Grid:
     return axis_aligned_grid((113, 120, 160), (3.0, 2.4, 2.4), origin_mm=(-190.8, -142.8, -148.0))
 
 
+def in_position(grid: Grid, position: PatientPosition) -> Grid:
+    """The same voxels as a scanner orders them for a subject in that position: axes that run backwards are flipped."""
+    affine = grid.affine.copy()
+    for axis in {"HFS": (), "FFS": (0, 2), "HFP": (1, 2), "FFP": (0, 1)}[position]:
+        affine[:3, 3] += affine[:3, axis] * (grid.shape[axis] - 1)
+        affine[:3, axis] *= -1.0
+    return Grid(grid.shape, affine)
+
+
 @dataclass(frozen=True, slots=True)
 class CaseOptions:
     """How a case is measured, and what is wrong with it.
@@ -109,7 +118,7 @@ def scan_activity(subject: Subject, time_h: float, options: CaseOptions, *, moti
     given = dict(options.administered_MBq)["Lu-177"]
     activity = {o.region: float(o.biology.activity_MBq(time_h, "Lu-177", given)) for o in subject.organs}
     activity["remainder"] = float(subject.body.remainder.activity_MBq(time_h, "Lu-177", given))
-    return render_activity(subject, options.grid, activity, motion=motion)
+    return render_activity(subject, in_position(options.grid, options.position), activity, motion=motion)
 
 
 def scan_counts(subject: Subject, scan: int, options: CaseOptions) -> Volume:
@@ -150,7 +159,8 @@ def _write_scan(subject: Subject, cycle: Path, scan: int, options: CaseOptions) 
         )  # fmt: skip
     if not options.with_ct:
         return spect
-    ct = render_ct(subject, options.ct_grid, options.motion(scan), seed=100 * options.seed + scan)
+    grid = in_position(options.ct_grid, options.position)
+    ct = render_ct(subject, grid, options.motion(scan), seed=100 * options.seed + scan)
     return write_ct_series(ct, cycle / ct_name(scan, options), study, acquired_at=started - timedelta(minutes=5))
 
 

@@ -31,16 +31,8 @@ EXAMPLE_MOTIONS = (
     Motion((-4.0, 2.0, -5.0), (-1.0, 0.5, 2.0), CENTRE),
     Motion((4.0, 1.0, 6.5), (1.5, -1.0, -2.5), CENTRE),
 )
-DRAWN = (
-    "left kidney",
-    "right kidney",
-    "liver",
-    "spleen",
-    "tumour 1",
-    "tumour 2",
-    "tumour 3",
-    *tuple(f"vertebra L{n}" for n in (2, 3, 4)),
-)
+ORGANS = ("left kidney", "right kidney", "liver", "spleen")
+DRAWN = (*ORGANS, "tumour 1", "tumour 2", "tumour 3", "vertebra L2", "vertebra L3", "vertebra L4")
 # analyte, unit, lower and upper limit of normal, and values before cycle 1, four and seven weeks after it
 LABS: tuple[tuple[str, str, float | None, float | None, tuple[float, float, float]], ...] = (
     ("haemoglobin", "g/L", 120, 160, (128, 121, 124)),
