@@ -34,12 +34,14 @@ from lutetia.report.numbers import (
     NOT_EVALUABLE,
     fixed,
     gigabecquerel,
+    given_number,
     interval,
     known,
     nuclide,
     number,
     percent,
     typeset,
+    unit,
     with_sd,
 )
 from lutetia.report.slices import SliceImage
@@ -61,25 +63,35 @@ def detail_blocks(
 
 
 def _cumulative(result: Result) -> list[Block]:
-    entries = rows(result.get("cumulative"))
+    entries, cycles = rows(result.get("cumulative")), rows(result.get("cycles"))
     if not entries:
         return []
     columns = (
-        Column(rich("Region"), width=1.5),
-        Column(rich("Absorbed dose"), "Gy ± SD", "right", 1.3),
+        Column(rich("Region"), width=2.2),
+        *(Column(rich(f"Cycle {c.get('number')}"), "Gy", "right", 1.0) for c in cycles),
+        Column(rich("All cycles"), "Gy ± SD", "right", 1.5),
         Column(rich("BED"), "Gy", "right", 0.9),
-        Column(rich("Method"), width=4.0),
     )
-    cells = tuple(
-        (
-            rich(region_name(e.get("region"))),
-            _value(with_sd(known(e.get("absorbed_dose_Gy")), known(e.get("absorbed_dose_sd_Gy")))),
-            _bed(e.get("bed_Gy"), e),
-            rich(Span(str(e.get("method") or ""), muted=True)),
-        )
-        for e in entries
+    cells = tuple(_cumulative_row(e, cycles, several=_several(entries, e)) for e in entries)
+    return [Table(columns, cells, caption=rich("Absorbed dose by cycle"))]
+
+
+def _cumulative_row(
+    entry: Mapping[str, Any], cycles: Sequence[Mapping[str, Any]], *, several: bool
+) -> tuple[Inline, ...]:
+    key = (entry.get("region"), entry.get("method"))
+    doses: list[object] = []
+    for cycle in cycles:
+        found = [r for r in rows(cycle.get("regions")) if (r.get("region"), r.get("method")) == key]
+        doses.append(found[0].get("absorbed_dose_Gy") if found else None)
+    total = with_sd(known(entry.get("absorbed_dose_Gy")), known(entry.get("absorbed_dose_sd_Gy")))
+    method = Span(f" {entry.get('method')}", muted=True) if several else ""
+    return (
+        rich(region_name(entry.get("region")), method),
+        *(_value(number(known(d))) for d in doses),
+        _value(total, strong=True),
+        _bed(entry.get("bed_Gy"), entry),
     )
-    return [Table(columns, cells, caption=rich("Cumulative doses of the cycles given"))]
 
 
 def _cycle(cycle: Mapping[str, Any]) -> list[Block]:
@@ -190,14 +202,19 @@ def _labs(result: Result) -> list[Block]:
     cells = tuple(
         (
             rich(first_line(str(row.get("analyte") or ""))),
-            _value(number(known(row.get("value")))),
-            rich(str(row.get("unit") or "")),
-            rich(str(row.get("taken_at") or "")),
+            _value(given_number(known(row.get("value")))),
+            unit(str(row.get("unit") or "")),
+            rich(_moment(row.get("taken_at"))),
             _value(NOT_EVALUABLE if known(row.get("grade")) is None else fixed(float(row["grade"]), 0)),
         )
         for row in found
     )
     return [heading, Table(columns, cells)]
+
+
+def _moment(value: object) -> str:
+    """An ISO time as people write it: a space for the T, no seconds where they are zero."""
+    return str(value or "").replace("T", " ").replace(":00+", " +").replace(":00Z", " UTC")
 
 
 def _methods(result: Result) -> list[Block]:
@@ -236,8 +253,14 @@ def _warnings(result: Result) -> list[Block]:
     found = warnings(result)
     if not found:
         return [Heading(rich("Warnings")), Paragraph(rich("None."))]
-    columns = (Column(rich("Where"), width=1.6), Column(rich("Warning"), width=5.0), Column(rich("Weight"), width=0.9))
-    cells = tuple((typeset(first_line(w.where) or "Whole case"), typeset(w.message), rich(w.severity)) for w in found)
+    columns = (
+        Column(rich("Where"), width=1.6),
+        Column(rich("Warning"), width=5.0),
+        Column(rich("Severity"), width=0.9),
+    )
+    cells = tuple(
+        (typeset(first_line(w.where) or "Whole case"), typeset(first_line(w.message)), rich(w.severity)) for w in found
+    )
     return [Heading(rich("Warnings")), Table(columns, cells)]
 
 

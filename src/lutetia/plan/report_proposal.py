@@ -59,6 +59,8 @@ from lutetia.report.numbers import (
     with_unit,
 )
 
+NOT_PREDICTED = "not predicted"
+
 
 @dataclass(frozen=True, slots=True)
 class _Situation:
@@ -121,7 +123,8 @@ def proposal_title(result: Result) -> Inline:
     prescription = mapping(result.get("prescription"))
     if prescription.get("state") == "COMPLETE":
         return rich("Course complete")
-    return rich(f"Activity of cycle {prescription.get('cycle', '?')}")
+    word = "Proposal" if prescription.get("state") == "OK" and _activities(result) else "Decision"
+    return rich(f"{word} for cycle {prescription.get('cycle', '?')}")
 
 
 def _activities(result: Result) -> Mapping[str, Any]:
@@ -204,24 +207,34 @@ def _signable(prescription: Mapping[str, Any], *, proposed: bool) -> KeyFigure:
             rich("Signature"), rich("Ready to sign"), details=(rich("no condition open"),), tone="ok", words=True
         )
     detail = rich(f"{count} condition{'' if count == 1 else 's'} open, listed below") if count else rich()
-    words = "Not yet signable" if proposed else "Nothing to sign off"
-    return KeyFigure(rich("Signature"), rich(words), details=(detail,) if count else (), tone="warning", words=True)
+    words = "Not yet signable" if proposed else "No activity to sign"
+    tone: Severity = "warning" if proposed else "info"
+    return KeyFigure(rich("Signature"), rich(words), details=(detail,) if count else (), tone=tone, words=True)
 
 
 def _limit_figure(result: Result) -> Figure:
     cycle = mapping(result.get("prescription")).get("cycle")
-    panels = tuple(_limit_bars(limit, cycle) for limit in rows(result.get("limits")))
+    missing = _missing(result)
+    panels = tuple(_limit_bars(limit, cycle, missing) for limit in rows(result.get("limits")))
     return Figure(panels, columns=min(2, len(panels)))
 
 
-def _limit_bars(limit: Mapping[str, Any], cycle: object) -> Panel:
+def _missing(result: Result) -> str:
+    """What a prediction that is absent means: without an activity there is nothing to predict."""
+    return NOT_EVALUABLE if _activities(result) else NOT_PREDICTED
+
+
+def _limit_bars(limit: Mapping[str, Any], cycle: object, missing: str) -> Panel:
     value = known(limit.get("limit_Gy")) or 0.0
     pairs = (
-        ("given so far", limit.get("given_Gy"), None),
-        (f"after cycle {cycle}", limit.get("predicted_after_cycle_Gy"), limit.get("interval_after_cycle_Gy")),
-        ("end of course", limit.get("predicted_end_of_course_Gy"), limit.get("interval_end_of_course_Gy")),
+        ("given so far", limit.get("given_Gy"), None, NOT_EVALUABLE),
+        (f"after cycle {cycle}", limit.get("predicted_after_cycle_Gy"), limit.get("interval_after_cycle_Gy"), missing),
+        ("end of course", limit.get("predicted_end_of_course_Gy"), limit.get("interval_end_of_course_Gy"), missing),
     )
-    bars = [LimitBar(label, known(dose), bounds(spread), with_unit(known(dose), "Gy")) for label, dose, spread in pairs]
+    bars = [
+        LimitBar(label, known(dose), bounds(spread), absent if known(dose) is None else with_unit(known(dose), "Gy"))
+        for label, dose, spread, absent in pairs
+    ]
     name = plain(limit_name(limit))
     alt = f"{name}: " + "; ".join(f"{b.label} {b.value_text}" for b in bars)
     title = first_line(str(limit.get("region") or limit.get("id")))
@@ -233,8 +246,8 @@ def _limit_bars(limit: Mapping[str, Any], cycle: object) -> Panel:
 def _limit_table(result: Result) -> Table:
     cycle = mapping(result.get("prescription")).get("cycle")
     columns = (
-        Column(rich("Limit"), width=2.1),
-        Column(rich("Given"), "Gy", "right", 0.85),
+        Column(rich("Limit"), width=1.95),
+        Column(rich("Given"), "Gy", "right", 1.0),
         Column(rich(f"After cycle {cycle}"), "Gy (95 %)", "right", 1.75),
         Column(rich("P(over)"), "", "right", 0.85),
         Column(rich("End of course"), "Gy (95 %)", "right", 1.75),
@@ -248,25 +261,30 @@ def _limit_table(result: Result) -> Table:
     )
     binding = frozenset(n for n, limit in enumerate(limits) if limit.get("binding") is True)
     marked = (rich(" Marked: the limit that set the activity."),) if binding else ()
-    return Table(columns, tuple(_limit_row(x) for x in limits), notes=(rich(note, *marked),), emphasised=binding)
-
-
-def _limit_row(limit: Mapping[str, Any]) -> tuple[Inline, ...]:
-    return (
-        rich(limit_name(limit), Span(f" {given_by(limit)}", muted=True)),
-        _value(limit.get("given_Gy")),
-        _forecast(limit.get("predicted_after_cycle_Gy"), limit.get("interval_after_cycle_Gy")),
-        _over(limit.get("probability_over_after_cycle")),
-        _forecast(limit.get("predicted_end_of_course_Gy"), limit.get("interval_end_of_course_Gy")),
-        _over(limit.get("probability_over_end_of_course")),
-        _quiet(percent(known(limit.get("controllable_fraction")))),
+    return Table(
+        columns,
+        tuple(_limit_row(x, _missing(result)) for x in limits),
+        notes=(rich(note, *marked),),
+        emphasised=binding,
     )
 
 
-def _forecast(value: object, spread: object) -> Inline:
+def _limit_row(limit: Mapping[str, Any], missing: str) -> tuple[Inline, ...]:
+    return (
+        rich(limit_name(limit), Span(f" {given_by(limit)}", muted=True)),
+        _value(limit.get("given_Gy")),
+        _forecast(limit.get("predicted_after_cycle_Gy"), limit.get("interval_after_cycle_Gy"), missing),
+        _over(limit.get("probability_over_after_cycle")),
+        _forecast(limit.get("predicted_end_of_course_Gy"), limit.get("interval_end_of_course_Gy"), missing),
+        _over(limit.get("probability_over_end_of_course")),
+        _dash(percent(known(limit.get("controllable_fraction")))),
+    )
+
+
+def _forecast(value: object, spread: object, missing: str) -> Inline:
     text, pair = number(known(value)), bounds(spread)
     if text == NOT_EVALUABLE:
-        return _quiet(text)
+        return rich(Span(missing, muted=True, emphasis=True))
     return rich(strong(text), Span(f" ({interval(pair)})", muted=True) if pair else "")
 
 
@@ -277,7 +295,12 @@ def _value(value: object) -> Inline:
 def _over(value: object) -> Inline:
     chance = known(value)
     tone: Severity | None = "danger" if chance is not None and chance > 0.5 else None
-    return rich(Span(probability(chance), strong=True, tone=tone)) if tone else _quiet(probability(chance))
+    return rich(Span(probability(chance), strong=True, tone=tone)) if tone else _dash(probability(chance))
+
+
+def _dash(text: str) -> Inline:
+    """A dash for what is missing beside a dose that is missing, whose cell says why."""
+    return rich(Span("–", muted=True)) if text == NOT_EVALUABLE else rich(text)
 
 
 def _quiet(text: str) -> Inline:
@@ -294,7 +317,8 @@ def _reasons(result: Result) -> Block:
     if would := sentences(prescription.get("what_would_change")):
         left += [Heading(rich("What would change it"), 3), *_said(would)]
     conditions = sentences(prescription.get("conditions"))
-    right: list[Block] = [Heading(rich("Conditions before signing"), 3)]
+    words = "Conditions before signing" if _activities(result) else "Open conditions"
+    right: list[Block] = [Heading(rich(words), 3)]
     if conditions:
         right.append(ListBlock(tuple(typeset(first_line(c)) for c in conditions), "checkbox"))
     else:

@@ -17,7 +17,10 @@ NO_CHANGE = "no change"
 THIN = "\u202f"
 MINUS = "\u2212"
 _SYMBOL = "Ac|At|Cu|Ga|I|In|Lu|Pb|Sm|Tb|Y|Zr"
-_NUCLIDE = re.compile(rf"(?<![A-Za-z0-9])(?:({_SYMBOL})-(\d{{2,3}}m?)|(\d{{2,3}}m?)({_SYMBOL}))(?![A-Za-z0-9])")
+_RAISED = re.compile(
+    rf"(?<![A-Za-z0-9])(?:({_SYMBOL})-(\d{{2,3}}m?)|(\d{{2,3}}m?)({_SYMBOL})|10\^([-−]?\d+))(?![A-Za-z0-9])"
+)
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:GBq|MBq|Gy|mGy|mL|kg|g|mm|h|d|%)(?![A-Za-z]))")
 
 
 def edge(value: float) -> float:
@@ -135,17 +138,29 @@ def nuclide_text(name: str) -> str:
 
 
 def typeset(text: str) -> Inline:
-    """Inline text in which every nuclide (``Lu-177`` or ``177Lu``) has its mass number raised."""
+    """Inline text in which nuclides (``Lu-177`` or ``177Lu``) and powers of ten (``10^9``) are raised.
+
+    Numbers are kept on one line with their units.
+    """
     spans: list[Span] = []
     position = 0
-    for match in _NUCLIDE.finditer(text):
-        symbol, mass = match[1] or match[4], match[2] or match[3]
+    text = _BEFORE_UNIT.sub("\u00a0", text)
+    for match in _RAISED.finditer(text):
+        symbol, mass, power = match[1] or match[4], match[2] or match[3], match[5]
         if match.start() > position:
             spans.append(Span(text[position : match.start()]))
-        spans += [Span(mass, raised=True), Span(symbol)]
+        spans += [Span("10"), Span(power, raised=True)] if power else [Span(mass, raised=True), Span(symbol)]
         position = match.end()
     if position < len(text):
         spans.append(Span(text[position:]))
+    return tuple(spans)
+
+
+def unit(text: str) -> Inline:
+    """A unit as people write it: ``10^9/L`` with a raised exponent, ``umol/L`` with µ."""
+    spans: list[Span] = []
+    for n, part in enumerate(re.split(r"\^([-−]?\d+)", re.sub(r"^u(?=mol|g|L\b)", "µ", text))):
+        spans += [Span(part, raised=bool(n % 2))] if part else []
     return tuple(spans)
 
 

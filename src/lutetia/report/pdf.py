@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
+import struct
 from functools import cache
 from importlib.resources import as_file, files
 from typing import Any
@@ -35,7 +37,7 @@ def render_pdf(document: Document) -> bytes:
     with as_file(files("lutetia.report") / "fonts") as fonts:
         try:
             pdf = compile_pdf(inputs, font_paths=[fonts], ignore_system_fonts=True, format="pdf", timestamp=_TIMESTAMP)
-        except typst.TypstError as error:
+        except RuntimeError as error:
             raise OutputError(f"report.pdf: Typst could not lay out the document: {error}") from error
     if not isinstance(pdf, bytes):
         raise OutputError("report.pdf: found no single file; expected one PDF from Typst")
@@ -77,7 +79,17 @@ def _data(value: object, pictures: dict[str, bytes]) -> object:
 
 
 def _store(panel: Panel, pictures: dict[str, bytes]) -> str:
-    image = panel.image if panel.media == "png" else checked_svg(panel.image).encode()
-    name = f"picture{len(pictures)}.{panel.media}"
+    image = _wrapped_png(panel.image) if panel.media == "png" else checked_svg(panel.image).encode()
+    name = f"picture{len(pictures)}.svg"
     pictures[name] = image
     return name
+
+
+def _wrapped_png(image: bytes) -> bytes:
+    """A PNG inside an SVG: files that Typst takes from memory must be text."""
+    width, height = struct.unpack(">II", image[16:24])
+    data = base64.b64encode(image).decode()
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'<image width="{width}" height="{height}" href="data:image/png;base64,{data}"/></svg>'
+    ).encode()

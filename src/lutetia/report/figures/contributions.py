@@ -41,8 +41,8 @@ def cumulative_panel(
     axes.base_line()
     if shown_limit is not None:
         y = axes.y(shown_limit)
+        canvas.text((axes.box[0] + 3, y - 4), limit_text, size=9, strong=True, halo=True, fill=palette.LIMIT)
         canvas.line((axes.box[0], y), (axes.box[0] + axes.box[2], y), stroke=palette.LIMIT, stroke_width=1.4)
-        canvas.text((axes.box[0] + 3, y - 3), limit_text, size=9, strong=True, halo=True, fill=palette.LIMIT)
     return canvas.svg()
 
 

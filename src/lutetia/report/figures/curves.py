@@ -70,7 +70,7 @@ def _draw_fit(axes: Axes, curve: Curve) -> None:
     if curve.low_MBq and curve.high_MBq:
         upper = axes.points(grid, curve.high_MBq[:size])
         lower = axes.points(grid, curve.low_MBq[:size])
-        axes.canvas.polygon([*upper, *reversed(lower)], fill=palette.mix(colour, 0.22), fill_opacity=0.8)
+        axes.canvas.polygon([*upper, *reversed(lower)], fill=palette.mix(colour, 0.34), fill_opacity=0.75)
     last = grid[-1] if curve.last_measured_h is None and grid else curve.last_measured_h or 0.0
     seen = sum(t <= last for t in grid)
     line = axes.points(grid, curve.fit_MBq[:size])

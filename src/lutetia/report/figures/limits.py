@@ -14,7 +14,7 @@ _ROW, _TOP = 22.0, 38.0
 
 @dataclass(frozen=True, slots=True)
 class LimitBar:
-    """One horizontal bar: what it is, its dose (None: not evaluable) and 95 % interval."""
+    """One horizontal bar: what it is, its dose and 95 % interval; without a dose, `value_text` says why."""
 
     label: str
     dose_Gy: float | None
@@ -37,6 +37,8 @@ def limit_panel(title: str, bars: Sequence[LimitBar], *, limit_Gy: float, limit_
         _draw_bar(axes, bar, row, limit_Gy)
     line = axes.x(limit_Gy)
     canvas.line((line, _TOP - 5), (line, _TOP + axes.box[3]), stroke=palette.LIMIT, stroke_width=1.6)
+    for row, bar in enumerate(bars):
+        _draw_interval(axes, bar, _TOP + (row + 0.5) * _ROW)
     half = text_width(limit_text, 9) / 2
     middle = min(max(line, axes.box[0] + half), WIDTH - 4 - half)
     canvas.text((middle, _TOP - 9), limit_text, anchor="middle", size=9, fill=palette.LIMIT, strong=True)
@@ -52,7 +54,7 @@ def _draw_bar(axes: Axes, bar: LimitBar, row: int, limit_Gy: float) -> None:
     middle = top + _ROW / 2
     canvas.text((axes.box[0] - 6, middle + 3.2), bar.label, anchor="end", size=9.5, fill=palette.INK)
     if bar.dose_Gy is None:
-        canvas.text((axes.box[0] + 5, middle + 3.2), "not evaluable", size=9.5)
+        canvas.text((axes.box[0] + 5, middle + 3.2), bar.value_text or "not evaluable")
         return
     shade = palette.ACCENT if row == 0 else palette.mix(palette.ACCENT, 0.62 if row == 1 else 0.36)
     inside = min(bar.dose_Gy, limit_Gy)
@@ -60,16 +62,16 @@ def _draw_bar(axes: Axes, bar: LimitBar, row: int, limit_Gy: float) -> None:
     if bar.dose_Gy > limit_Gy:
         size = (axes.x(bar.dose_Gy) - axes.x(limit_Gy), _ROW - 8)
         canvas.rect((axes.x(limit_Gy), top + 4), size, fill=palette.mix(palette.LIMIT, 0.55))
+
+
+def _draw_interval(axes: Axes, bar: LimitBar, middle: float) -> None:
+    if bar.dose_Gy is None:
+        return
+    canvas = axes.canvas
     if bar.interval_Gy is not None:
         low, high = (axes.x(v) for v in bar.interval_Gy)
         canvas.line((low, middle), (high, middle), stroke=palette.INK, stroke_width=1.2)
         for end in (low, high):
             canvas.line((end, middle - 3.5), (end, middle + 3.5), stroke=palette.INK, stroke_width=1.2)
-    _draw_value(axes, bar, middle)
-
-
-def _draw_value(axes: Axes, bar: LimitBar, middle: float) -> None:
-    if not bar.value_text or bar.dose_Gy is None:
-        return
     start = axes.x(bar.dose_Gy if bar.interval_Gy is None else max(bar.interval_Gy)) + 5
     axes.canvas.text((start, middle + 3.2), bar.value_text, fill=palette.INK, strong=True, halo=True)
