@@ -34,8 +34,8 @@ def explain(decision: Decision, *, toxicity: Sequence[str] = ()) -> tuple[str, .
     """
     sentences = [_headline(decision), *(toxicity if decision.action != "none" else ())]
     if decision.state != "COMPLETE":
-        sentences += _why_not_more(decision)
-        sentences += _what_would_change_it(decision)
+        sentences += why_not_more(decision)
+        sentences += what_would_change(decision)
     sentences += [describe_limit(o, activity=decision.activities_MBq is not None) for o in decision.limits]
     return tuple(sentences)
 
@@ -157,7 +157,7 @@ def _share_text(outcome: LimitOutcome) -> str:
     return ""
 
 
-def _why_not_more(decision: Decision) -> list[str]:
+def why_not_more(decision: Decision) -> list[str]:
     """One sentence with every upper bound, lowest first; none where nothing is proposed or the activity is fixed."""
     if decision.variable is None or decision.activities_MBq is None or not decision.upper_MBq:
         return []
@@ -169,7 +169,7 @@ def _why_not_more(decision: Decision) -> list[str]:
     return [f"Why not more {decision.variable}: the bounds are {listed}; {grid}."]
 
 
-def _what_would_change_it(decision: Decision) -> list[str]:
+def what_would_change(decision: Decision) -> list[str]:
     if decision.action != "none":
         return ["What would change it: recovery of the laboratory values that caused the toxicity action."]
     if (outcome := _binding(decision)) is not None:
