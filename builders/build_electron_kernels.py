@@ -83,18 +83,36 @@ $ELECTRONS:
 """
 
 
-def write_source(base: Path, energy_MeV: float, count: int, seed: int) -> None:
-    """Phase-space file of electrons at the origin, isotropic (sign of the type byte is the sign of the z direction)."""
-    random = np.random.default_rng(seed)
+def write_source(
+    base: Path, energy_MeV: NDArray[np.float64], position_cm: NDArray[np.float64], random: np.random.Generator
+) -> None:
+    """Phase-space file of electrons with isotropic directions (the sign of the type byte is the sign along z)."""
+    count = energy_MeV.size
     w, phi = random.uniform(-1, 1, count), random.uniform(0, 2 * np.pi, count)
     sine = np.sqrt(1 - w**2)
     record = np.zeros(count, dtype=[("type", "i1"), ("values", "<f4", 7)])
     record["type"] = np.where(w < 0, -2, 2)
-    zero = np.zeros(count)
-    columns = (np.full(count, -energy_MeV), zero, zero, zero, sine * np.cos(phi), sine * np.sin(phi), np.ones(count))
+    columns = (-energy_MeV, *position_cm.T, sine * np.cos(phi), sine * np.sin(phi), np.ones(count))
     record["values"] = np.stack(columns, axis=1)
     base.with_suffix(".IAEAphsp").write_bytes(record.tobytes())
     base.with_suffix(".IAEAheader").write_text(_HEADER.format(bytes=record.nbytes, count=count), encoding="ascii")
+
+
+def transport(
+    base: Path, rings_cm: NDArray[np.float64], slabs_cm: NDArray[np.float64], *, count: int, seed: int
+) -> NDArray[np.float64]:
+    """MeV per electron deposited in rings and slabs of a water cylinder, shape (ring, slab)."""
+    pegs = ompmc.data_path() / "pegs4" / "521icru.pegs4dat"
+    physics = ompmc.Physics(pegs_file=pegs, global_ecut=0.521, global_pcut=0.01, n_split=1, seeds=(seed, 33))
+    energy, _, summary = ompmc.calc_radial(
+        ompmc.CylinderGeometry(rings_cm, slabs_cm, "H2O521ICRU", 1.0),
+        ompmc.PhaseSpaceSource(str(base)),
+        physics=physics,
+        n_histories=count,
+        output_dose=False,
+    )
+    print(summary, file=sys.stderr, flush=True)
+    return np.asarray(energy)
 
 
 def shell_to_ring(edges: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -115,14 +133,9 @@ def energy_in_shells(energy_MeV: float, folder: Path, response: NDArray[np.float
     """Fraction of the energy deposited in each shell of r / range."""
     length = float(csda_range_g_per_cm2(energy_MeV))
     base = folder / f"e{seed}"
-    write_source(base, energy_MeV, HISTORIES, seed)
+    write_source(base, np.full(HISTORIES, energy_MeV), np.zeros((HISTORIES, 3)), np.random.default_rng(seed))
     slabs = np.concatenate([-EDGES[:0:-1], EDGES]) * length
-    cylinder = ompmc.CylinderGeometry(EDGES * length, slabs, "H2O521ICRU", 1.0)
-    pegs = ompmc.data_path() / "pegs4" / "521icru.pegs4dat"
-    physics = ompmc.Physics(pegs_file=pegs, global_ecut=0.521, global_pcut=0.01, n_split=1, seeds=(seed + 1, 33))
-    source = ompmc.PhaseSpaceSource(str(base))
-    energy, _, summary = ompmc.calc_radial(cylinder, source, physics=physics, n_histories=HISTORIES, output_dose=False)
-    print(energy_MeV, length, summary, energy.sum() / energy_MeV, flush=True)
+    energy = transport(base, EDGES * length, slabs, count=HISTORIES, seed=seed + 1)
     half = energy.shape[1] // 2
     folded = (energy[:, half:] + energy[:, :half][:, ::-1]).ravel() / energy_MeV
     weight = 1.0 / np.sqrt(folded + 1e-7)

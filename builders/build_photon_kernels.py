@@ -30,8 +30,8 @@ ELECTRONS_PER_G = 3.34284e23
 CLASSICAL_RADIUS_CM = 2.8179403e-13
 CUTOFF_MeV = 1e-3
 SOURCE = (
-    "Fraction of the energy of monoenergetic photons (isotropic point source, infinite water, 1 g/cm3) deposited per bin "
-    "of mu * r. Computed by builders/build_photon_kernels.py: first collisions analytic, the others by Monte Carlo "
+    "Fraction of the energy of monoenergetic photons (isotropic point source, infinite water, 1 g/cm3) deposited per "
+    "bin of mu * r. Computed by builders/build_photon_kernels.py: first collisions analytic, the others by Monte Carlo "
     "(600,000 photons per energy); cross sections from the Elam tables (xraydb, public domain). Apache-2.0."
 )
 HISTORIES = 600_000
