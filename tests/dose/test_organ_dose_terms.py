@@ -87,7 +87,7 @@ def test_patient_s_values_are_moved_to_each_mass_and_cross_terms_kept() -> None:
     mass = uncertain(150.0, "mass")
     values = np.array([[6e-4, 2e-7], [2e-7, 5e-5]])
     patient = {
-        n: PatientS(("left kidney", "liver"), n, values * f, np.array([150.0, 1700.0]), "test matrix")
+        n: PatientS(("left kidney", "liver"), n, values * f, np.array([150.0, 1700.0]), "test matrix", np.eye(2))
         for n, f in (("Lu-177", 1.0), ("Y-90", 6.0))
     }
     fits = [curve("liver", 500.0), curve("left kidney", 90.0), curve("tumour 1", 5.0)]
@@ -96,6 +96,28 @@ def test_patient_s_values_are_moved_to_each_mass_and_cross_terms_kept() -> None:
     assert own.s_Gy_per_MBq_h["Lu-177"].value == pytest.approx(6e-4)
     assert liver.s_Gy_per_MBq_h["Y-90"].value == pytest.approx(1.2e-6)
     assert np.corrcoef(own.s_Gy_per_MBq_h["Lu-177"].draws, 1 / mass.draws)[0, 1] > 0.999
+
+
+def test_a_tumour_drawn_inside_the_liver_is_not_counted_twice() -> None:
+    """Its activity is in the liver's curve too; a neighbour that only touches stays a source."""
+    regions = ("liver", "tumour 1", "spleen")
+    shared = np.array([[1.0, 0.97, 0.01], [0.97, 1.0, 0.0], [0.01, 0.0, 1.0]])
+    values = np.array([[5e-5, 4e-5, 1e-7], [4e-5, 1e-2, 1e-7], [1e-7, 1e-7, 5e-4]])
+    drawn = {n: PatientS(regions, n, values, np.array([1700.0, 8.0, 180.0]), "test", shared) for n in NUCLIDES}
+    fits = [curve(r, 100.0) for r in regions]
+    sources = {t: [s.source for s in patient_terms(t, fits, drawn, exact(m, DRAWS), "male")]
+               for t, m in (("liver", 1700.0), ("tumour 1", 8.0), ("spleen", 180.0))}  # fmt: skip
+    assert sources == {
+        "liver": ["liver", "spleen"],
+        "tumour 1": ["tumour 1", "spleen"],
+        "spleen": ["spleen", "liver"],
+    }
+
+
+def test_the_pair_beside_single_kidneys_is_no_source_of_cross_dose() -> None:
+    fits = [curve(r, 90.0) for r in ("liver", "kidneys", "left kidney", "right kidney")]
+    terms = cross_terms("liver", fits, "female", nuclides=NUCLIDES)
+    assert [t.source for t in terms] == ["left kidney", "right kidney"]
 
 
 def test_a_shared_s_factor_multiplies_draws_only() -> None:
@@ -111,6 +133,6 @@ def test_a_shared_s_factor_multiplies_draws_only() -> None:
 def test_three_kidneys_and_targets_without_curve_are_refused() -> None:
     with pytest.raises(PhysicsError, match="expected 1 or 2"):
         self_term(curve("kidneys", 1.0), exact(1.0, DRAWS), "male", nuclides=NUCLIDES, kidneys_present=3)
-    patient = {"Lu-177": PatientS(("liver",), "Lu-177", np.ones((1, 1)), np.ones(1), "test")}
+    patient = {"Lu-177": PatientS(("liver",), "Lu-177", np.ones((1, 1)), np.ones(1), "test", np.ones((1, 1)))}
     with pytest.raises(PhysicsError, match="no curve of the region itself"):
         patient_terms("spleen", [replace(curve("liver", 1.0))], patient, exact(1.0, DRAWS), "male")

@@ -190,6 +190,19 @@ def test_an_oblique_grid_gives_the_same_values(kidney_like: list[RegionMask]) ->
     assert patient_s_values(turned, "Lu-177").values_Gy_per_MBq_h == pytest.approx(straight, rel=1e-5)
 
 
+def test_shared_volume_is_that_of_the_smaller_region_and_touching_edges_share_nothing() -> None:
+    grid = axis_aligned_grid((12, 12, 12), (4.0, 4.0, 4.0))
+    liver, tumour, neighbour = (np.zeros(grid.shape, dtype=np.float32) for _ in range(3))
+    liver[2:8, 2:8, 2:8], tumour[3:5, 3:5, 3:7], neighbour[8:11, 2:8, 2:8] = 1.0, 1.0, 1.0
+    liver[8, 2:8, 2:8], neighbour[8, 2:8, 2:8] = 0.4, 0.6
+    tumour[3:5, 3:5, 7:11] = 1.0  # half of it outside
+    drawn = [RegionMask(n, m, grid) for n, m in (("liver", liver), ("tumour 1", tumour), ("spleen", neighbour))]
+    patient = patient_s_values(drawn, "Lu-177")
+    assert patient.overlap("liver", "tumour 1") == pytest.approx(5 / 8)
+    assert patient.overlap("tumour 1", "liver") == patient.overlap("liver", "tumour 1")
+    assert patient.overlap("liver", "spleen") == pytest.approx(0.0, abs=1e-6)
+
+
 def test_empty_skewed_mixed_and_repeated_regions_are_refused(kidney_like: list[RegionMask]) -> None:
     first = kidney_like[0]
     empty = RegionMask("liver", np.zeros(first.grid.shape, dtype=bool), first.grid)

@@ -50,13 +50,22 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatientS:
-    """S-values between regions of one patient: `values_Gy_per_MBq_h` has shape (target, source)."""
+    """S-values between regions of one patient: `values_Gy_per_MBq_h` has shape (target, source).
+
+    `shared` has the same shape: the volume that two regions surely share over that of the smaller one. Regions that
+    share volume hold the same activity twice; they must not be added as self- and cross-dose.
+    """
 
     regions: tuple[str, ...]
     nuclide: str
     values_Gy_per_MBq_h: FloatArray
     mass_g: FloatArray
     method: str
+    shared: FloatArray
+
+    def overlap(self, first: str, second: str) -> float:
+        """Share of the smaller of two regions that lies in the other one, 0–1."""
+        return float(self.shared[self.regions.index(first), self.regions.index(second)])
 
     def between(self, target: str, source: str) -> float:
         """S(target ← source), Gy per MBq·h."""
@@ -103,7 +112,7 @@ def patient_s_values(
     regions = tuple(mask.region for mask in masks)
     if method == "local deposition":
         own = np.diag(nuclide(name).electron_MeV * GY_G_PER_MBQ_H_MEV / mass)
-        return PatientS(regions, name, own, mass, "local deposition of electrons, no photons")
+        return PatientS(regions, name, own, mass, "local deposition of electrons, no photons", _shared(masks))
     occupancy, spacing, step = _occupancies(masks, grid)
     extent = max(n * step_mm for n, step_mm in zip(occupancy.shape[1:], spacing, strict=True))
     kernel = voxel_kernel(name, spacing, extent_mm=min(extent, KERNEL_EXTENT_mm))
@@ -111,7 +120,8 @@ def patient_s_values(
     np.fill_diagonal(values, _self_values(masks, name, mass))
     text = f"patient's own regions, voxel kernel at {spacing[0]:.3g} × {spacing[1]:.3g} × {spacing[2]:.3g} mm"
     text += " (masks averaged)" if step > 1 else ""
-    return PatientS(regions, name, values, mass, text + (", CT density" if density is not None else ""))
+    text += ", CT density" if density is not None else ""
+    return PatientS(regions, name, values, mass, text, _shared(masks))
 
 
 def s_matrix(occupancy: NDArray[np.float32], kernel: Kernel, voxel_mL: float, *, mass_g: FloatArray) -> FloatArray:
@@ -247,6 +257,21 @@ def _bounding_box(masks: Sequence[RegionMask]) -> tuple[slice, slice, slice]:
         filled = np.flatnonzero(np.any([np.any(mask.mask, axis=other) for mask in masks], axis=0))
         spans.append(slice(int(filled[0]), int(filled[-1]) + 1))
     return spans[0], spans[1], spans[2]
+
+
+def _shared(masks: Sequence[RegionMask]) -> FloatArray:
+    """Shared volume over the smaller volume, shape (region, region); complementary edge fractions share nothing."""
+    box = _bounding_box(masks)
+    filled = [np.asarray(mask.mask[box], dtype=np.float32).ravel() for mask in masks]
+    total = [float(region.sum(dtype=np.float64)) for region in filled]
+    shared = np.eye(len(masks))
+    for a in range(len(masks)):
+        inside = np.flatnonzero(filled[a])
+        own = filled[a][inside]
+        for b in range(a):
+            both = np.maximum(own + filled[b][inside] - 1.0, 0.0).sum(dtype=np.float64)
+            shared[a, b] = shared[b, a] = both / min(total[a], total[b])
+    return shared
 
 
 def _mass_g(mask: RegionMask, density: Volume | None) -> float:

@@ -17,6 +17,8 @@ from lutetia.dose.region_s import PatientS
 from lutetia.dose.s_values import organ_s_value
 from lutetia.errors import PhysicsError, UnknownNameError
 
+SHARED_VOLUME = 0.02
+
 
 def self_term(
     fit: KineticFit,
@@ -55,10 +57,14 @@ def self_term(
 def cross_terms(
     target: str, fits: Sequence[KineticFit], sex: str, *, nuclides: Sequence[str], s_factor: Estimate | None = None
 ) -> tuple[SourceTerm, ...]:
-    """Other organs as sources of photon dose, those pairs for which the organ model has an S-value."""
+    """Other organs as sources of photon dose, those pairs for which the organ model has an S-value.
+
+    The pair of kidneys is left out beside single kidneys, so that no activity counts twice.
+    """
+    single = {"left kidney", "right kidney"} & {fit.region for fit in fits}
     terms = []
     for fit in fits:
-        if fit.region == target:
+        if fit.region == target or (fit.region == "kidneys" and single):
             continue
         try:
             values = {n: organ_s_value(n, fit.region, target, sex) for n in nuclides}
@@ -81,13 +87,15 @@ def patient_terms(
 ) -> tuple[SourceTerm, ...]:
     """Sources with the S-values of the patient's own regions (by nuclide), the target itself first.
 
+    Regions that share more than 2 % of their volume with the target or with a source taken before (a tumour drawn
+    inside the liver) are no further source: their activity is in both curves. Larger regions are taken first.
     The self-dose S-value is moved from the drawn mass to each draw of the mass with the ratio of the organ model.
     """
     by_region = {fit.region: fit for fit in fits}
     if target not in by_region:
         raise PhysicsError(f"{target}: found no curve of the region itself; expected one among {sorted(by_region)}")
     first = next(iter(s_values.values()))
-    order = [target, *(r for r in by_region if r != target and r in first.regions)]
+    order = _disjoint(target, [r for r in by_region if r != target and r in first.regions], first)
     terms = []
     for source in order:
         fit = by_region[source]
@@ -97,6 +105,15 @@ def patient_terms(
             values = {n: _moved(v, n, s_values[n], target, mass_g, sex) for n, v in values.items()}
         terms.append(SourceTerm(source, fit, values, first.method))
     return tuple(terms)
+
+
+def _disjoint(target: str, others: Sequence[str], drawn: PatientS) -> list[str]:
+    """The target, then the largest regions that share no volume with what was taken."""
+    taken = [target]
+    for region in sorted(others, key=lambda name: -drawn.mass_g[drawn.regions.index(name)]):
+        if all(drawn.overlap(region, other) <= SHARED_VOLUME for other in taken):
+            taken.append(region)
+    return taken
 
 
 def _own(nuclide: str, model: str, sex: str, mass_g: Estimate, s_factor: Estimate | None) -> Estimate:
