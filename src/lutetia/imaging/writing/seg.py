@@ -84,6 +84,8 @@ def _fix_times(dataset: highdicom.seg.Segmentation, drawn_on: WrittenSeries, dra
     for keyword, value in times.items():
         if keyword.startswith("Content") or keyword in dataset:
             setattr(dataset, keyword, value)
+    for entry in dataset.get("ContributingEquipmentSequence") or []:
+        entry.ContributionDateTime = f"{drawn_at:%Y%m%d%H%M%S}"
     organisation = make_uid(drawn_on.study.key, "SEG", "dimensions")
     for entry in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         entry.DimensionOrganizationUID = organisation
