@@ -202,6 +202,7 @@ class Case(_Strict):
 
     schema_: Literal["lutetia.case/1"] = Field(alias="schema")
     timezone: str | None = None
+    decision_at: datetime | dt.date | None = None
     subject: Subject
     protocol: ProtocolChoice
     calibration: Calibration | None = None

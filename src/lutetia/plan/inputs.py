@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from lutetia.core.draws import Estimate
 from lutetia.errors import CaseError
 from lutetia.plan.case import Calibration, Case, Cycle, delays_h
 from lutetia.plan.curves import by_region, sample_curve
-from lutetia.plan.cycle import CycleInput, RegionInput, is_organ, unpaired_kidney
+from lutetia.plan.cycle import KIDNEYS, CycleInput, RegionInput, is_organ, unpaired_kidney
 from lutetia.plan.tables import read_blood, read_regions, read_whole_body
 from lutetia.plan.uncertainty import Draws, default_sizes
 
@@ -22,14 +23,15 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Everything measured in a cycle; None where nothing was."""
+    """Everything measured in a cycle; None or empty where nothing was."""
 
-    organs: CycleInput | None
+    organs: CycleInput
     blood: TimeActivity | None
     whole_body: TimeActivity | None
     vertebrae: tuple[RegionInput, ...] = ()
     files: tuple[Path, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    slices: tuple[Any, ...] = ()
 
 
 def table_regions(
@@ -47,7 +49,7 @@ def table_regions(
     grouped = by_region(read_regions(folder / cycle.regions.file, where=where))
     if unknown := sorted(set(cycle.regions.masses_g) - set(grouped)):
         raise CaseError(
-            f"{where}: masses_g names {', '.join(unknown)}, which the table does not hold; measured: {', '.join(grouped)}"
+            f"{where}: masses_g names {', '.join(unknown)}, not in the table; measured: {', '.join(grouped)}"
         )
     sizes = default_sizes()
     shared = calibration_factor(draws, calibration)
@@ -109,7 +111,7 @@ def read_whole_body_curve(cycle: Cycle, folder: Path, nuclide: str, draws: Draws
 
 
 def measured_cycle(
-    case: Case, cycle: Cycle, folder: Path, *, nuclide: str, draws: Draws, images: Mapping[str, RegionInput]
+    case: Case, cycle: Cycle, folder: Path, *, nuclide: str, draws: Draws, progress: Progress
 ) -> Measured:
     """Join what tables and images say of a cycle.
 
@@ -117,33 +119,58 @@ def measured_cycle(
     ----------
     nuclide
         The measured one, of the protocol.
-    images
-        Curves of imaged regions, vertebrae among them; empty without scans.
     """
-    regions = dict(images)
-    if cycle.regions is not None:
-        tables = table_regions(cycle, folder, nuclide, draws, case.calibration)
-        if both := sorted(set(tables) & set(regions)):
-            raise CaseError(
-                f"cycle {cycle.number}: {', '.join(both)} come from images and from regions.csv; keep one source"
-            )
-        regions |= tables
-    if regions and nuclide not in cycle.administered_MBq:
-        given = ", ".join(cycle.administered_MBq)
+    tables = {} if cycle.regions is None else table_regions(cycle, folder, nuclide, draws, case.calibration)
+    imaged = None
+    if cycle.scans:
+        from lutetia.plan.images import imaged_regions  # loads the imaging libraries only where there are images
+
+        imaged = imaged_regions(case, cycle, folder, nuclide=nuclide, draws=draws, progress=progress)
+    regions = dict(imaged.regions) if imaged is not None else {}
+    if both := sorted(set(tables) & set(regions)):
         raise CaseError(
-            f"cycle {cycle.number}: the protocol measures {nuclide}, but the cycle gave {given}; check administered_MBq"
+            f"cycle {cycle.number}: {', '.join(both)} come from images and from regions.csv; keep one source"
         )
-    if side := unpaired_kidney(tuple(regions), case.subject.kidneys_present):
-        raise CaseError(f"cycle {cycle.number}: only the {side} was measured; measure both, or set kidneys_present = 1")
-    if "kidneys" in regions and any(side in regions for side in ("left kidney", "right kidney")):
-        raise CaseError(f"cycle {cycle.number}: kidneys are given as a pair and singly; keep one of them")
+    regions |= tables
+    _check_regions(case, cycle, regions, nuclide)
     organs = {name: part for name, part in regions.items() if is_organ(name)}
-    organ_input = (
-        CycleInput(cycle.number, nuclide, cycle.administered_MBq, delays_h(case, cycle), organs) if organs else None
-    )
+    patient_s = imaged.patient_s if imaged is not None else {}
+    tables_of = (cycle.regions, cycle.blood, cycle.whole_body)
     return Measured(
-        organs=organ_input,
+        organs=CycleInput(cycle.number, nuclide, cycle.administered_MBq, delays_h(case, cycle), organs, patient_s),
         blood=read_blood_curve(cycle, folder, nuclide, draws),
-        whole_body=read_whole_body_curve(cycle, folder, nuclide, draws),
+        whole_body=_whole_body(cycle, folder, nuclide, draws, regions),
         vertebrae=tuple(part for name, part in regions.items() if name.startswith("vertebra ")),
+        files=(*(folder / t.file for t in tables_of if t is not None), *(imaged.files if imaged is not None else ())),
+        doubts=imaged.doubts if imaged is not None else (),
+        slices=imaged.slices if imaged is not None else (),
     )
+
+
+def _whole_body(
+    cycle: Cycle, folder: Path, nuclide: str, draws: Draws, regions: Mapping[str, RegionInput]
+) -> TimeActivity | None:
+    """The whole-body table, or the rows `whole body` of the region table; never the field of view of an image."""
+    curve = read_whole_body_curve(cycle, folder, nuclide, draws)
+    row = regions.get("whole body")
+    if curve is not None and row is not None:
+        raise CaseError(
+            f"cycle {cycle.number}: the whole body is in regions.csv and in its own table; keep one of them"
+        )
+    if row is not None and row.volume_mL is None:
+        return row.curve
+    return curve
+
+
+def _check_regions(case: Case, cycle: Cycle, regions: Mapping[str, RegionInput], nuclide: str) -> None:
+    place = f"cycle {cycle.number}"
+    measured = bool(regions) or cycle.blood is not None or cycle.whole_body is not None
+    if measured and nuclide not in cycle.administered_MBq:
+        given = ", ".join(cycle.administered_MBq)
+        raise CaseError(f"{place}: the protocol measures {nuclide}, but {given} was given; check administered_MBq")
+    if side := unpaired_kidney(tuple(regions), case.subject.kidneys_present):
+        raise CaseError(f"{place}: only the {side} was measured; measure both, or set kidneys_present = 1")
+    if case.subject.kidneys_present == 1 and all(s in regions for s in KIDNEYS):
+        raise CaseError(f"{place}: two kidneys were measured, but kidneys_present = 1; correct one of them")
+    if "kidneys" in regions and any(s in regions for s in KIDNEYS):
+        raise CaseError(f"{place}: kidneys are given as a pair and singly; keep one of them")

@@ -38,8 +38,13 @@ class EnteredDose:
     method: str
 
 
-def read_rows(path: Path, *, required: tuple[str, ...], optional: tuple[str, ...] = (), where: str) -> list[Row]:
-    """Rows of a CSV file with a header, stripped; refuses missing and unknown columns and short or long rows."""
+def read_rows(
+    path: Path, *, required: tuple[str, ...], optional: tuple[str, ...] = (), where: str, extra: bool = False
+) -> list[Row]:
+    """Rows of a CSV file with a header, stripped; refuses missing columns, short or long rows, and unknown columns
+
+    unless `extra` says that the format lets a file carry more.
+    """
     if not path.is_file():
         raise CaseError(
             f"{where}: found no file {path.name}; check the path in case.toml (it is relative to the case file)"
@@ -56,7 +61,7 @@ def read_rows(path: Path, *, required: tuple[str, ...], optional: tuple[str, ...
     reader = csv.DictReader(kept, strict=True)
     columns = [c.strip() for c in reader.fieldnames or []]
     reader.fieldnames = columns
-    _check_columns(columns, required, optional, f"{where}, {path.name}")
+    _check_columns(columns, required, tuple(columns) if extra else optional, f"{where}, {path.name}")
     rows: list[Row] = []
     for number, row in enumerate(reader, start=1):
         if None in row or None in row.values():

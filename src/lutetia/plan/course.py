@@ -1,0 +1,283 @@
+"""All given cycles of a subject in order: measured, entered or carried; with the ledger over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lutetia.core.chain import Doubt, KineticFit, NuclideDose, OrganDose, TimeActivity
+from lutetia.core.draws import Estimate, combine
+from lutetia.dose.organ_dose import single_kidney_doubts
+from lutetia.errors import CaseError
+from lutetia.plan.case import Case, Cycle
+from lutetia.plan.cycle import KIDNEYS, fit_regions, region_results
+from lutetia.plan.inputs import Measured, measured_cycle
+from lutetia.plan.ledger import Coefficients, Cumulative, CycleDoses, carried_dose, cumulate, family
+from lutetia.plan.marrow import blood_result, image_result, method_note
+from lutetia.plan.population import population_coefficients
+from lutetia.plan.tables import EnteredDose, read_doses
+from lutetia.plan.uncertainty import Draws, default_sizes
+from lutetia.protocol.records import Protocol
+
+Progress = Callable[[str], None]
+Curves = dict[tuple[str, str], tuple[TimeActivity, KineticFit]]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CourseDoses:
+    """Doses of all given cycles, the ledger, and what the forecast needs.
+
+    `cumulative` and `last` are keyed by (region, family of methods); `last` holds the coefficients of the last cycle
+    in which they were measured. `single_time_point` and `marrow_incomplete` speak of the last cycle.
+    """
+
+    cycles: tuple[CycleDoses, ...]
+    cumulative: Mapping[Key, Cumulative]
+    last: Mapping[Key, Coefficients]
+    curves: Mapping[int, Curves]
+    single_time_point: bool
+    marrow_incomplete: bool
+    doubts: tuple[Doubt, ...]
+    files: tuple[Path, ...]
+    slices: tuple[Any, ...] = field(default=())
+
+
+@dataclass(slots=True)
+class _Progressing:
+    """What accumulates while the cycles are worked through in order."""
+
+    cycles: list[CycleDoses] = field(default_factory=list)
+    last: dict[Key, Coefficients] = field(default_factory=dict)
+    fits: dict[str, KineticFit] = field(default_factory=dict)
+    curves: dict[int, Curves] = field(default_factory=dict)
+    doubts: list[Doubt] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    slices: list[Any] = field(default_factory=list)
+    single_time_point: bool = False
+    marrow_incomplete: bool = False
+
+
+def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draws, progress: Progress) -> CourseDoses:
+    """Doses of every given cycle of a case.
+
+    Parameters
+    ----------
+    folder
+        The case's folder; paths of the case are relative to it.
+    protocol
+        Names the measured nuclide, the arm's nuclides and the drift of coefficients.
+    """
+    state = _Progressing()
+    nuclides = _nuclides(case, protocol)
+    for cycle in case.cycles:
+        progress(f"cycle {cycle.number}")
+        _work(state, case, cycle, folder, protocol, nuclides, draws, progress)
+    cumulative = cumulate(state.cycles, case.subject.prior_therapy, draws)
+    doubts = [*state.doubts, *(d for total in cumulative.values() for d in total.doubts)]
+    doubts += _cumulative_kidney_doubts(cumulative, len(case.cycles))
+    return CourseDoses(
+        cycles=tuple(state.cycles),
+        cumulative=cumulative,
+        last=state.last,
+        curves=state.curves,
+        single_time_point=state.single_time_point,
+        marrow_incomplete=state.marrow_incomplete,
+        doubts=tuple(doubts),
+        files=tuple(state.files),
+        slices=tuple(state.slices),
+    )
+
+
+def measured_nuclide(case: Case, protocol: Protocol) -> str:
+    """The nuclide that is imaged: the protocol's, or the only one of the arm."""
+    if protocol.measured_nuclide is not None:
+        return protocol.measured_nuclide
+    arm = protocol.arm(case.protocol.arm)
+    if len(arm.nuclides) != 1:
+        raise CaseError(
+            f"protocol {protocol.name}: names no measured_nuclide although arm {arm.name} has several; add it"
+        )
+    return arm.nuclides[0]
+
+
+def _nuclides(case: Case, protocol: Protocol) -> tuple[str, ...]:
+    given = (name for cycle in case.cycles for name in cycle.administered_MBq)
+    return tuple(dict.fromkeys((*protocol.arm(case.protocol.arm).nuclides, *given)))
+
+
+def _work(
+    state: _Progressing, case: Case, cycle: Cycle, folder: Path, protocol: Protocol, nuclides: tuple[str, ...],
+    draws: Draws, progress: Progress,
+) -> None:  # fmt: skip
+    state.single_time_point = state.marrow_incomplete = False
+    if cycle.doses is not None:
+        _enter(state, cycle, folder, nuclides, draws)
+    else:
+        measured = measured_cycle(
+            case, cycle, folder, nuclide=measured_nuclide(case, protocol), draws=draws, progress=progress
+        )
+        _measure(state, case, cycle, measured, nuclides, draws)
+    _carry(state, cycle, protocol, draws)
+
+
+def _measure(
+    state: _Progressing, case: Case, cycle: Cycle, measured: Measured, nuclides: tuple[str, ...], draws: Draws
+) -> None:
+    """Doses of the regions and of the marrow that were measured in this cycle."""
+    doses: list[OrganDose] = []
+    coefficients: dict[Key, Coefficients] = {}
+    curves: Curves = {}
+    sex = case.subject.sex
+    fits = fit_regions(measured.organs, state.fits, seed=draws.seed)
+    if measured.organs.regions:
+        results = region_results(
+            measured.organs, fits, nuclides=nuclides, sex=sex, kidneys_present=case.subject.kidneys_present, draws=draws
+        )
+        for region, result in results.items():
+            doses.append(result.dose)
+            coefficients[(region, "organ")] = result.coefficients
+            if result.curve is not None and result.fit is not None:
+                curves[(region, result.dose.method)] = (result.curve, result.fit)
+        state.single_time_point = any(part.curve.time_h.size == 1 for part in measured.organs.regions.values())
+    marrow = _marrow_results(measured, fits, nuclides, sex, draws)
+    for result in marrow:
+        doses.append(result.dose)
+        coefficients[(result.dose.region, result.dose.method)] = result.coefficients
+        curves[(result.dose.region, result.dose.method)] = (result.curve, result.fit)
+    if len(marrow) == 2:
+        state.doubts.append(method_note(marrow[0], marrow[1]))
+    state.marrow_incomplete = measured.blood is None or measured.whole_body is None
+    state.fits |= {region: fit for region, fit in fits.items() if measured.organs.regions[region].curve.time_h.size > 1}
+    state.last |= coefficients
+    state.curves[cycle.number] = curves
+    state.cycles.append(CycleDoses(cycle.number, cycle.administered_MBq, tuple(doses), coefficients))
+    state.files += measured.files
+    state.slices += measured.slices
+    state.doubts += measured.doubts
+    state.doubts += [_placed(d, cycle.number) for dose in doses for d in dose.doubts]
+
+
+def _marrow_results(measured, fits, nuclides, sex, draws):  # type: ignore[no-untyped-def]
+    found = []
+    shared = {"nuclides": nuclides, "sex": sex, "draws": draws}
+    if measured.blood is not None:
+        found.append(blood_result(measured.organs, measured.blood, measured.whole_body, fits, **shared))
+    if measured.vertebrae:
+        found.append(image_result(measured.organs, measured.vertebrae, measured.whole_body, fits, **shared))
+    return found
+
+
+def _enter(state: _Progressing, cycle: Cycle, folder: Path, nuclides: tuple[str, ...], draws: Draws) -> None:
+    """A cycle known by its result: doses and coefficients from the table."""
+    assert cycle.doses is not None
+    path = folder / cycle.doses.file
+    where = f"cycle {cycle.number}, doses"
+    grouped: dict[Key, list[EnteredDose]] = {}
+    for row in read_doses(path, where=where):
+        grouped.setdefault((row.region, row.method), []).append(row)
+    doses, coefficients = [], {}
+    for rows in grouped.values():
+        dose, per_MBq = _entered(rows, cycle, draws, where)
+        doses.append(dose)
+        if per_MBq is not None and all(n in per_MBq.nuclides for n in nuclides):
+            coefficients[(dose.region, family(dose))] = per_MBq
+    state.last |= coefficients
+    state.files.append(path)
+    state.cycles.append(CycleDoses(cycle.number, cycle.administered_MBq, tuple(doses), coefficients))
+
+
+def _entered(rows: list[EnteredDose], cycle: Cycle, draws: Draws, where: str) -> tuple[OrganDose, Coefficients | None]:
+    region, method = rows[0].region, rows[0].method
+    by_nuclide = {row.nuclide: row for row in rows}
+    if unknown := [n for n in by_nuclide if n != "total" and n not in cycle.administered_MBq]:
+        raise CaseError(
+            f"{where}: {region} has a dose of {', '.join(unknown)}, which the cycle did not give; correct it"
+        )
+    drawn = {n: _entered_estimate(row, draws) for n, row in by_nuclide.items()}
+    parts = tuple(
+        NuclideDose(n, "entered", "", drawn[n], cycle.administered_MBq[n], method=method) for n in drawn if n != "total"
+    )
+    each = [drawn[n] for n in drawn if n != "total"]
+    complete = set(by_nuclide) - {"total"} == set(cycle.administered_MBq)
+    if "total" not in drawn and not complete:
+        missing = ", ".join(sorted(set(cycle.administered_MBq) - set(by_nuclide)))
+        raise CaseError(f"{where}: {region} lacks the dose of {missing}; add a row for it, or one of nuclide `total`")
+    total = drawn.get("total") or combine(lambda *a: np.asarray(sum(a)), *each)
+    beds = [row.bed_Gy for row in rows if row.bed_Gy is not None and (row.nuclide == "total" or len(rows) == 1)]
+    bed = None
+    if beds:
+        scale = beds[0] / float(total.value) if total.value > 0 else 1.0
+        bed = Estimate(np.asarray(beds[0]), total.draws * scale)
+    dose = OrganDose(region, method, parts, total, bed)
+    if not complete:
+        return dose, None
+    linear = {
+        n: Estimate(e.value / a, e.draws / a)
+        for n, e in drawn.items()
+        if n != "total"
+        for a in [cycle.administered_MBq[n]]
+    }
+    return dose, Coefficients(tuple(linear), linear, None, cycle.number)
+
+
+def _entered_estimate(row: EnteredDose, draws: Draws) -> Estimate:
+    value = row.absorbed_dose_Gy
+    percent = default_sizes().entered_dose_percent
+    if row.absorbed_dose_sd_Gy is not None and value > 0:
+        percent = 100.0 * row.absorbed_dose_sd_Gy / value
+    return Estimate(np.asarray(value), value * draws.factor(percent, "entered dose", row.region))
+
+
+def _carry(state: _Progressing, cycle: Cycle, protocol: Protocol, draws: Draws) -> None:
+    """Fill regions of the limits that were not measured in this cycle from an earlier one, or from the population."""
+    current = state.cycles[-1]
+    present = {(dose.region, family(dose)) for dose in current.doses}
+    added = []
+    for key in dict.fromkeys(
+        (limit.region, family(limit.method or "blood", limit.region)) for limit in protocol.limits
+    ):
+        if key in present:
+            continue
+        known = state.last.get(key) or population_coefficients(key, draws)
+        if known is None or not set(cycle.administered_MBq) <= set(known.nuclides):
+            continue
+        if known.cycle == 0 and key[0] == "red marrow":
+            continue
+        spread = draws.factor(default_sizes().between_cycles_percent, "between cycles", key[0], cycle.number)
+        added.append(
+            carried_dose(
+                key[0],
+                key[1] if key[0] == "red marrow" else "carried",
+                known,
+                cycle.administered_MBq,
+                drift=protocol.drift_per_cycle.get(key[0], 1.0),
+                cycle=cycle.number,
+                spread=Estimate(np.asarray(1.0), spread),
+            )
+        )
+        state.last.setdefault(key, known)
+    if added:
+        state.doubts += [d for dose in added for d in dose.doubts]
+        state.cycles[-1] = CycleDoses(
+            current.number, current.administered_MBq, (*current.doses, *added), current.coefficients
+        )
+
+
+def _cumulative_kidney_doubts(cumulative: Mapping[Key, Cumulative], cycles: int) -> tuple[Doubt, ...]:
+    """The larger single kidney over all cycles, and first-line warnings about it."""
+    totals = [cumulative.get((name, "organ")) for name in (*KIDNEYS, "kidneys")]
+    doses = [t.absorbed_dose_Gy for t in totals if t is not None and t.absorbed_dose_Gy is not None]
+    if len(doses) != 3 or cycles < 2:
+        return ()
+    left, right, pair = (float(dose.value) for dose in doses)
+    return single_kidney_doubts(left, right, pair, when="all cycles")
+
+
+def _placed(doubt: Doubt, number: int) -> Doubt:
+    where = f"cycle {number}, {doubt.where}" if doubt.where else f"cycle {number}"
+    return doubt if doubt.where.startswith("cycle ") else Doubt(doubt.code, doubt.message, where, doubt.severity)

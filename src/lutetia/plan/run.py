@@ -1,0 +1,130 @@
+"""The whole of `lutetia plan` for one case: read → measure → doses of every cycle → ledger → proposal → result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lutetia.core.provenance import sha256_of_files, software
+from lutetia.plan.case import Case, Cycle, case_file, read_case
+from lutetia.plan.course import CourseDoses, doses_of_course
+from lutetia.plan.proposal import Proposal, propose
+from lutetia.plan.result import SCHEMA, cumulative_record, curve_record, doubt_record, region_record, rounded
+from lutetia.plan.uncertainty import Draws, default_sizes
+from lutetia.protocol.profile import read_protocol
+from lutetia.protocol.records import Protocol
+
+Progress = Callable[[str], None]
+
+
+def _quiet(text: str) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Planned:
+    """The result as plain values, the pictures for the report, and the case's folder."""
+
+    result: dict[str, Any]
+    folder: Path
+    slices: tuple[Any, ...] = field(default=())
+
+
+def run_plan(case_path: Path, *, draws: int = 1000, seed: int = 1, progress: Progress = _quiet) -> Planned:
+    """Compute doses of every given cycle and the proposal for the next one; writes nothing.
+
+    Parameters
+    ----------
+    case_path
+        Case folder or `case.toml`.
+    draws, seed
+        Number of draws of the uncertain inputs, and their seed.
+
+    Raises
+    ------
+    LutetiaError
+        Any bad input, with what, where and what to do.
+    """
+    progress("reading the case")
+    case, file = read_case(case_path), case_file(case_path)
+    folder = file.parent
+    protocol = _protocol(case, folder)
+    protocol.arm(case.protocol.arm)
+    shared = Draws(seed, case.subject.id, draws)
+    course = doses_of_course(case, folder, protocol, draws=shared, progress=progress)
+    progress("deciding the next activity")
+    proposal = propose(case, folder, protocol, course, draws=shared)
+    files = [file, *course.files, *proposal.files]
+    if case.protocol.file is not None:
+        files.append(folder / case.protocol.file)
+    result = _result(case, protocol, course, proposal, shared, sha256_of_files(files, folder))
+    return Planned(rounded(result), folder, course.slices)
+
+
+def _protocol(case: Case, folder: Path) -> Protocol:
+    if case.protocol.file is not None:
+        return read_protocol(folder / case.protocol.file)
+    assert case.protocol.name is not None
+    return read_protocol(case.protocol.name)
+
+
+def _result(
+    case: Case, protocol: Protocol, course: CourseDoses, proposal: Proposal, draws: Draws, inputs_sha256: str
+) -> dict[str, Any]:
+    subject = case.subject
+    doubts = dict.fromkeys((*course.doubts, *proposal.doubts))
+    return {
+        "schema": SCHEMA,
+        "software": software(),
+        "inputs_sha256": inputs_sha256,
+        "seed": draws.seed,
+        "draws": draws.count,
+        "subject": {
+            "id": subject.id,
+            "sex": subject.sex,
+            "age_years": subject.age_years,
+            "height_cm": subject.height_cm,
+            "weight_kg": subject.weight_kg,
+            "kidneys_present": subject.kidneys_present,
+            "risk_factors": list(subject.risk_factors),
+        },
+        "protocol": {
+            "name": protocol.name,
+            "version": protocol.version,
+            "arm": case.protocol.arm,
+            "title": protocol.title,
+            "source": protocol.source,
+            "sha256": protocol.sha256,
+            "illustrative": protocol.illustrative,
+            "assumptions": [str(mark) for mark in protocol.marks],
+        },
+        "cycles": [_cycle_record(cycle, course) for cycle in case.cycles],
+        "cumulative": [cumulative_record(total) for total in course.cumulative.values()],
+        "limits": proposal.limits,
+        "prescription": proposal.prescription,
+        "labs": proposal.labs,
+        "uncertainty_percent": _sizes(case),
+        "warnings": [doubt_record(doubt) for doubt in doubts],
+    }
+
+
+def _cycle_record(cycle: Cycle, course: CourseDoses) -> dict[str, Any]:
+    doses = next(c for c in course.cycles if c.number == cycle.number)
+    curves = course.curves.get(cycle.number, {})
+    records = []
+    for dose in doses.doses:
+        pair = curves.get((dose.region, dose.method))
+        curve = {pair[0].nuclide: curve_record(*pair)} if pair is not None else None
+        records.append(region_record(dose, curve))
+    return {"number": cycle.number, "administered_MBq": dict(cycle.administered_MBq), "regions": records}
+
+
+def _sizes(case: Case) -> dict[str, float]:
+    """The input uncertainties that were used, those of the case in place of the defaults."""
+    sizes = default_sizes()
+    stated = {name: getattr(sizes, name) for name in sizes.__dataclass_fields__}
+    if case.calibration and case.calibration.sd_percent is not None:
+        stated["calibration_percent"] = case.calibration.sd_percent
+    return stated
