@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lutetia.plan.report_reading import Result, bounds, mapping, nuclides, region_name, rows
 from lutetia.report import palette
-from lutetia.report.document import Block, Figure, Heading, Panel, rich
+from lutetia.report.document import Block, Figure, Heading, Key, Panel, rich
 from lutetia.report.figures.activities import CycleActivity, activity_panel
 from lutetia.report.figures.contributions import CycleDose, cumulative_panel
 from lutetia.report.figures.curves import Curve, time_activity_panel
@@ -25,9 +25,8 @@ def detail_figures(result: Result) -> dict[str, tuple[Block, ...]]:
     return {"doses": tuple(doses), "curves": tuple(curves)}
 
 
-def _legend(names: Sequence[str], *extra: tuple[str, str, str]) -> tuple[tuple[str, str, Any], ...]:
-    shown = [(palette.nuclide_colour(n), "box", nuclide(n)) for n in names]
-    return (*shown, *((colour, shape, rich(words)) for colour, shape, words in extra))
+def _legend(names: Iterable[str], *extra: Key) -> tuple[Key, ...]:
+    return (*(Key(palette.nuclide_colour(n), "box", nuclide(n)) for n in names), *extra)
 
 
 def _activities(result: Result) -> list[Block]:
@@ -66,7 +65,9 @@ def _cumulative(result: Result) -> list[Block]:
             continue
         panels.append(_cumulative_panel(region, method, cycles, limit))
     legend = _legend(
-        nuclides(result), (palette.GRID, "box", "given before"), (palette.LIMIT, "line", "limit, where it is near")
+        nuclides(result),
+        Key(palette.GRID, "box", rich("given before")),
+        Key(palette.LIMIT, "line", rich("limit, where it is near")),
     )
     caption = rich("Cumulative absorbed dose, cycle by cycle, stacked by nuclide. The vertical scales differ.")
     return [Figure(tuple(panels), caption, 3, legend)] if panels else []
@@ -126,10 +127,12 @@ def _curves(cycle: Mapping[str, Any]) -> list[Block]:
     end = max(max(c.grid_h, default=0.0) for _, curves in drawn for c in curves) or None
     panels = tuple(_curve_panel(region, curves, end) for region, curves in drawn)
     names = dict.fromkeys(c.nuclide for _, curves in drawn for c in curves)
-    legend = _legend(
-        list(names), (palette.MUTED, "point", "measured ± SD"), (palette.MUTED, "line", "fit with 95 % band"),
-        (palette.MUTED, "dash", "beyond the last scan"),
-    )  # fmt: skip
+    marks = (
+        Key(palette.MUTED, "point", rich("measured ± SD")),
+        Key(palette.MUTED, "line", rich("fit with 95 % band")),
+        Key(palette.MUTED, "dash", rich("beyond the last scan")),
+    )
+    legend = _legend(names, *marks)
     return [Heading(rich(f"Cycle {cycle.get('number')}"), 3), Figure(panels, (), 3, legend)]
 
 

@@ -133,7 +133,8 @@ def _activities(result: Result) -> Mapping[str, Any]:
 
 def _situation(result: Result) -> _Situation:
     state = str(mapping(result.get("prescription")).get("state"))
-    unknown = _Situation("danger", f"Unknown state {state}", "This report cannot present it: do not treat from it.")
+    sentence = "This report cannot present it: do not treat from it."
+    unknown = _Situation("danger", f"Unknown state {state}", sentence, "do not use")
     if not _activities(result):
         return _NOTHING.get(state, unknown)
     return _OK if state == "OK" else _OVER.get(state, unknown)
@@ -332,7 +333,7 @@ def _said(words: tuple[str, ...]) -> list[Block]:
 
 
 def _signatures(result: Result, situation: _Situation) -> SignatureBlock:
-    action = "I prescribe the activity above" if _activities(result) else "I have seen that nothing is proposed"
+    action = "I prescribe the activity above" if situation is _OK else "I have seen that nothing is proposed"
     people = [
         Signature(rich("Medical physicist"), rich("I have checked the dosimetry")),
         Signature(rich("Physician"), rich(action)),

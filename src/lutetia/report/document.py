@@ -175,6 +175,15 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """One entry of a legend: a mark in a colour and its words."""
+
+    colour: str
+    shape: Literal["box", "open", "line", "dash", "point"]
+    words: Inline
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One or more pictures of equal width, `columns` beside each other on paper, with one caption."""
 
@@ -182,7 +191,7 @@ class Figure:
     panels: tuple[Panel, ...]
     caption: Inline = ()
     columns: int = 1
-    legend: tuple[tuple[str, str, Inline], ...] = ()
+    legend: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +294,9 @@ def texts(document: Document) -> Iterator[str]:
         yield from _strings(block)
 
 
+_LOOKS = frozenset({"severity", "tone", "align", "style", "colour", "shape"})
+
+
 def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -294,5 +306,5 @@ def _strings(value: object) -> Iterator[str]:
         for item in value:
             yield from _strings(item)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for each in dataclasses.fields(value):
+        for each in (f for f in dataclasses.fields(value) if f.name not in _LOOKS):
             yield from _strings(getattr(value, each.name))

@@ -60,8 +60,8 @@ def colours() -> dict[str, str]:
 def _font_faces() -> str:
     rules = []
     for name, weight, style in _FACES:
-        data = (files("lutetia.report") / "fonts" / f"Inter-{name}.subset.woff2").read_bytes()
-        source = f"url(data:font/woff2;base64,{base64.b64encode(data).decode()}) format('woff2')"
+        data = (files("lutetia.report") / "fonts" / f"Inter-{name}.subset.woff").read_bytes()
+        source = f"url(data:font/woff;base64,{base64.b64encode(data).decode()}) format('woff')"
         rules.append(f"@font-face{{font-family:Inter;font-weight:{weight};font-style:{style};src:{source}}}")
     return "\n".join(rules)
 
