@@ -23,6 +23,8 @@ LARGEST_EXTENT_mm = 200.0
 MOST_VOXELS = 8_000_000
 SPACING_LIMITS_mm = (0.2, 50.0)
 _NEAR_VOXELS = 6.0
+_INNER_ORDER = 10
+_LEAST_DIRECTIONS, _DIRECTIONS_PER_VOXEL, _BLOCK = 800, 40.0, 400_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,12 +158,16 @@ def _near(
     reach = _near_radius_mm(kernel, spacing, density) + np.sqrt(3.0) * float(spacing.max())
     size = [int(np.ceil(reach / s)) + 2 for s in spacing]
     grid = np.zeros((3, int(np.prod(size))))
-    order = np.clip(np.ceil(6 + 3 * radius / spacing.min()), 6, 40).astype(int)
-    for degree in np.unique(order[radius < reach]):
-        chosen = (order == degree) & (radius < reach)
-        position = np.multiply.outer(radius[chosen], octant_directions(int(degree))) / spacing
-        weight = np.broadcast_to(octant_weights(int(degree)), position.shape[:2])
-        _spread(grid, position.reshape(-1, 3), parts[:, chosen, None] * weight, size)
+    inner = radius < spacing.min()
+    position = np.multiply.outer(radius[inner], octant_directions(_INNER_ORDER)) / spacing
+    weight = np.broadcast_to(octant_weights(_INNER_ORDER), position.shape[:2])
+    _spread(grid, position.reshape(-1, 3), (parts[:, inner, None] * weight).reshape(3, -1), size)
+    shells = np.flatnonzero(~inner & (radius < reach))
+    count = np.ceil(_LEAST_DIRECTIONS + _DIRECTIONS_PER_VOXEL * (radius[shells] / spacing.min()) ** 2).astype(int)
+    for block_shells, block_count in _blocks(shells, count):
+        which = np.repeat(block_shells, block_count)
+        position = radius[which, None] * _quasi_directions(int(block_count.sum()), int(block_shells[0])) / spacing
+        _spread(grid, position, parts[:, which] / np.repeat(block_count, block_count), size)
     block = grid.reshape(3, *size)
     octant = np.zeros((3, half[0] + 1, half[1] + 1, half[2] + 1))
     common = tuple(slice(0, min(n + 1, m)) for n, m in zip(half, size, strict=True))
@@ -172,16 +178,29 @@ def _near(
     return octant
 
 
+def _blocks(shells: NDArray[np.intp], count: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Shells with their numbers of directions, in blocks of bounded memory."""
+    cuts = np.flatnonzero(np.diff(np.cumsum(count) // _BLOCK)) + 1
+    return [(s, c) for s, c in zip(np.split(shells, cuts), np.split(count, cuts), strict=True) if s.size]
+
+
+def _quasi_directions(count: int, start: int) -> FloatArray:
+    """Evenly spread directions of one octant, other ones in each shell: additive recurrence of two irrationals."""
+    step = np.arange(count) + 7919.0 * start
+    cosine, phi = (step * 0.7548776662466927) % 1.0, 0.5 * np.pi * ((step * 0.5698402909980532) % 1.0)
+    sine = np.sqrt(1.0 - cosine**2)
+    return np.stack([sine * np.cos(phi), sine * np.sin(phi), cosine], axis=-1)
+
+
 def _spread(grid: FloatArray, position: FloatArray, energy: FloatArray, size: list[int]) -> None:
-    """Add energies (part, shell, direction) at positions in voxels to their eight nearest offsets."""
+    """Add energies (part, point) at positions in voxels (point, axis) to their eight nearest offsets."""
     low = np.floor(position).astype(np.intp)
     share = position - low
-    flat = energy.reshape(energy.shape[0], -1)
     for corner in np.ndindex(2, 2, 2):
         weight = np.prod(np.where(corner, share, 1.0 - share), axis=1)
         index = np.ravel_multi_index(tuple((low + corner).T), size)
         for part in range(grid.shape[0]):
-            grid[part] += np.bincount(index, weights=weight * flat[part], minlength=grid.shape[1])
+            grid[part] += np.bincount(index, weights=weight * energy[part], minlength=grid.shape[1])
 
 
 def _fill_far(octant: FloatArray, kernel: PointKernel, parts: FloatArray, spacing: FloatArray, density: float) -> None:

@@ -41,9 +41,9 @@ class PointKernel:
 
     @property
     def electron_range_mm(self) -> float:
-        """Radius beyond which electrons deposit less than one millionth of their energy."""
+        """Radius beyond which electrons deposit less than 1e-10 of their energy."""
         missing = 1.0 - np.cumsum(self.electron_MeV) / self.electron_MeV.sum()
-        return float(self.edge_mm[1 + int(np.argmax(missing < 1e-6))])
+        return float(self.edge_mm[1 + int(np.argmax(missing < 1e-10))])
 
 
 @cache
