@@ -215,6 +215,16 @@ def test_an_unknown_state_is_never_presented_as_a_proposal() -> None:
     assert "do not treat" in plain(callouts[1].body[0])
 
 
+def test_a_fixed_arm_that_is_likely_to_pass_an_advisory_limit_says_so() -> None:
+    result = SAMPLES["arm_b_ok"]()
+    result["limits"][0] |= {"kind": "advisory", "probability_over_end_of_course": 0.83}
+    state = [b for b in plan_document(result).blocks if isinstance(b, Callout)][1]
+    assert state.severity == "warning"
+    assert (
+        plain(state.body[0]) == f"Kidneys 23 Gy is likely to be passed (83{numbers.THIN}%); it is advisory in this arm."
+    )
+
+
 def test_a_limit_without_dose_is_not_evaluable_and_never_zero() -> None:
     row = next(r for t in blocks("marrow_missing", Table) for r in t.rows if plain(r[0]).startswith("Red marrow 2 Gy"))
     assert [plain(c) for c in row[1:]] == ["not evaluable", "not evaluable", "–", "not evaluable", "–", "–"]

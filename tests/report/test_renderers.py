@@ -37,7 +37,9 @@ def everything(words: str) -> doc.Document:
         intended_use=words,
         blocks=(
             doc.Heading(text, 1),
+            doc.Heading(text, 2),
             doc.Heading(text, 3),
+            doc.Heading(text, quiet=True),
             doc.Paragraph(
                 rich(doc.Span(words, strong=True, tone="danger"), doc.Span(words, emphasis=True, muted=True))
             ),
@@ -174,3 +176,12 @@ def test_a_picture_that_could_do_more_than_draw_is_refused(svg: bytes) -> None:
 def test_a_row_with_too_few_cells_is_refused() -> None:
     with pytest.raises(OutputError, match="row 0: found 1 cells; expected 2"):
         doc.Table((doc.Column(rich("a")), doc.Column(rich("b"))), ((rich("1"),),))
+
+
+def test_the_pdf_says_that_it_is_accessible_unless_a_sign_is_missing() -> None:
+    def metadata(words: str) -> bytes:
+        root = PdfReader(io.BytesIO(render_pdf(everything(words)))).trailer["/Root"]
+        return bytes(root["/Metadata"].get_object().get_data())
+
+    assert b"pdfuaid" in metadata("words")
+    assert b"pdfuaid" not in metadata("日本")

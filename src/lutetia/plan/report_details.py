@@ -234,7 +234,7 @@ def _methods(result: Result) -> list[Block]:
         blocks.append(Paragraph(typeset(text)))
     if assumptions := sentences(protocol.get("assumptions")):
         lead = "Not published, therefore assumptions of the protocol file. They act on the proposal:"
-        blocks += [Heading(rich("Assumptions of the protocol"), 3), Paragraph(rich(lead))]
+        blocks += [Heading(rich("Assumptions of the protocol"), 2), Paragraph(rich(lead))]
         blocks.append(ListBlock(tuple(typeset(a) for a in assumptions)))
     return blocks
 

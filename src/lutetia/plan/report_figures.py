@@ -133,7 +133,7 @@ def _curves(cycle: Mapping[str, Any]) -> list[Block]:
         Key(palette.MUTED, "dash", rich("beyond the last scan")),
     )
     legend = _legend(names, *marks)
-    return [Heading(rich(f"Cycle {cycle.get('number')}"), 3), Figure(panels, (), 3, legend)]
+    return [Heading(rich(f"Cycle {cycle.get('number')}"), 2), Figure(panels, (), 3, legend)]
 
 
 def _curve_panel(region: Mapping[str, Any], curves: Sequence[Curve], end_h: float | None) -> Panel:

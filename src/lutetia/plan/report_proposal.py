@@ -159,10 +159,26 @@ def _state(result: Result, situation: _Situation) -> Callout:
         reasons = [typeset(first_line(r)) for r in sentences(prescription.get("reasons"))]
         return Callout(situation.severity, rich(situation.headline), (rich(situation.sentence), *reasons), label)
     count = len(sentences(prescription.get("conditions")))
-    if prescription.get("signable") is True:
-        return Callout("ok", rich(f"{situation.headline}; it is ready to be signed"), label=label)
     still = f"{count} condition{' is' if count == 1 else 's are'} open" if count else "it is not signable"
-    return Callout("ok", rich(f"{situation.headline}; {still}"), label=label)
+    still = "it is ready to be signed" if prescription.get("signable") is True else still
+    over = tuple(_likely_over(x) for x in rows(result.get("limits")) if _chance(x) > 0.5)
+    return Callout("warning" if over else "ok", rich(f"{situation.headline}; {still}"), over, label)
+
+
+def _chance(limit: Mapping[str, Any]) -> float:
+    """Chance of passing a limit: the larger of after the next cycle and at the end of the course."""
+    keys = ("probability_over_after_cycle", "probability_over_end_of_course")
+    return max(known(limit.get(k)) or 0.0 for k in keys)
+
+
+def _likely_over(limit: Mapping[str, Any]) -> Inline:
+    """What a proposal that is allowed, but is likely to pass a limit, must say."""
+    words = f" is likely to be passed ({probability(_chance(limit))}); it is {_article(given_by(limit))} in this arm."
+    return rich(limit_name(limit), words)
+
+
+def _article(words: str) -> str:
+    return words if words.startswith("advisory") else f"a {words}"
 
 
 def _figures(result: Result, situation: _Situation) -> KeyFigures:
@@ -312,14 +328,17 @@ def _reasons(result: Result) -> Block:
     prescription = mapping(result.get("prescription"))
     left: list[Block] = []
     if _activities(result) and (reasons := sentences(prescription.get("reasons"))):
-        left += [Heading(rich("Why this activity"), 3), ListBlock(tuple(typeset(first_line(r)) for r in reasons))]
+        left += [
+            Heading(rich("Why this activity"), quiet=True),
+            ListBlock(tuple(typeset(first_line(r)) for r in reasons)),
+        ]
     if more := sentences(prescription.get("why_not_more")):
-        left += [Heading(rich("Why not more"), 3), *_said(more)]
+        left += [Heading(rich("Why not more"), quiet=True), *_said(more)]
     if would := sentences(prescription.get("what_would_change")):
-        left += [Heading(rich("What would change it"), 3), *_said(would)]
+        left += [Heading(rich("What would change it"), quiet=True), *_said(would)]
     conditions = sentences(prescription.get("conditions"))
     words = "Conditions before signing" if _activities(result) else "Open conditions"
-    right: list[Block] = [Heading(rich(words), 3)]
+    right: list[Block] = [Heading(rich(words), quiet=True)]
     if conditions:
         right.append(ListBlock(tuple(typeset(first_line(c)) for c in conditions), "checkbox"))
     else:
@@ -333,7 +352,8 @@ def _said(words: tuple[str, ...]) -> list[Block]:
 
 
 def _signatures(result: Result, situation: _Situation) -> SignatureBlock:
-    action = "I prescribe the activity above" if situation is _OK else "I have seen that nothing is proposed"
+    action = "I have read this report" if _activities(result) else "I have seen that nothing is proposed"
+    action = "I prescribe the activity above" if situation is _OK else action
     people = [
         Signature(rich("Medical physicist"), rich("I have checked the dosimetry")),
         Signature(rich("Physician"), rich(action)),

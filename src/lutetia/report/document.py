@@ -77,11 +77,12 @@ def superscript(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading of level 1 to 3; the title of the document is not one of them."""
+    """A heading of level 1 to 3; the title of the document is not one of them. `quiet` ones of level 1 are small."""
 
     kind: ClassVar[str] = "heading"
     text: Inline
     level: int = 1
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ _TIMESTAMP = 0
 
 
 def render_pdf(document: Document) -> bytes:
-    """The document as a tagged PDF, A4, with header, footer and page numbers.
+    """The document as an accessible PDF (PDF/UA-1), A4, with header, footer and page numbers.
 
+    Signs that the packaged fonts lack cost the document the name of that standard, not its existence.
     All text travels as JSON data and is never read as Typst code.
 
     Raises
@@ -27,20 +28,36 @@ def render_pdf(document: Document) -> bytes:
     OutputError
         If a picture is neither PNG nor SVG, or Typst refuses the document.
     """
-    import typst
-
-    compile_pdf: Any = typst.compile  # its stub does not name the mapping of file names to bytes
-
     pictures: dict[str, bytes] = {}
     data = json.dumps(_document(document, pictures), ensure_ascii=False, sort_keys=True).encode()
     inputs = {"main.typ": _template(), "document.json": data, **pictures}
+    try:
+        return _compile(inputs, ["ua-1"])
+    except RuntimeError:
+        return _compile_plainly(inputs)
+
+
+def _compile_plainly(inputs: dict[str, bytes]) -> bytes:
+    """Without the accessibility standard, which refuses documents with signs that the packaged fonts lack."""
+    try:
+        return _compile(inputs, [])
+    except RuntimeError as error:
+        raise OutputError(f"report.pdf: Typst could not lay out the document: {error}") from error
+
+
+def _compile(inputs: dict[str, bytes], standards: list[str]) -> bytes:
+    import typst
+
+    compile_pdf: Any = typst.compile  # its stub does not name the mapping of file names to bytes
     with as_file(files("lutetia.report") / "fonts") as fonts:
-        try:
-            pdf = compile_pdf(inputs, font_paths=[fonts], ignore_system_fonts=True, format="pdf", timestamp=_TIMESTAMP)
-        except RuntimeError as error:
-            raise OutputError(f"report.pdf: Typst could not lay out the document: {error}") from error
-    if not isinstance(pdf, bytes):
-        raise OutputError("report.pdf: found no single file; expected one PDF from Typst")
+        pdf: bytes = compile_pdf(
+            inputs,
+            font_paths=[fonts],
+            ignore_system_fonts=True,
+            format="pdf",
+            timestamp=_TIMESTAMP,
+            pdf_standards=standards,
+        )
     return pdf
 
 
