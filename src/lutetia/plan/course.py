@@ -17,7 +17,7 @@ from lutetia.plan.case import Case, Cycle
 from lutetia.plan.cycle import KIDNEYS, fit_regions, region_results
 from lutetia.plan.inputs import Measured, measured_cycle
 from lutetia.plan.ledger import Coefficients, Cumulative, CycleDoses, carried_dose, cumulate, family
-from lutetia.plan.marrow import blood_result, image_result, method_note
+from lutetia.plan.marrow import MarrowResult, blood_result, image_result, method_note
 from lutetia.plan.population import population_coefficients
 from lutetia.plan.tables import EnteredDose, read_doses
 from lutetia.plan.uncertainty import Draws, default_sizes
@@ -119,7 +119,13 @@ def _work(
         _enter(state, cycle, folder, nuclides, draws)
     else:
         measured = measured_cycle(
-            case, cycle, folder, nuclide=measured_nuclide(case, protocol), draws=draws, progress=progress
+            case,
+            cycle,
+            folder,
+            nuclide=measured_nuclide(case, protocol),
+            nuclides=nuclides,
+            draws=draws,
+            progress=progress,
         )
         _measure(state, case, cycle, measured, nuclides, draws)
     _carry(state, cycle, protocol, draws)
@@ -145,10 +151,11 @@ def _measure(
                 curves[(region, result.dose.method)] = (result.curve, result.fit)
         state.single_time_point = any(part.curve.time_h.size == 1 for part in measured.organs.regions.values())
     marrow = _marrow_results(measured, fits, nuclides, sex, draws)
-    for result in marrow:
-        doses.append(result.dose)
-        coefficients[(result.dose.region, result.dose.method)] = result.coefficients
-        curves[(result.dose.region, result.dose.method)] = (result.curve, result.fit)
+    for found in marrow:
+        key = (found.dose.region, found.dose.method)
+        doses.append(found.dose)
+        coefficients[key] = found.coefficients
+        curves[key] = (found.curve, found.fit)
     if len(marrow) == 2:
         state.doubts.append(method_note(marrow[0], marrow[1]))
     state.marrow_incomplete = measured.blood is None or measured.whole_body is None
@@ -162,13 +169,16 @@ def _measure(
     state.doubts += [_placed(d, cycle.number) for dose in doses for d in dose.doubts]
 
 
-def _marrow_results(measured, fits, nuclides, sex, draws):  # type: ignore[no-untyped-def]
+def _marrow_results(
+    measured: Measured, fits: Mapping[str, KineticFit], nuclides: tuple[str, ...], sex: str, draws: Draws
+) -> list[MarrowResult]:
+    """Blood method first, then image method, as far as they were measured."""
+    cycle, body = measured.organs, measured.whole_body
     found = []
-    shared = {"nuclides": nuclides, "sex": sex, "draws": draws}
     if measured.blood is not None:
-        found.append(blood_result(measured.organs, measured.blood, measured.whole_body, fits, **shared))
+        found.append(blood_result(cycle, measured.blood, body, fits, nuclides=nuclides, sex=sex, draws=draws))
     if measured.vertebrae:
-        found.append(image_result(measured.organs, measured.vertebrae, measured.whole_body, fits, **shared))
+        found.append(image_result(cycle, measured.vertebrae, body, fits, nuclides=nuclides, sex=sex, draws=draws))
     return found
 
 

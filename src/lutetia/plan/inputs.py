@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def table_regions(
             f"{where}: masses_g names {', '.join(unknown)}, not in the table; measured: {', '.join(grouped)}"
         )
     sizes = default_sizes()
-    shared = calibration_factor(draws, calibration)
+    shared = draws.calibration(None if calibration is None else calibration.sd_percent)
     inputs = {}
     for region, samples in grouped.items():
         curve = sample_curve(
@@ -75,13 +75,6 @@ def _mass(region: str, cycle: Cycle, where: str, draws: Draws) -> Estimate:
     percent = cycle.regions.mass_sd_percent
     percent = default_sizes().mass_percent if percent is None else percent
     return Estimate(np.asarray(mass), mass * draws.factor(percent, "mass", region))
-
-
-def calibration_factor(draws: Draws, calibration: Calibration | None) -> np.ndarray:
-    """The error that all scans and tables of a case share."""
-    stated = calibration.sd_percent if calibration else None
-    percent = default_sizes().calibration_percent if stated is None else stated
-    return draws.factor(percent, "calibration")
 
 
 def read_blood_curve(cycle: Cycle, folder: Path, nuclide: str, draws: Draws) -> TimeActivity | None:
@@ -111,7 +104,7 @@ def read_whole_body_curve(cycle: Cycle, folder: Path, nuclide: str, draws: Draws
 
 
 def measured_cycle(
-    case: Case, cycle: Cycle, folder: Path, *, nuclide: str, draws: Draws, progress: Progress
+    case: Case, cycle: Cycle, folder: Path, *, nuclide: str, nuclides: Sequence[str], draws: Draws, progress: Progress
 ) -> Measured:
     """Join what tables and images say of a cycle.
 
@@ -119,13 +112,15 @@ def measured_cycle(
     ----------
     nuclide
         The measured one, of the protocol.
+    nuclides
+        All that doses or coefficients are needed for.
     """
     tables = {} if cycle.regions is None else table_regions(cycle, folder, nuclide, draws, case.calibration)
     imaged = None
     if cycle.scans:
         from lutetia.plan.images import imaged_regions  # loads the imaging libraries only where there are images
 
-        imaged = imaged_regions(case, cycle, folder, nuclide=nuclide, draws=draws, progress=progress)
+        imaged = imaged_regions(case, cycle, folder, nuclide=nuclide, nuclides=nuclides, draws=draws, progress=progress)
     regions = dict(imaged.regions) if imaged is not None else {}
     if both := sorted(set(tables) & set(regions)):
         raise CaseError(

@@ -97,7 +97,8 @@ def image_result(
     def method(administered: Mapping[str, float]) -> MarrowDose:
         sources = [_source(n, a, curves, cycle) for n, a in administered.items()]
         cross = _cross_s(administered, organs, sex)
-        return image_method(sources, cast(Sex, sex), factors, cross_Gy_per_MBq_h=cross)
+        # The measured activities carry the recovery of the system already.
+        return image_method(sources, cast(Sex, sex), factors, recovery=1.0, cross_Gy_per_MBq_h=cross)
 
     return _result(method, cycle, nuclides, curve, fit)
 

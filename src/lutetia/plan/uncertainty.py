@@ -50,6 +50,11 @@ class Draws:
         """Shared positive factors of shape (draw,), median 1."""
         return lognormal_factors(stream(self.seed, self.subject, *names), percent / 100.0, self.count)
 
+    def calibration(self, stated_percent: float | None) -> FloatArray:
+        """The error that all scans and tables of a case share, shape (draw,); the packaged size if none is stated."""
+        percent = default_sizes().calibration_percent if stated_percent is None else stated_percent
+        return self.factor(percent, "calibration")
+
     def with_noise(self, value: FloatArray, sd: FloatArray, *names: str | int) -> Estimate:
         """Values of shape (time,) with independent noise: lognormal, or half-normal where the value is zero."""
         z = normals(stream(self.seed, self.subject, *names), (self.count, len(value)))
