@@ -19,6 +19,7 @@ from lutetia.errors import OutputError
 from lutetia.imaging.ct import read_ct
 from lutetia.imaging.segmentation import read_segmentation
 from lutetia.imaging.spect import read_spect
+from lutetia.phantom.anatomy import EllipsoidAnatomy
 from lutetia.phantom.case import in_position, scan_counts, truth
 from lutetia.phantom.example import DRAWN, EXAMPLE_MOTIONS, example_options, write_example, write_table_example
 from lutetia.phantom.subject import reference_woman
@@ -81,7 +82,7 @@ def test_the_outlines_hold_the_organs_of_the_second_scan(example: Path) -> None:
     subject = reference_woman()
     assert [r.region for r in regions] == [canonical_region(name) for name in _in_subject_order()]
     for region in regions:
-        assert region.volume_mL == pytest.approx(subject.volume_mL(region.region), rel=0.01, abs=0.3), region.region
+        assert region.volume_mL == pytest.approx(subject.volume_mL(region.region), rel=0.03), region.region
 
 
 def _in_subject_order() -> list[str]:
@@ -95,7 +96,7 @@ def test_the_truth_has_every_drawn_region_the_pair_and_the_marrow(example: Path)
     left, right, pair = (regions[n] for n in ("left kidney", "right kidney", "kidneys"))
     mean = (left["mass_g"] * left["absorbed_dose_Gy"] + right["mass_g"] * right["absorbed_dose_Gy"]) / pair["mass_g"]
     assert pair["absorbed_dose_Gy"] == pytest.approx(mean, rel=1e-4)
-    assert found == json.loads(json.dumps(truth(reference_woman(), example_options())))
+    assert found == json.loads(json.dumps(truth(EllipsoidAnatomy(reference_woman()), example_options())))
 
 
 def test_the_same_seed_gives_the_same_bytes(example: Path, tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_the_same_seed_gives_the_same_bytes(example: Path, tmp_path: Path) -> No
 
 
 def test_another_seed_gives_other_noise() -> None:
-    one, two = (scan_counts(reference_woman(), 2, example_options(seed)).values for seed in (1, 2))
+    one, two = (scan_counts(EllipsoidAnatomy(reference_woman()), 2, example_options(seed)).values for seed in (1, 2))
     assert (one != two).mean() > 0.05
     assert one.sum(dtype=np.float64) == pytest.approx(two.sum(dtype=np.float64), rel=0.01)
 

@@ -1,4 +1,4 @@
-"""A complete case folder from a virtual subject: scans, regions, blood and whole-body tables, `case.toml`, truth.
+"""A complete case folder from a virtual body: scans, regions, blood and whole-body tables, `case.toml`, truth.
 
 What can be made wrong on purpose is an option: resolution that the case states, shifted outlines, noise, calibration.
 """
@@ -23,13 +23,13 @@ from lutetia.imaging.writing.nm import write_nm
 from lutetia.imaging.writing.pt import DecayCorrection, write_pt_series
 from lutetia.imaging.writing.radiopharmaceutical import Radiopharmaceutical
 from lutetia.nuclear.nuclides import nuclide
+from lutetia.phantom.anatomy import Anatomy
 from lutetia.phantom.biology import Biology
 from lutetia.phantom.camera import Camera, acquire_counts
 from lutetia.phantom.shapes import STILL, Motion, Vector
 from lutetia.phantom.spheres import measure_spheres, recovery_csv
 from lutetia.phantom.subject import Subject
-from lutetia.phantom.truth import TrueDose, kidney_pair, true_doses, true_marrow_dose
-from lutetia.phantom.voxels import render_activity, render_ct, render_masks
+from lutetia.phantom.truth import TrueDose
 
 ZONE = "Europe/Warsaw"
 ADMINISTERED_AT = datetime(2026, 1, 12, 9, 30, tzinfo=ZoneInfo(ZONE))
@@ -91,7 +91,7 @@ class CaseOptions:
         return self.motions[scan - 1] if scan <= len(self.motions) else STILL
 
 
-def write_image_case(subject: Subject, path: Path, options: CaseOptions, *, labs: str | None = None) -> Path:
+def write_image_case(anatomy: Anatomy, path: Path, options: CaseOptions, *, labs: str | None = None) -> Path:
     """Write a case folder with one imaged cycle and its `truth.json`; the folder appears only when complete.
 
     Raises
@@ -101,33 +101,26 @@ def write_image_case(subject: Subject, path: Path, options: CaseOptions, *, labs
     """
     with new_folder(path) as beside:
         cycle = beside / "cycle1"
-        written = [_write_scan(subject, cycle, scan, options) for scan in range(1, len(options.times_h) + 1)]
-        _write_regions(subject, cycle, written[options.drawn_on - 1], options)
-        _write_tables(subject, cycle, options)
+        written = [_write_scan(anatomy, cycle, scan, options) for scan in range(1, len(options.times_h) + 1)]
+        _write_regions(anatomy, cycle, written[options.drawn_on - 1], options)
+        _write_tables(anatomy.subject, cycle, options)
         stated = replace(options.camera, fwhm_mm=options.stated_fwhm_mm, calibration_error=1.0)
         _write(beside / "recovery.csv", recovery_csv(measure_spheres(stated, seed=options.seed)))
         if labs is not None:
             _write(beside / "labs.csv", labs)
-        _write(beside / "case.toml", case_toml(subject, options, labs=labs is not None))
-        _write(beside / "truth.json", json.dumps(truth(subject, options), ensure_ascii=False, indent=1) + "\n")
+        _write(beside / "case.toml", case_toml(anatomy.subject, options, labs=labs is not None))
+        _write(beside / "truth.json", json.dumps(truth(anatomy, options), ensure_ascii=False, indent=1) + "\n")
     return path
 
 
-def scan_activity(subject: Subject, time_h: float, options: CaseOptions, *, motion: Motion) -> Volume:
-    """True 177Lu concentration at a time after administration, MBq/mL."""
-    given = dict(options.administered_MBq)["Lu-177"]
-    activity = {o.region: float(o.biology.activity_MBq(time_h, "Lu-177", given)) for o in subject.organs}
-    activity["remainder"] = float(subject.body.remainder.activity_MBq(time_h, "Lu-177", given))
-    return render_activity(subject, in_position(options.grid, options.position), activity, motion=motion)
-
-
-def scan_counts(subject: Subject, scan: int, options: CaseOptions) -> Volume:
+def scan_counts(anatomy: Anatomy, scan: int, options: CaseOptions) -> Volume:
     """Reconstructed counts of scan 1, 2, …, with 90Y bremsstrahlung where 90Y was given."""
     time_h, given = options.times_h[scan - 1], dict(options.administered_MBq)
     decay = nuclide("Y-90").decay_constant_per_h - nuclide("Lu-177").decay_constant_per_h
     ratio = given.get("Y-90", 0.0) / given["Lu-177"] * float(np.exp(-decay * time_h))
+    grid = in_position(options.grid, options.position)
     return acquire_counts(
-        scan_activity(subject, time_h, options, motion=options.motion(scan)),
+        anatomy.activity(grid, options.motion(scan), time_h=time_h, administered_MBq=given["Lu-177"]),
         options.camera,
         stream(options.seed, "phantom", "spect noise", scan),
         duration_s=options.duration_s,
@@ -135,9 +128,9 @@ def scan_counts(subject: Subject, scan: int, options: CaseOptions) -> Volume:
     )
 
 
-def _write_scan(subject: Subject, cycle: Path, scan: int, options: CaseOptions) -> WrittenSeries:
+def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, options: CaseOptions) -> WrittenSeries:
     """Write SPECT and CT of one visit; returns the series on which regions are drawn."""
-    started = scan_start(scan, options)
+    started, subject = scan_start(scan, options), anatomy.subject
     study = Study(
         f"{subject.name} {options.seed} {scan} {options.image} {options.position}",
         f"VIRTUAL-{options.seed:04d}",
@@ -149,7 +142,7 @@ def _write_scan(subject: Subject, cycle: Path, scan: int, options: CaseOptions) 
     )
     given = Radiopharmaceutical("Lu-177", dict(options.administered_MBq)["Lu-177"], ADMINISTERED_AT)
     timing: dict[str, Any] = {"given": given, "acquired_at": started, "duration_s": options.duration_s}
-    counts = scan_counts(subject, scan, options)
+    counts = scan_counts(anatomy, scan, options)
     if options.image == "NM":
         spect = write_nm(counts, cycle / spect_name(scan, options), study, **timing)
     else:
@@ -160,7 +153,7 @@ def _write_scan(subject: Subject, cycle: Path, scan: int, options: CaseOptions) 
     if not options.with_ct:
         return spect
     grid = in_position(options.ct_grid, options.position)
-    ct = render_ct(subject, grid, options.motion(scan), seed=100 * options.seed + scan)
+    ct = anatomy.ct(grid, options.motion(scan), seed=100 * options.seed + scan)
     return write_ct_series(ct, cycle / ct_name(scan, options), study, acquired_at=started - timedelta(minutes=5))
 
 
@@ -186,12 +179,11 @@ def ct_name(scan: int, options: CaseOptions) -> str:
     return f"ct_{options.times_h[scan - 1]:03.0f}h"
 
 
-def _write_regions(subject: Subject, cycle: Path, drawn_on: WrittenSeries, options: CaseOptions) -> None:
+def _write_regions(anatomy: Anatomy, cycle: Path, drawn_on: WrittenSeries, options: CaseOptions) -> None:
     motion = options.motion(options.drawn_on)
     x, y, z = (a + b for a, b in zip(motion.shift_mm, options.outline_shift_mm, strict=True))
-    masks = render_masks(subject, drawn_on.grid, replace(motion, shift_mm=(x, y, z)))
-    wanted = options.regions or tuple(o.region for o in subject.organs)
-    chosen = [m for m in masks if m.region in wanted]
+    masks = anatomy.masks(drawn_on.grid, replace(motion, shift_mm=(x, y, z)))
+    chosen = [m for m in masks if options.regions is None or m.region in options.regions]
     drawn_at = scan_start(options.drawn_on, options) + timedelta(hours=3)
     if options.segmentation == "SEG":
         from lutetia.imaging.writing.seg import write_seg
@@ -226,10 +218,10 @@ def curve_csv(
     return "\n".join([f"time_h,{column},{sd}", *rows]) + "\n"
 
 
-def truth(subject: Subject, options: CaseOptions) -> dict[str, Any]:
+def truth(anatomy: Anatomy, options: CaseOptions) -> dict[str, Any]:
     """Everything that is true about the case, as written into `truth.json`."""
     given = dict(options.administered_MBq)
-    doses = {name: true_region_doses(subject, name, MBq) for name, MBq in given.items()}
+    doses = {name: anatomy.doses(name, MBq) for name, MBq in given.items()}
     regions = [
         {
             "region": d.region,
@@ -242,20 +234,13 @@ def truth(subject: Subject, options: CaseOptions) -> dict[str, Any]:
     motions = [options.motion(scan) for scan in range(1, len(options.times_h) + 1)]
     return {
         "schema": "lutetia.truth/1",
-        "subject": subject.name,
-        "model": "ellipsoids; image-space SPECT model (Gaussian resolution, correlated noise), not a projector",
+        "subject": anatomy.subject.name,
+        "model": "image-space SPECT model (Gaussian resolution, correlated noise), not a projector",
         "cycles": [{"number": 1, "administered_MBq": given, "regions": regions}],
         "resolution_fwhm_mm": options.camera.fwhm_mm,
         "calibration_error": options.camera.calibration_error,
         "motion": [{"shift_mm": m.shift_mm, "rotation_deg": m.rotation_deg, "centre_mm": m.centre_mm} for m in motions],
     }
-
-
-def true_region_doses(subject: Subject, nuclide_name: str, administered_MBq: float) -> list[TrueDose]:
-    """All organs, the kidney pair and the red marrow."""
-    organs = true_doses(subject, nuclide_name, administered_MBq)
-    marrow = true_marrow_dose(subject, nuclide_name, administered_MBq)
-    return [*organs, kidney_pair(organs), marrow]
 
 
 def _dose_entry(dose: TrueDose) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lutetia.core.draws import lognormal_factors, stream
 from lutetia.imaging.writing.common import new_folder
+from lutetia.phantom.anatomy import EllipsoidAnatomy
 from lutetia.phantom.camera import Camera
 from lutetia.phantom.case import (
     ADMINISTERED_AT,
@@ -72,7 +73,9 @@ def write_example(path: Path, *, seed: int = 1) -> Path:
     OutputError
         If the folder has content or cannot be written.
     """
-    return write_image_case(reference_woman(), path, example_options(seed), labs=labs_csv((-4, 28, 51)))
+    return write_image_case(
+        EllipsoidAnatomy(reference_woman()), path, example_options(seed), labs=labs_csv((-4, 28, 51))
+    )
 
 
 def write_table_example(path: Path, *, seed: int = 1) -> Path:

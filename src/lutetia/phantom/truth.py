@@ -85,17 +85,20 @@ def photon_fraction(source: Ellipsoid, target: Ellipsoid, line: PhotonLine) -> f
     a, b, c = (d * d).sum(1), (p * d).sum(1), (p * p).sum(1) - 1.0
     root = np.sqrt(np.clip(b * b - a * c, 0.0, None))
     enter, leave = np.clip((-b - root) / a, 0.0, None), np.clip((-b + root) / a, 0.0, None)
-    return float((_absorbed_within(leave, line) - _absorbed_within(enter, line)).mean())
+    return float((absorbed_within(leave, line) - absorbed_within(enter, line)).mean())
 
 
-def _absorbed_within(r_mm: FloatArray, line: PhotonLine) -> FloatArray:
-    """∫₀^r μ_en e^{−μ r'} (1 + C μ r' e^{D μ r'}) dr', which tends to 1."""
-    ratio, d = line.absorption_per_mm / line.attenuation_per_mm, 1.0 - BUILD_UP_D
-    build_up_c = (1.0 / ratio - 1.0) * d * d
-    x = line.attenuation_per_mm * r_mm
+def build_up_c(line: PhotonLine) -> float:
+    """Berger's C, such that all energy is absorbed in infinite water: (μ/μ_en − 1)(1 − D)²."""
+    return (line.attenuation_per_mm / line.absorption_per_mm - 1.0) * (1.0 - BUILD_UP_D) ** 2
+
+
+def absorbed_within(r_mm: FloatArray, line: PhotonLine) -> FloatArray:
+    """Share absorbed up to r: ∫₀^r μ_en e^{−μ r'} (1 + C μ r' e^{D μ r'}) dr', which tends to 1."""
+    d, x = 1.0 - BUILD_UP_D, line.attenuation_per_mm * r_mm
     direct = 1.0 - np.exp(-x)
-    scattered = build_up_c * (1.0 - np.exp(-d * x) * (1.0 + d * x)) / (d * d)
-    return np.asarray(ratio * (direct + scattered))
+    scattered = build_up_c(line) * (1.0 - np.exp(-d * x) * (1.0 + d * x)) / (d * d)
+    return np.asarray(line.absorption_per_mm / line.attenuation_per_mm * (direct + scattered))
 
 
 def true_doses(subject: Subject, nuclide_name: str, administered_MBq: float) -> list[TrueDose]:
