@@ -33,7 +33,7 @@ SPACING_MM = 5.0
 COARSE_MM = 10.0
 HU_RANGE = (-200.0, 250.0)  # assumption: soft tissue and the outline of bone decide, not air or metal
 # Assumptions: beyond these a registration is doubted; tests recover a planted motion far within them.
-MIN_CORRELATION = {"CT": 0.85, "SPECT": 0.6}
+MIN_CORRELATION = {"CT": 0.8, "SPECT": 0.6}
 MAX_INCONSISTENCY_MM = 2.0
 MIN_OVERLAP = 0.6
 MAX_REFINEMENT_MM = 20.0
@@ -231,7 +231,7 @@ def _best_start(fixed: _Prepared, moving: _Prepared, kind: Kind) -> RigidTransfo
     bases = [np.zeros(3), across, np.array([across[0], across[1], 0.0])]
     best, best_score = np.eye(4), -np.inf
     for base in bases:
-        for z in np.arange(-60.0, 61.0, 20.0):
+        for z in np.arange(-100.0, 101.0, 20.0):
             matrix = np.eye(4)
             matrix[:3, 3] = np.add(base, (0.0, 0.0, z))
             score, overlap = _correlation(fixed, moving, RigidTransform(matrix))
@@ -268,7 +268,16 @@ def _middle(first: RigidTransform, second: RigidTransform) -> RigidTransform:
     half = np.eye(4)
     half[:3, :3] = Rotation.from_rotvec(Rotation.from_matrix(gap[:3, :3]).as_rotvec() / 2).as_matrix()
     half[:3, 3] = gap[:3, 3] / 2
-    return RigidTransform(first.matrix @ half)
+    return _rounded(first.matrix @ half)
+
+
+def _rounded(matrix: FloatArray) -> RigidTransform:
+    """Without the last digits, which depend on the order in which the library adds."""
+    out = np.eye(4)
+    rotation = Rotation.from_rotvec(Rotation.from_matrix(matrix[:3, :3]).as_rotvec().round(8))
+    out[:3, :3] = rotation.as_matrix()
+    out[:3, 3] = matrix[:3, 3].round(6)
+    return RigidTransform(out)
 
 
 def _euler(transform: RigidTransform, centre: FloatArray) -> sitk.Euler3DTransform:
@@ -308,6 +317,14 @@ def _correlation(fixed: _Prepared, moving: _Prepared, transform: RigidTransform)
     return (float(np.mean((a - a.mean()) * (b - b.mean())) / spread) if spread > 0 else -1.0), overlap
 
 
+def _inside(fixed: _Prepared, kind: Kind) -> _Prepared:
+    """The organs without the outline of the body, which fits whatever the organs do."""
+    if kind == "SPECT":
+        return fixed
+    inner = ndimage.binary_erosion(fixed.mask, iterations=4)
+    return _Prepared(fixed.volume, np.asarray(inner, dtype=bool))
+
+
 def _quality(
     fixed: _Prepared,
     moving: _Prepared,
@@ -317,7 +334,8 @@ def _quality(
     *,
     where: str,
 ) -> RegistrationQuality:
-    correlation, overlap = _correlation(fixed, moving, result)
+    overlap = _correlation(fixed, moving, result)[1]
+    correlation = _correlation(_inside(fixed, kind), moving, result)[0]
     forward, backward = ways
     points = fixed.volume.grid.position_mm(np.argwhere(fixed.mask)[::17].astype(np.float64))
     gap_mm = float(np.linalg.norm(backward.apply(forward.apply(points)) - points, axis=-1).max())
