@@ -84,14 +84,22 @@ $ELECTRONS:
 
 
 def write_source(
-    base: Path, energy_MeV: NDArray[np.float64], position_cm: NDArray[np.float64], random: np.random.Generator
+    base: Path,
+    energy_MeV: NDArray[np.float64],
+    position_cm: NDArray[np.float64],
+    random: np.random.Generator,
+    *,
+    particle: int = 2,
 ) -> None:
-    """Phase-space file of electrons with isotropic directions (the sign of the type byte is the sign along z)."""
+    """Phase-space file of particles (1 photons, 2 electrons) with isotropic directions.
+
+    The sign of the type byte is the sign of the direction along z.
+    """
     count = energy_MeV.size
     w, phi = random.uniform(-1, 1, count), random.uniform(0, 2 * np.pi, count)
     sine = np.sqrt(1 - w**2)
     record = np.zeros(count, dtype=[("type", "i1"), ("values", "<f4", 7)])
-    record["type"] = np.where(w < 0, -2, 2)
+    record["type"] = np.where(w < 0, -particle, particle)
     columns = (-energy_MeV, *position_cm.T, sine * np.cos(phi), sine * np.sin(phi), np.ones(count))
     record["values"] = np.stack(columns, axis=1)
     base.with_suffix(".IAEAphsp").write_bytes(record.tobytes())

@@ -61,6 +61,19 @@ def test_kidneys_take_the_absorbed_fraction_of_each_single_kidney() -> None:
     assert between < 0.002 * single
 
 
+def test_unequal_kidneys_may_be_given_one_by_one() -> None:
+    equal = organ_s_value("Y-90", "kidneys", "kidneys", "male", single_kidneys_g=(150.0, 150.0)).Gy_per_MBq_h
+    unequal = organ_s_value("Y-90", "kidneys", "kidneys", "male", single_kidneys_g=(50.0, 250.0)).Gy_per_MBq_h
+    assert float(equal) == pytest.approx(
+        float(organ_s_value("Y-90", "kidneys", "kidneys", "male", 300.0).Gy_per_MBq_h), rel=1e-12
+    )
+    assert float(unequal) == pytest.approx(float(equal), rel=0.02)
+    with pytest.raises(PhysicsError, match="give one of them"):
+        organ_s_value("Y-90", "kidneys", "kidneys", "male", 300.0, single_kidneys_g=(150.0, 150.0))
+    with pytest.raises(PhysicsError, match="belong to kidneys"):
+        organ_s_value("Y-90", "liver", "liver", "male", single_kidneys_g=(150.0, 150.0))
+
+
 def test_self_dose_follows_the_mass_nearly_inversely_for_electrons() -> None:
     light, heavy = (float(organ_s_value("Lu-177", "spleen", "spleen", "male", m).Gy_per_MBq_h) for m in (100.0, 200.0))
     assert 1.90 < light / heavy < 2.0

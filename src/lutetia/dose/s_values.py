@@ -78,7 +78,15 @@ def sphere_s_value(nuclide: str, mass_g: ArrayLike, *, density_g_per_mL: float =
     return _self_dose(nuclide, np.asarray(mass_g, dtype=np.float64), SPHERE, density_g_per_mL)
 
 
-def organ_s_value(nuclide: str, source: str, target: str, sex: str, mass_g: ArrayLike | None = None) -> SValue:
+def organ_s_value(
+    nuclide: str,
+    source: str,
+    target: str,
+    sex: str,
+    mass_g: ArrayLike | None = None,
+    *,
+    single_kidneys_g: tuple[ArrayLike, ArrayLike] | None = None,
+) -> SValue:
     """S(target ← source) of a reference woman or man.
 
     Parameters
@@ -91,6 +99,8 @@ def organ_s_value(nuclide: str, source: str, target: str, sex: str, mass_g: Arra
         Mass of the target, shape (...); replaces the reference mass in self-dose (kidneys: mass of the pair, each
         kidney half). Tumours need it. Between organs it has no influence (photon dose does not depend on the target's
         mass to first order).
+    single_kidneys_g
+        Masses of the two kidneys instead of `mass_g`, each of shape (...), when the pair's self-dose is asked for.
 
     Returns
     -------
@@ -105,13 +115,20 @@ def organ_s_value(nuclide: str, source: str, target: str, sex: str, mass_g: Arra
 
     Notes
     -----
-    The pair of kidneys: absorbed fractions of each single kidney plus the photons between them, per mass of the pair.
+    The pair of kidneys: absorbed fractions of each single kidney plus the photons between them, per mass of the pair,
+    for equal concentration in both.
     """
     if sex not in SEXES:
         raise UnknownNameError("sex", sex, SEXES)
     name, source, target = canonical_nuclide(nuclide), canonical_region(source), canonical_region(target)
     if target == "red marrow" and source in ("red marrow", "remainder"):
         return _marrow(name, source, sex, mass_g)
+    if single_kidneys_g is not None and not source == target == "kidneys":
+        raise PhysicsError(
+            f"single kidney masses: found them for {target} ← {source}; they belong to kidneys ← kidneys"
+        )
+    if source == target == "kidneys":
+        return _kidney_pair(name, sex, _single_masses(sex, mass_g, single_kidneys_g))
     if source == target:
         return _own(name, source, sex, mass_g)
     if source in _ORGAN_NAMES and target in _ORGAN_NAMES and not _overlapping(source, target):
@@ -151,17 +168,34 @@ def _self_dose(nuclide: str, mass_g: FloatArray, shape: Shape, density_g_per_mL:
 def _own(nuclide: str, region: str, sex: str, mass_g: ArrayLike | None) -> SValue:
     if mass_g is None and is_tumour(region):
         raise PhysicsError(f"{region}: found no mass; give its mass in g (volume × density)")
-    if not is_tumour(region) and region not in SHAPES and region != "kidneys":
+    if not is_tumour(region) and region not in SHAPES:
         raise UnknownNameError("S-value (target ← source)", f"{region} ← {region}", _supported())
     mass = np.asarray(reference_mass_g(region, sex) if mass_g is None else mass_g, dtype=np.float64)
     density = density_g_per_mL(region)
     if is_tumour(region):
         return SValue(_self_dose(nuclide, mass, SPHERE, density), "point kernel in sphere, own mass")
-    if region == "kidneys":
-        each = _self_dose(nuclide, mass / 2.0, "kidney", density)
-        between = _cross(nuclide, "left kidney", "right kidney", sex)
-        return SValue(0.5 * (each + between), SELF_METHOD + ", each kidney half of the pair")
     return SValue(_self_dose(nuclide, mass, SHAPES[region], density), SELF_METHOD)
+
+
+def _single_masses(
+    sex: str, mass_g: ArrayLike | None, single_kidneys_g: tuple[ArrayLike, ArrayLike] | None
+) -> tuple[FloatArray, FloatArray]:
+    if single_kidneys_g is not None:
+        if mass_g is not None:
+            raise PhysicsError("kidneys: found the mass of the pair and of each kidney; give one of them")
+        left, right = (np.asarray(m, dtype=np.float64) for m in single_kidneys_g)
+        return left, right
+    half = np.asarray(reference_mass_g("kidneys", sex) if mass_g is None else mass_g, dtype=np.float64) / 2.0
+    return half, half
+
+
+def _kidney_pair(nuclide: str, sex: str, masses_g: tuple[FloatArray, FloatArray]) -> SValue:
+    """Σ_i (m_i/m)² S_i + 2 (m_1 m_2/m²) S_cross: activity shared by mass, energy per mass of the pair."""
+    left, right = masses_g
+    density = density_g_per_mL("kidneys")
+    own = [_self_dose(nuclide, mass, "kidney", density) * mass**2 for mass in (left, right)]
+    between = 2.0 * left * right * _cross(nuclide, "left kidney", "right kidney", sex)
+    return SValue((own[0] + own[1] + between) / (left + right) ** 2, SELF_METHOD + ", each kidney by its mass")
 
 
 @cache
