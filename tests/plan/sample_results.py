@@ -396,6 +396,29 @@ def minimal() -> Result:
     return result
 
 
+def spoken() -> Result:
+    """The controller's own words: sentences with their headings, repeated among the reasons, one cap, an open decision."""
+    result = arm_b_ok()
+    headline = "Cycle 3: 3700 MBq Lu-177 and 1900 MBq Y-90 proposed, set by the 23 Gy limit for the kidneys."
+    more = "Why not more Y-90: the bounds are kidneys 1900 MBq, cap 5550 MBq; activities are floored to 50 MBq."
+    would = (
+        "What would change it: a lower measured dose per MBq to the kidneys; the next bound is then cap at 5550 MBq."
+    )
+    row = "kidneys (23 Gy absorbed dose, soft): 13.6 Gy given, 18.3 Gy after the next cycle."
+    result["prescription"] |= {
+        "reasons": [headline, more, would, row],
+        "why_not_more": [more],
+        "what_would_change": [would],
+        "cap_MBq": 5550.0,
+        "variable": "Y-90",
+        "over_limit": False,
+        "decision_at": "2026-05-02T08:10:00+02:00",
+    }
+    result["protocol"] |= {"title": "DUONEN", "illustrative": True, "sha256": "ab12" * 16}
+    result["uncertainty_percent"] = {"calibration_percent": 4.0, "mass_percent": 5.0, "s_value_percent": 3.5}
+    return result
+
+
 SAMPLES: dict[str, Callable[[], Result]] = {
     "arm_b_ok": arm_b_ok,
     "arm_c_infeasible": arm_c_infeasible,
@@ -406,6 +429,7 @@ SAMPLES: dict[str, Callable[[], Result]] = {
     "zero_cycles": zero_cycles,
     "marrow_missing": marrow_missing,
     "minimal": minimal,
+    "spoken": spoken,
 }
 
 

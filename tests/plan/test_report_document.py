@@ -215,6 +215,38 @@ def test_an_unknown_state_is_never_presented_as_a_proposal() -> None:
     assert "do not treat" in plain(callouts[1].body[0])
 
 
+def test_page_one_says_each_reason_once_and_the_full_decision_follows() -> None:
+    first, rest = pages("spoken")[0], "".join(pages("spoken")[1:])
+    assert first.count(squeezed("the bounds are kidneys 1900 MBq")) == 1
+    assert first.count(squeezed("a lower measured dose per MBq")) == 1
+    assert "WhynotmoreWhy" not in first.replace("⁹⁰", "")
+    assert squeezed("23 Gy absorbed dose, soft") not in first
+    assert squeezed("23 Gy absorbed dose, soft") in rest
+    assert squeezed("What would change it: a lower") in rest
+    assert squeezed("Decided as of 2026-05-02 08:10 +02:00") in rest
+
+
+def test_one_cap_belongs_to_the_variable_nuclide() -> None:
+    html = render_html(document("spoken"))
+    assert html.count("cap 5.55") == 1
+    assert html.count(">base 3.70<") == 2
+
+
+def test_that_nothing_is_proposed_is_not_a_condition_to_tick() -> None:
+    result = SAMPLES["stop"]()
+    result["prescription"]["conditions"] = ["nothing is proposed (state STOP)", "laboratory values: none given"]
+    words = list(texts(plan_document(result)))
+    assert "Laboratory values: none given" in words
+    assert not [w for w in words if w.startswith("Nothing is proposed (state")]
+    assert "1 condition open, listed below" in words
+
+
+def test_an_illustrative_protocol_and_the_input_uncertainties_are_named() -> None:
+    words = " ".join(texts(document("spoken")))
+    assert "duonen (illustrative)" in words
+    assert "Calibration 4 %" in words
+
+
 def test_a_fixed_arm_that_is_likely_to_pass_an_advisory_limit_says_so() -> None:
     result = SAMPLES["arm_b_ok"]()
     result["limits"][0] |= {"kind": "advisory", "probability_over_end_of_course": 0.83}

@@ -46,6 +46,7 @@ def _subtitle(result: Result) -> Inline:
         parts += [f"{fixed(value, 0)} {unit}"] if value is not None else []
     given = len(rows(result.get("cycles")))
     course = f"protocol {protocol.get('name', 'not stated')}"
+    course += " (illustrative)" if protocol.get("illustrative") is True else ""
     course += f", arm {protocol['arm']}" if protocol.get("arm") else ""
     return rich(", ".join(parts), f"; {course}; {given} cycle{'' if given == 1 else 's'} evaluated")
 

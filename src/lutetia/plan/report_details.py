@@ -58,7 +58,14 @@ def detail_blocks(
         blocks += [Heading(rich("Time–activity curves")), *figures["curves"]] if figures.get("curves") else []
     if slices:
         blocks += [Heading(rich("Images")), *(_image(s) for s in slices)]
-    blocks += [*_uncertainty(result), *_labs(result), *_methods(result), *_warnings(result), *_provenance(result)]
+    blocks += [
+        *_decision(result),
+        *_uncertainty(result),
+        *_labs(result),
+        *_methods(result),
+        *_warnings(result),
+        *_provenance(result),
+    ]
     return tuple(blocks)
 
 
@@ -184,7 +191,29 @@ def _uncertainty(result: Result) -> list[Block]:
         f"draws (seed {seed}) in which calibration, counts, recovery, volume, fit and mass vary; what scans, organs, "
         "nuclides and cycles share is drawn once for all of them. Chances below 1 % or above 99 % are given as bounds."
     )
-    return [Heading(rich("Uncertainty")), Paragraph(rich(text))]
+    blocks: list[Block] = [Heading(rich("Uncertainty")), Paragraph(rich(text))]
+    sizes = {name: known(size) for name, size in mapping(result.get("uncertainty_percent")).items()}
+    if sizes:
+        listed = [
+            (rich(first_line(n.removesuffix("_percent").replace("_", " "))), _percent(s)) for n, s in sizes.items()
+        ]
+        blocks += [Heading(rich("Input uncertainties, one standard deviation"), 2), Facts(tuple(listed))]
+    return blocks
+
+
+def _percent(size: float | None) -> Inline:
+    return rich(NOT_EVALUABLE if size is None else f"{given_number(size)} %")
+
+
+def _decision(result: Result) -> list[Block]:
+    """Every reason of the controller, as it gave it."""
+    prescription = mapping(result.get("prescription"))
+    reasons = sentences(prescription.get("reasons"))
+    if not reasons:
+        return []
+    moment = prescription.get("decision_at")
+    lead = [Paragraph(rich(f"Decided as of {_moment(moment)}."))] if moment else []
+    return [Heading(rich("Decision in full")), *lead, ListBlock(tuple(typeset(first_line(r)) for r in reasons))]
 
 
 def _labs(result: Result) -> list[Block]:
@@ -222,10 +251,12 @@ def _methods(result: Result) -> list[Block]:
     name = " ".join(str(protocol[k]) for k in ("name", "version") if protocol.get(k))
     arm = f", arm {protocol['arm']}" if protocol.get("arm") else ""
     source = f" Source: {protocol['source']}." if protocol.get("source") else ""
-    blocks: list[Block] = [
-        Heading(rich("Methods and assumptions")),
-        Paragraph(typeset(f"Protocol {name}{arm}.{source}")),
-    ]
+    title = f" {protocol['title']}." if protocol.get("title") else ""
+    blocks: list[Block] = [Heading(rich("Methods and assumptions"))]
+    blocks.append(Paragraph(typeset(f"Protocol {name}{arm}.{title}{source}")))
+    if protocol.get("illustrative") is True:
+        words = "This is an illustrative profile of the protocol: what its publication does not state is assumed."
+        blocks.append(Paragraph(rich(Span(words, strong=True))))
     if _predicted(result):
         text = (
             "Y-90 is predicted from the measured Lu-177: same peptide, same infusion and same amino acids are assumed, "
@@ -233,7 +264,7 @@ def _methods(result: Result) -> list[Block]:
         )
         blocks.append(Paragraph(typeset(text)))
     if assumptions := sentences(protocol.get("assumptions")):
-        lead = "Not published, therefore assumptions of the protocol file. They act on the proposal:"
+        lead = "Values of the protocol file that are not established by a publication. They act on the proposal:"
         blocks += [Heading(rich("Assumptions of the protocol"), 2), Paragraph(rich(lead))]
         blocks.append(ListBlock(tuple(typeset(a) for a in assumptions)))
     return blocks

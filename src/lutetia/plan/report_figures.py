@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lutetia.plan.report_reading import Result, bounds, mapping, nuclides, region_name, rows
+from lutetia.plan.report_reading import Result, bounds, cap_MBq, mapping, nuclides, region_name, rows
 from lutetia.report import palette
 from lutetia.report.document import Block, Figure, Heading, Key, Panel, rich
 from lutetia.report.figures.activities import CycleActivity, activity_panel
@@ -37,7 +37,7 @@ def _activities(result: Result) -> list[Block]:
     for name in nuclides(result):
         values = [known(mapping(c.get("administered_MBq")).get(name)) for c in cycles]
         values += [known(proposal.get(name))] if proposal else []
-        base, cap = (known(mapping(prescription.get(k)).get(name)) for k in ("base_MBq", "cap_MBq"))
+        base, cap = known(mapping(prescription.get("base_MBq")).get(name)), cap_MBq(prescription, name)
         series = CycleActivity(name, f"{nuclide_text(name)} activity", tuple(values), base, cap)
         drawn = activity_panel(series, labels, proposed=len(cycles) if proposal else None)
         said = ", ".join(

@@ -19,7 +19,10 @@ from lutetia.plan.report_reading import (
     sentences,
     strong,
     warnings,
+    why,
+    without_heading,
 )
+from lutetia.plan.report_reading import conditions as open_conditions
 from lutetia.report.document import (
     Block,
     Callout,
@@ -156,9 +159,9 @@ def _state(result: Result, situation: _Situation) -> Callout:
     prescription = mapping(result.get("prescription"))
     label = f"State: {prescription.get('state')}"
     if situation.activity or not _activities(result):
-        reasons = [typeset(first_line(r)) for r in sentences(prescription.get("reasons"))]
+        reasons = [typeset(first_line(r)) for r in why(prescription, rows(result.get("limits")))]
         return Callout(situation.severity, rich(situation.headline), (rich(situation.sentence), *reasons), label)
-    count = len(sentences(prescription.get("conditions")))
+    count = len(open_conditions(prescription))
     still = f"{count} condition{' is' if count == 1 else 's are'} open" if count else "it is not signable"
     still = "it is ready to be signed" if prescription.get("signable") is True else still
     over = tuple(_likely_over(x) for x in rows(result.get("limits")) if _chance(x) > 0.5)
@@ -218,7 +221,7 @@ def _nuclide_figure(result: Result, name: str, situation: _Situation) -> KeyFigu
 
 
 def _signable(prescription: Mapping[str, Any], *, proposed: bool) -> KeyFigure:
-    count = len(sentences(prescription.get("conditions")))
+    count = len(open_conditions(prescription))
     if prescription.get("signable") is True and proposed:
         return KeyFigure(
             rich("Signature"), rich("Ready to sign"), details=(rich("no condition open"),), tone="ok", words=True
@@ -264,10 +267,10 @@ def _limit_table(result: Result) -> Table:
     cycle = mapping(result.get("prescription")).get("cycle")
     columns = (
         Column(rich("Limit"), width=1.95),
-        Column(rich("Given"), "Gy", "right", 1.0),
-        Column(rich(f"After cycle {cycle}"), "Gy (95 %)", "right", 1.75),
+        Column(rich("Given"), "Gy", "right", 1.2),
+        Column(rich(f"After cycle {cycle}"), "Gy (95 %)", "right", 1.7),
         Column(rich("P(over)"), "", "right", 0.85),
-        Column(rich("End of course"), "Gy (95 %)", "right", 1.75),
+        Column(rich("End of course"), "Gy (95 %)", "right", 1.7),
         Column(rich("P(over)"), "", "right", 0.85),
         Column(rich("Controllable"), "", "right", 1.05),
     )
@@ -327,16 +330,17 @@ def _quiet(text: str) -> Inline:
 def _reasons(result: Result) -> Block:
     prescription = mapping(result.get("prescription"))
     left: list[Block] = []
-    if _activities(result) and (reasons := sentences(prescription.get("reasons"))):
+    reasons = why(prescription, rows(result.get("limits")))
+    if _situation(result) is _OK and reasons:
         left += [
             Heading(rich("Why this activity"), quiet=True),
             ListBlock(tuple(typeset(first_line(r)) for r in reasons)),
         ]
     if more := sentences(prescription.get("why_not_more")):
-        left += [Heading(rich("Why not more"), quiet=True), *_said(more)]
+        left += [Heading(rich("Why not more"), quiet=True), *_said(more, "Why not more")]
     if would := sentences(prescription.get("what_would_change")):
-        left += [Heading(rich("What would change it"), quiet=True), *_said(would)]
-    conditions = sentences(prescription.get("conditions"))
+        left += [Heading(rich("What would change it"), quiet=True), *_said(would, "What would change it")]
+    conditions = open_conditions(prescription)
     words = "Conditions before signing" if _activities(result) else "Open conditions"
     right: list[Block] = [Heading(rich(words), quiet=True)]
     if conditions:
@@ -346,8 +350,8 @@ def _reasons(result: Result) -> Block:
     return Columns((tuple(left), tuple(right)), (1.35, 1.0)) if left else Columns((tuple(right),))
 
 
-def _said(words: tuple[str, ...]) -> list[Block]:
-    lines = tuple(typeset(first_line(w)) for w in words)
+def _said(words: tuple[str, ...], heading: str) -> list[Block]:
+    lines = tuple(typeset(first_line(without_heading(w, heading))) for w in words)
     return [Paragraph(lines[0])] if len(lines) == 1 else [ListBlock(lines)]
 
 

@@ -106,6 +106,32 @@ def nuclides(result: Result) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def cap_MBq(prescription: Mapping[str, Any], nuclide: str) -> float | None:
+    """Largest activity of a nuclide by the protocol: one number for the variable nuclide, or one per nuclide."""
+    cap = prescription.get("cap_MBq")
+    if isinstance(cap, Mapping):
+        return known(cap.get(nuclide))
+    return known(cap) if nuclide == prescription.get("variable") else None
+
+
+def why(prescription: Mapping[str, Any], limits: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The reasons that page 1 does not say elsewhere: not those under other headings, nor those of its limit table."""
+    said = {*sentences(prescription.get("why_not_more")), *sentences(prescription.get("what_would_change"))}
+    tabled = tuple(f"{x.get('id')} (" for x in limits)
+    return tuple(r for r in sentences(prescription.get("reasons")) if r not in said and not r.startswith(tabled))
+
+
+def without_heading(text: str, heading: str) -> str:
+    """A sentence without its own heading: ``Why not more: …`` under the heading "Why not more"."""
+    head, colon, rest = text.partition(": ")
+    return rest if colon and head.startswith(heading) else text
+
+
+def conditions(prescription: Mapping[str, Any]) -> tuple[str, ...]:
+    """Open conditions; that nothing is proposed is not one that anybody can close."""
+    return tuple(c for c in sentences(prescription.get("conditions")) if not c.startswith("nothing is proposed"))
+
+
 def limit_name(limit: Mapping[str, Any]) -> Inline:
     """A limit as a person reads it: region, value and metric."""
     metric = "BED " if limit.get("metric") == "bed" else ""

@@ -38,7 +38,7 @@ def limit_panel(title: str, bars: Sequence[LimitBar], *, limit_Gy: float, limit_
     line = axes.x(limit_Gy)
     canvas.line((line, _TOP - 5), (line, _TOP + axes.box[3]), stroke=palette.LIMIT, stroke_width=1.6)
     for row, bar in enumerate(bars):
-        _draw_interval(axes, bar, _TOP + (row + 0.5) * _ROW)
+        _draw_interval(axes, bar, _TOP + (row + 0.5) * _ROW, line)
     half = text_width(limit_text, 9) / 2
     middle = min(max(line, axes.box[0] + half), WIDTH - 4 - half)
     canvas.text((middle, _TOP - 9), limit_text, anchor="middle", size=9, fill=palette.LIMIT, strong=True)
@@ -64,7 +64,7 @@ def _draw_bar(axes: Axes, bar: LimitBar, row: int, limit_Gy: float) -> None:
         canvas.rect((axes.x(limit_Gy), top + 4), size, fill=palette.mix(palette.LIMIT, 0.55))
 
 
-def _draw_interval(axes: Axes, bar: LimitBar, middle: float) -> None:
+def _draw_interval(axes: Axes, bar: LimitBar, middle: float, line: float) -> None:
     if bar.dose_Gy is None:
         return
     canvas = axes.canvas
@@ -74,4 +74,6 @@ def _draw_interval(axes: Axes, bar: LimitBar, middle: float) -> None:
         for end in (low, high):
             canvas.line((end, middle - 3.5), (end, middle + 3.5), stroke=palette.INK, stroke_width=1.2)
     start = axes.x(bar.dose_Gy if bar.interval_Gy is None else max(bar.interval_Gy)) + 5
+    if start - 3 < line < start + text_width(bar.value_text, 9.5):
+        start = line + 5
     axes.canvas.text((start, middle + 3.2), bar.value_text, fill=palette.INK, strong=True, halo=True)
