@@ -397,7 +397,7 @@ def minimal() -> Result:
 
 
 def spoken() -> Result:
-    """The controller's own words: sentences with their headings, repeated among the reasons, one cap, an open decision."""
+    """The controller's own words: sentences with their headings, repeated among the reasons, and one cap."""
     result = arm_b_ok()
     headline = "Cycle 3: 3700 MBq Lu-177 and 1900 MBq Y-90 proposed, set by the 23 Gy limit for the kidneys."
     more = "Why not more Y-90: the bounds are kidneys 1900 MBq, cap 5550 MBq; activities are floored to 50 MBq."
