@@ -89,8 +89,8 @@ def reference_woman() -> Subject:
         Organ("right kidney", Ellipsoid((-63.0, 44.0, 0.0), (26.5, 23.0, 49.0)), 35.0, _kidney(0.0084, 51.0)),
         Organ("liver", Ellipsoid((-70.0, -22.0, 84.0), (90.0, 59.0, 61.0)), 58.0, _liver(0.048, 66.0)),
         Organ("spleen", Ellipsoid((112.0, 34.0, 88.0), (24.0, 40.0, 36.0)), 50.0, _spleen(0.0210, 67.0)),
-        Organ("tumour 1", Ellipsoid((-95.0, -25.0, 100.0), (16.0, 15.0, 15.0)), 42.0, _tumour(0.0065, 88.0), "liver"),
-        Organ("tumour 2", Ellipsoid((-35.0, -25.0, 75.0), (12.0, 12.0, 12.0)), 42.0, _tumour(0.0028, 80.0), "liver"),
+        Organ("tumour 1", Ellipsoid((42.0, -38.0, 42.0), (16.0, 15.0, 15.0)), 45.0, _tumour(0.0065, 88.0)),
+        Organ("tumour 2", Ellipsoid((-35.0, -25.0, 75.0), (12.0, 12.0, 12.0)), 42.0, _tumour(0.0018, 80.0), "liver"),
         Organ("tumour 3", Ellipsoid((18.0, -40.0, -30.0), (17.0, 14.0, 13.0)), 45.0, _tumour(0.0042, 92.0)),
         *(_vertebra(level) for level in ("L1", "L2", "L3", "L4", "L5")),
     )
