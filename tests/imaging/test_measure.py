@@ -120,6 +120,17 @@ def test_a_tumour_in_the_liver_is_not_liver():
     assert (doubt.code, doubt.where) == ("regions-overlap", "liver")
 
 
+def test_volumes_without_overlap_and_a_whole_body_change_nothing_inside_the_scan():
+    scan, masks, _ = phantom()
+    body = RegionMask("whole body", np.ones(SPECT.shape, dtype=bool), SPECT)
+    regions = [*(resample_mask(m, SPECT) for m in masks), body]
+    facts = {"nuclide": "Lu-177", "time_h": 1.0, "resolution": Resolution(FWHM, 1.0, "stated")}
+    volumes = {m.region: m.volume_mL for m in disjoint([*masks, RegionMask("whole body", masks[0].mask, FINE)])}
+    plain, filled = (measure_regions(scan, regions, **facts, volumes_mL=v) for v in (None, volumes))
+    for a, b in zip(plain, filled, strict=True):
+        assert b.activity_MBq == pytest.approx(a.activity_MBq, rel=0.01), a.region
+
+
 def test_a_region_cut_by_the_field_of_view_fills_its_drawn_volume_and_is_doubted():
     scan, masks, truth = phantom()
     low = axis_aligned_grid((22, 52, 68), (4.8, 4.8, 4.8), origin_mm=(-164.0, -125.0, -143.0))

@@ -100,7 +100,8 @@ def deidentify(dataset: Dataset, pseudonym: str, *, salt: str) -> Dataset:
     """
     copy = pydicom.dcmread(_buffer(dataset), force=True)
     copy.remove_private_tags()
-    copy.walk(lambda owner, element: _clean(owner, element, salt))
+    words = identifiers([dataset])
+    copy.walk(lambda owner, element: _clean(owner, element, salt, words))
     copy.PatientID, copy.PatientName = pseudonym, pseudonym
     copy.PatientIdentityRemoved = "YES"
     copy.DeidentificationMethod = "direct identifiers removed, dates kept"
@@ -116,7 +117,9 @@ def _buffer(dataset: Dataset) -> pydicom.filebase.DicomBytesIO:
     return buffer
 
 
-def _clean(owner: Dataset, element: pydicom.DataElement, salt: str) -> None:
+def _clean(owner: Dataset, element: pydicom.DataElement, salt: str, words: frozenset[str]) -> None:
+    if element.VR in ("LO", "SH", "ST", "LT", "UT", "UC") and isinstance(element.value, str):
+        element.value = redact(element.value, words).replace("…", "_")
     if element.keyword in _EMPTIED or element.VR == "PN":
         del owner[element.tag]
     elif element.VR == "UI" and element.value:

@@ -82,7 +82,8 @@ def measure_regions(
     curve
         Sphere recovery; needed for ``sphere``.
     volumes_mL
-        Volume of each region as drawn; where a region is partly outside the scan, its concentration fills this volume.
+        Volume of each region where it was drawn, without overlap (`disjoint`): where a region is partly outside the
+        scan, its concentration fills this volume. The whole body is never filled.
     misplaced_mm
         Uncertainty of the place of the outlines (registration, breathing).
 
@@ -102,11 +103,11 @@ def measure_regions(
     for name, region in whole.items():
         total = float((volume.values * region.mask).sum(dtype=np.float64)) * volume.grid.voxel_mL
         found[name] = _Result(total, 0.0, region.volume_mL, 1.0, 0.0)
-    drawn = {r.region: r.volume_mL for r in regions}
     out = []
     for region in regions:
         r = found[region.region]
-        fill = (volumes_mL or {}).get(region.region, drawn[region.region]) / drawn[region.region]
+        known = region.region not in SUMMED and r.volume_mL > 0
+        fill = (volumes_mL or {}).get(region.region, r.volume_mL) / r.volume_mL if known else 1.0
         out.append(
             RoiMeasurement(
                 region.region,
@@ -164,12 +165,11 @@ def _check(
 def disjoint(regions: Sequence[RegionMask]) -> list[RegionMask]:
     """Regions without overlap: tumours first, then the smaller keeps the voxels.
 
-    ``kidneys`` beside left and right kidney is kept as it is: it is the same tissue under a second name, and is
-    measured as their sum.
+    Whole body and remainder are kept as drawn: all other regions lie inside them. ``kidneys`` beside left and right
+    kidney is kept as it is: it is the same tissue under a second name, and is measured as their sum.
     """
     single = {"left kidney", "right kidney"} <= {r.region for r in regions}
-    pair = [r for r in regions if r.region == "kidneys"] if single else []
-    rest = [r for r in regions if r not in pair]
+    rest = [r for r in regions if r.region not in SUMMED and not (single and r.region == "kidneys")]
     if not rest:
         return list(regions)
     taken = np.zeros(rest[0].grid.shape, dtype=np.float32)
@@ -183,11 +183,9 @@ def disjoint(regions: Sequence[RegionMask]) -> list[RegionMask]:
 
 def overlap_doubts(regions: Sequence[RegionMask]) -> tuple[Doubt, ...]:
     """Doubts for regions that lose more than 1 % of their volume, or all of it, to regions drawn inside them."""
-    parts = {r.region: r for r in disjoint([r for r in regions if r.region not in SUMMED])}
+    parts = {r.region: r for r in disjoint(regions)}
     doubts = []
     for region in regions:
-        if region.region not in parts:
-            continue
         lost = 1 - parts[region.region].volume_mL / region.volume_mL
         if lost > 0.01:
             text = f"{100 * lost:.0f} % of {region.region} belongs to other regions drawn inside it and is left out"

@@ -1,0 +1,155 @@
+"""A DICOM export sorted into a case, without a name anywhere."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.sequence import Sequence
+from tests.imaging.small_dicom import (
+    SECRET_ID,
+    SECRET_NAME,
+    ct_series,
+    item,
+    nm_object,
+    pt_series,
+    ramp,
+    rtstruct,
+    write,
+)
+
+from lutetia.cli.new_case import new_case, split_cycles
+from lutetia.errors import IdentityError, ImageError, OutputError
+from lutetia.imaging.ct import read_ct
+from lutetia.imaging.hygiene import check_one_patient, deidentify, patient_key, redact
+from lutetia.imaging.segmentation import read_segmentation
+from lutetia.imaging.sorting import sort_folder
+from lutetia.imaging.spect import read_spect
+
+TRIANGLE = np.array([[-10, -20, 30], [-2, -20, 30], [-2, -11, 30]], dtype=float)
+
+
+def visit(day: int, *, kind: str = "PT", sex: str = "F"):
+    """SPECT and CT of one day, in a frame of reference of their own."""
+    own = {"FrameOfReferenceUID": f"1.2.{day}", "SeriesInstanceUID": f"1.5.{day}", "PatientSex": sex}
+    date = {"AcquisitionDate": f"202601{day:02d}"}
+    spect = pt_series(ramp(), **own, **date) if kind == "PT" else [nm_object(ramp(), **own, **date)]
+    ct = ct_series(ramp(), **(own | {"SeriesInstanceUID": f"1.6.{day}"}), **date, AcquisitionTime="092000")
+    return [*spect, *ct]
+
+
+def export(tmp_path: Path) -> Path:
+    """Two scans mixed in one folder, with a localiser, an RTSTRUCT of the first and a text file."""
+    scout = ct_series(ramp()[:1], SeriesInstanceUID="1.9", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    drawn = rtstruct({"Kidney_L": [TRIANGLE], f"{SECRET_NAME.split('^')[0]} ring": [TRIANGLE]}, frame="1.2.13")
+    drawn.SeriesInstanceUID = "1.7"
+    drawn.ReferencedFrameOfReferenceSequence = Sequence([item(
+        FrameOfReferenceUID="1.2.13", RTReferencedStudySequence=Sequence([item(
+            RTReferencedSeriesSequence=Sequence([item(SeriesInstanceUID="1.6.13")]))]))])  # fmt: skip
+    folder = write(tmp_path / "export" / "deep", [*visit(15, kind="NM"), *visit(13), *scout, drawn])
+    (folder / "readme.txt").write_text("no image")
+    return tmp_path / "export"
+
+
+def test_series_become_scans_in_order_of_time_with_their_ct_and_segmentation(tmp_path):
+    found = sort_folder(export(tmp_path))
+    assert [s.spect.modality for s in found.scans] == ["PT", "NM"]
+    assert [s.ct.uid for s in found.scans if s.ct] == ["1.6.13", "1.6.15"]
+    assert [(m.modality, n) for m, n in found.segmentations] == [("RTSTRUCT", 0)]
+    assert [s.uid for s in found.unused] == ["1.9"]
+    assert [d.code for d in found.doubts] == ["files-not-dicom"]
+    assert found.sex == "F"
+
+
+def test_a_new_case_can_be_read_and_holds_no_name(tmp_path, capsys):
+    out = tmp_path / "case"
+    new_case(export(tmp_path), out, subject="DUO-014", timezone="Europe/Warsaw")
+    text = (out / "case.toml").read_text()
+    case = tomllib.loads(text)
+    cycle = case["cycles"][0]
+    assert case["subject"] == {"id": "DUO-014", "sex": "female"}
+    assert [s["spect"] for s in cycle["scans"]] == ["cycle1/spect_1", "cycle1/spect_2"]
+    assert cycle["segmentation"][0]["labels"] == {"1": "left kidney"}
+    assert "# NEEDED administered_at" in text
+    spect = read_spect(out / "cycle1/spect_1", nuclide="Lu-177", zone=ZoneInfo("UTC"))
+    ct = read_ct(out / cycle["scans"][0]["ct"])
+    assert spect.frame_of_reference == ct.frame_of_reference
+    assert spect.frame_of_reference not in ("1.2.13", "")
+    (kidney,) = read_segmentation(
+        out / cycle["segmentation"][0]["file"], cycle["segmentation"][0]["labels"], grid=ct.volume.grid,
+        frame_of_reference=ct.frame_of_reference, patient=spect.patient_key,
+    )  # fmt: skip
+    assert kidney.volume_mL > 0
+    everything = [p.read_bytes().lower() for p in out.rglob("*") if p.is_file()]
+    printed = capsys.readouterr().out
+    for secret in (SECRET_ID, *SECRET_NAME.split("^")):
+        assert not any(secret.lower().encode() in content for content in everything)
+        assert secret not in printed
+
+
+def test_a_folder_in_use_and_an_unusable_export_leave_nothing_behind(tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("x")
+    with pytest.raises(OutputError, match="expected a new or empty folder"):
+        new_case(export(tmp_path), tmp_path / "used")
+    only_ct = write(tmp_path / "ct", ct_series(ramp()))
+    with pytest.raises(ImageError, match="no SPECT series"):
+        new_case(only_ct, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.txt").write_text("x")
+    with pytest.raises(ImageError, match="no DICOM file among 1 files"):
+        sort_folder(tmp_path / "text")
+
+
+def test_two_subjects_in_an_export_are_refused_without_naming_them(tmp_path):
+    objects = visit(13)
+    objects[0].PatientID = "SOMEBODY-ELSE"
+    with pytest.raises(IdentityError, match="another patient identity") as caught:
+        sort_folder(write(tmp_path, objects))
+    assert "SOMEBODY" not in str(caught.value)
+    assert SECRET_ID not in str(caught.value)
+
+
+def test_scans_weeks_apart_are_cycles(tmp_path):
+    objects = [*visit(2), *visit(4), *visit(27)]
+    found = sort_folder(write(tmp_path, objects))
+    assert split_cycles(found.scans) == [[0, 1], [2]]
+
+
+def test_patient_keys_compare_within_one_salt_only():
+    data = ct_series(ramp())[0]
+    assert patient_key(data) == patient_key(ct_series(ramp())[1])
+    assert patient_key(data, salt="a") != patient_key(data, salt="b")
+    assert SECRET_ID not in patient_key(data)
+    data.PatientID = ""
+    by_name = patient_key(data)
+    data.PatientName = ""
+    assert patient_key(data) == "" != by_name
+    check_one_patient({"scan 1": "a", "scan 2": "", "scan 3": "a"})
+    with pytest.raises(IdentityError, match=r"scan 3: found another patient identity than in scan 1"):
+        check_one_patient({"scan 1": "a", "scan 2": "", "scan 3": "b"})
+
+
+def test_copies_lose_private_and_nested_identifiers_but_keep_dates():
+    data = ct_series(ramp(), InstitutionName="Clinic", AcquisitionDate="20260113", StudyDescription="x")[0]
+    data.private_block(0x0009, "VENDOR", create=True).add_new(1, "LO", SECRET_NAME)
+    data.ReferencedPatientSequence = Sequence([item(PatientName=SECRET_NAME, OperatorsName="Somebody")])
+    data.SeriesDescription = "CT of Zofia"
+    copy = deidentify(data, "DUO-014", salt="s")
+    text = str(copy)
+    assert "Zofia" not in text
+    assert "Clinic" not in text
+    assert (copy.PatientID, copy.AcquisitionDate) == ("DUO-014", "20260113")
+    assert copy.SOPClassUID == data.SOPClassUID
+    assert copy.FrameOfReferenceUID == deidentify(data, "DUO-014", salt="s").FrameOfReferenceUID
+    assert copy.FrameOfReferenceUID != data.FrameOfReferenceUID
+    assert pydicom.uid.UID(copy.SOPInstanceUID).is_valid
+
+
+def test_redaction_ignores_case_and_short_words():
+    assert redact("Zofia_WISNIEWSKA.dcm", {"wisniewska", "zofia"}) == "…_….dcm"
