@@ -115,7 +115,9 @@ def decide_arrays(
 
     limits = _judge_limits(rules, dose, now, known=known, unmeasured=unmeasured)
     activity, bound = _from_dosimetry(rules, limits, now, last=last, no_increase=still, unmeasured=unmeasured)
-    activity, bound = _after_toxicity(rules, activity, bound, last=last, half=act == _HALF)
+    activity, by_toxicity = _after_toxicity(rules, activity, last=last, half=act == _HALF)
+    halved = by_toxicity & ~limits.violated.any(axis=-1)
+    bound = np.where(halved, rules.binding_names.index("toxicity"), bound)
     state = _state(rules, limits, now, act)
     nothing = (state == _COMPLETE) | (act == _HOLD) | (act == _STOP_ACTION) | limits.blocked
     activity = np.where(nothing[..., None], np.nan, activity)
@@ -225,9 +227,9 @@ def _adjusted(
 
 
 def _after_toxicity(
-    rules: Rules, activity: FloatArray, bound: IntArray, *, last: FloatArray, half: BoolArray
-) -> tuple[FloatArray, IntArray]:
-    """Half of the last prescription of every nuclide, never above what dosimetry allows."""
+    rules: Rules, activity: FloatArray, *, last: FloatArray, half: BoolArray
+) -> tuple[FloatArray, BoolArray]:
+    """Half of the last prescription of every nuclide, never above what dosimetry allows; and where that lowered it."""
     reference = np.where(last > 0, last, rules.base_MBq)
     halved = np.minimum(activity, 0.5 * reference)
     if rules.variable is not None:
@@ -235,10 +237,7 @@ def _after_toxicity(
         on_grid = np.floor(halved[..., v] / rules.grid_MBq + _TINY) * rules.grid_MBq
         halved[..., v] = np.where(halved[..., v] < activity[..., v], on_grid, halved[..., v])
     lowered = half & (halved < activity).any(axis=-1)
-    return (
-        np.where(lowered[..., None], halved, activity),
-        np.where(lowered, rules.binding_names.index("toxicity"), bound),
-    )
+    return np.where(lowered[..., None], halved, activity), lowered
 
 
 def _state(rules: Rules, limits: _Limits, cycle: IntArray, action: IntArray) -> IntArray:
