@@ -10,9 +10,14 @@ from lutetia.plan.report_reading import (
     bounds,
     first_line,
     mapping,
+    model_name,
+    of_same_sum,
+    ordered,
     region_name,
+    regions_of,
     rows,
     sentences,
+    several,
     warnings,
 )
 from lutetia.report.document import (
@@ -70,7 +75,7 @@ def detail_blocks(
 
 
 def _cumulative(result: Result) -> list[Block]:
-    entries, cycles = rows(result.get("cumulative")), rows(result.get("cycles"))
+    entries, cycles = ordered(rows(result.get("cumulative"))), rows(result.get("cycles"))
     if not entries:
         return []
     columns = (
@@ -79,20 +84,16 @@ def _cumulative(result: Result) -> list[Block]:
         Column(rich("All cycles"), "Gy ± SD", "right", 1.5),
         Column(rich("BED"), "Gy", "right", 0.9),
     )
-    cells = tuple(_cumulative_row(e, cycles, several=_several(entries, e)) for e in entries)
+    cells = tuple(_cumulative_row(e, entries, cycles) for e in entries)
     return [Table(columns, cells, caption=rich("Absorbed dose by cycle"))]
 
 
 def _cumulative_row(
-    entry: Mapping[str, Any], cycles: Sequence[Mapping[str, Any]], *, several: bool
+    entry: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], cycles: Sequence[Mapping[str, Any]]
 ) -> tuple[Inline, ...]:
-    key = (entry.get("region"), entry.get("method"))
-    doses: list[object] = []
-    for cycle in cycles:
-        found = [r for r in rows(cycle.get("regions")) if (r.get("region"), r.get("method")) == key]
-        doses.append(found[0].get("absorbed_dose_Gy") if found else None)
+    doses = [of_same_sum(entry, entries, cycle).get("absorbed_dose_Gy") for cycle in cycles]
     total = with_sd(known(entry.get("absorbed_dose_Gy")), known(entry.get("absorbed_dose_sd_Gy")))
-    method = Span(f" {entry.get('method')}", muted=True) if several else ""
+    method = Span(f" {entry.get('method')}", muted=True) if several(entries, entry.get("region")) else ""
     return (
         rich(region_name(entry.get("region")), method),
         *(_value(number(known(d))) for d in doses),
@@ -102,7 +103,7 @@ def _cumulative_row(
 
 
 def _cycle(cycle: Mapping[str, Any]) -> list[Block]:
-    regions = rows(cycle.get("regions"))
+    regions = regions_of(cycle)
     activity = mapping(cycle.get("administered_MBq"))
     given: list[Inline | str] = []
     for name, value in activity.items():
@@ -125,23 +126,19 @@ def _cycle(cycle: Mapping[str, Any]) -> list[Block]:
     groups: list[int] = []
     for region in regions:
         groups.append(len(table))
-        table += _region_rows(region, several=_several(regions, region))
+        table += _region_rows(region, by_method=several(regions, region.get("region")))
     notes = _method_notes(regions)
     return [Table(columns, tuple(table), caption=caption, notes=notes, grouped=frozenset(groups))]
 
 
-def _several(regions: Sequence[Mapping[str, Any]], region: Mapping[str, Any]) -> bool:
-    return len([r for r in regions if r.get("region") == region.get("region")]) > 1
-
-
-def _region_rows(region: Mapping[str, Any], *, several: bool) -> list[tuple[Inline, ...]]:
+def _region_rows(region: Mapping[str, Any], *, by_method: bool) -> list[tuple[Inline, ...]]:
     mass = known(region.get("mass_g"))
     words = [f"{number(mass)} g"] if mass is not None else []
-    words += [str(region.get("method"))] if several else []
+    words += [str(region.get("method"))] if by_method else []
     name = rich(region_name(region.get("region")), Span(f" {', '.join(words)}", muted=True) if words else "")
     total = with_sd(known(region.get("absorbed_dose_Gy")), known(region.get("absorbed_dose_sd_Gy")))
     spread = bounds(region.get("absorbed_dose_interval_Gy"))
-    models = tuple(dict.fromkeys(str(mapping(e).get("model") or "") for e in mapping(region.get("nuclides")).values()))
+    models = tuple(dict.fromkeys(model_name(mapping(e).get("model")) for e in mapping(region.get("nuclides")).values()))
     head = (
         name,
         _value(total, strong=True),
@@ -159,7 +156,7 @@ def _region_rows(region: Mapping[str, Any], *, several: bool) -> list[tuple[Inli
 def _nuclide_row(name: str, entry: Mapping[str, Any], *, model: bool) -> tuple[Inline, ...]:
     half_life = known(entry.get("effective_half_life_h"))
     share = known(entry.get("extrapolated_fraction"))
-    basis = [str(w) for w in (entry.get("basis"), entry.get("model") if model else None) if w]
+    basis = [str(w) for w in (entry.get("basis"), model_name(entry.get("model")) if model else None) if w]
     return (
         tuple(Span(s.text, raised=s.raised, muted=True) for s in nuclide(name)),
         _value(with_sd(known(entry.get("absorbed_dose_Gy")), known(entry.get("absorbed_dose_sd_Gy")))),
@@ -175,7 +172,7 @@ def _nuclide_row(name: str, entry: Mapping[str, Any], *, model: bool) -> tuple[I
 def _method_notes(regions: Sequence[Mapping[str, Any]]) -> tuple[Inline, ...]:
     found: dict[str, list[str]] = {}
     for region in regions:
-        if region.get("method") and not _several(regions, region):
+        if region.get("method") and not several(regions, region.get("region")):
             found.setdefault(str(region["method"]), []).append(str(region.get("region")))
     return tuple(typeset(f"{first_line(', '.join(names))}: {method}.") for method, names in found.items())
 

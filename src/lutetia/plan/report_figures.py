@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lutetia.plan.report_reading import Result, bounds, cap_MBq, mapping, nuclides, region_name, rows
+from lutetia.plan.report_reading import (
+    Result,
+    bounds,
+    cap_MBq,
+    mapping,
+    nuclides,
+    of_same_sum,
+    ordered,
+    region_name,
+    regions_of,
+    rows,
+    several,
+)
 from lutetia.report import palette
 from lutetia.report.document import Block, Figure, Heading, Key, Panel, rich
 from lutetia.report.figures.activities import CycleActivity, activity_panel
@@ -53,47 +65,36 @@ def _activities(result: Result) -> list[Block]:
 
 
 def _cumulative(result: Result) -> list[Block]:
-    cycles = rows(result.get("cycles"))
-    limits = {str(x.get("region")): x for x in rows(result.get("limits")) if x.get("metric") == "absorbed_dose"}
-    keys = dict.fromkeys((str(r.get("region")), str(r.get("method"))) for c in cycles for r in rows(c.get("regions")))
-    panels = []
-    for region, method in keys:
-        limit = limits.get(region, {})
-        if limit.get("method") not in (None, method) or (
-            limit.get("method") is None and _is_second(keys, region, method)
-        ):
-            continue
-        panels.append(_cumulative_panel(region, method, cycles, limit))
-    legend = _legend(
-        nuclides(result),
-        Key(palette.GRID, "box", rich("given before")),
-        Key(palette.LIMIT, "line", rich("limit, where it is near")),
-    )
+    cycles, totals = rows(result.get("cycles")), ordered(rows(result.get("cumulative")))
+    shown = [t for t in totals if not several(totals, t.get("region")) or _limit_of(result, t)]
+    panels = tuple(_cumulative_panel(t, totals, cycles, _limit_of(result, t)) for t in shown)
+    before, near = rich("given before"), rich("limit, where it is near")
+    legend = _legend(nuclides(result), Key(palette.GRID, "box", before), Key(palette.LIMIT, "line", near))
     caption = rich("Cumulative absorbed dose, cycle by cycle, stacked by nuclide. The vertical scales differ.")
-    return [Figure(tuple(panels), caption, 3, legend)] if panels else []
+    return [Figure(panels, caption, 3, legend)] if panels else []
 
 
-def _is_second(keys: Mapping[tuple[str, str], None], region: str, method: str) -> bool:
-    return next(m for r, m in keys if r == region) != method
+def _limit_of(result: Result, total: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The limit of absorbed dose that a cumulative dose counts for, else nothing."""
+    for limit in rows(result.get("limits")):
+        same = limit.get("region") == total.get("region") and limit.get("method") in (None, total.get("method"))
+        if same and limit.get("metric") == "absorbed_dose":
+            return limit
+    return {}
 
 
-def _cumulative_panel(region: str, method: str, cycles: Sequence[Mapping[str, Any]], limit: Mapping[str, Any]) -> Panel:
-    steps = []
-    for cycle in cycles:
-        found = [r for r in rows(cycle.get("regions")) if (r.get("region"), r.get("method")) == (region, method)]
-        steps.append(CycleDose(f"cycle {cycle.get('number')}", _parts(found[0]) if found else None))
-    known_steps = [s.parts_Gy for s in steps if s.parts_Gy is not None]
-    total = sum(d for parts in known_steps for _, d in parts) if len(known_steps) == len(steps) else None
-    bound = known(limit.get("limit_Gy"))
-    drawn = cumulative_panel(
-        region_name(region),
-        steps,
-        limit_Gy=bound,
-        limit_text=f"limit {given_number(bound)} Gy",
-        note=with_unit(total, "Gy"),
-    )
-    words = f" of a limit of {given_number(bound)} Gy" if bound is not None else ""
-    return Panel(drawn, f"{region_name(region)}: {with_unit(total, 'Gy')} over {len(steps)} cycles{words}")
+def _cumulative_panel(
+    total: Mapping[str, Any],
+    totals: Sequence[Mapping[str, Any]],
+    cycles: Sequence[Mapping[str, Any]],
+    limit: Mapping[str, Any],
+) -> Panel:
+    found = [of_same_sum(total, totals, cycle) for cycle in cycles]
+    steps = [CycleDose(f"cycle {c.get('number')}", _parts(r)) for c, r in zip(cycles, found, strict=True)]
+    dose, bound = with_unit(known(total.get("absorbed_dose_Gy")), "Gy"), known(limit.get("limit_Gy"))
+    name, word = region_name(total.get("region")), f"limit {given_number(bound)} Gy"
+    drawn = cumulative_panel(name, steps, limit_Gy=bound, limit_text=word, note=dose)
+    return Panel(drawn, f"{name}: {dose} over {len(steps)} cycles{f', {word}' if bound is not None else ''}")
 
 
 def _parts(region: Mapping[str, Any]) -> tuple[tuple[str, float], ...] | None:
@@ -121,10 +122,11 @@ def _marrow(cycles: Sequence[Mapping[str, Any]]) -> list[Block]:
 
 
 def _curves(cycle: Mapping[str, Any]) -> list[Block]:
-    drawn = [(r, c) for r in rows(cycle.get("regions")) if (c := _region_curves(r))][:_CURVES_PER_CYCLE]
+    drawn = [(r, c) for r in regions_of(cycle) if (c := _region_curves(r))][:_CURVES_PER_CYCLE]
     if not drawn:
         return []
-    end = max(max(c.grid_h, default=0.0) for _, curves in drawn for c in curves) or None
+    scans = [c for r, curves in drawn if not _of_blood(r) for c in curves]
+    end = max((max(c.grid_h, default=0.0) for c in scans), default=0.0) or None
     panels = tuple(_curve_panel(region, curves, end) for region, curves in drawn)
     names = dict.fromkeys(c.nuclide for _, curves in drawn for c in curves)
     marks = (
@@ -136,12 +138,20 @@ def _curves(cycle: Mapping[str, Any]) -> list[Block]:
     return [Heading(rich(f"Cycle {cycle.get('number')}"), 2), Figure(panels, (), 3, legend)]
 
 
+def _of_blood(region: Mapping[str, Any]) -> bool:
+    """Whether the curve of a region is that of the blood: activity per millilitre, with its own time axis."""
+    return region.get("method") == "blood"
+
+
 def _curve_panel(region: Mapping[str, Any], curves: Sequence[Curve], end_h: float | None) -> Panel:
-    name = region_name(region.get("region"))
+    blood = _of_blood(region)
+    name = "Blood" if blood else region_name(region.get("region"))
     total = with_unit(known(region.get("absorbed_dose_Gy")), "Gy")
     points = sum(len(c.time_h) for c in curves)
+    note = f"red marrow {total}" if blood else total
+    unit = "MBq/mL" if blood else "MBq"
     return Panel(
-        time_activity_panel(name, curves, note=total, end_h=end_h),
+        time_activity_panel(name, curves, note=note, unit=unit, end_h=None if blood else end_h),
         f"{name}: {points} measured points and fitted curve; absorbed dose {total}",
     )
 

@@ -9,8 +9,8 @@ from typing import Any
 from lutetia.plan.report_reading import (
     Result,
     bound_text,
-    bounds,
     first_line,
+    forecast,
     given_by,
     limit_name,
     mapping,
@@ -246,14 +246,15 @@ def _missing(result: Result) -> str:
 
 def _limit_bars(limit: Mapping[str, Any], cycle: object, missing: str) -> Panel:
     value = known(limit.get("limit_Gy")) or 0.0
+    given = (known(limit.get("given_Gy")), None)
     pairs = (
-        ("given so far", limit.get("given_Gy"), None, NOT_EVALUABLE),
-        (f"after cycle {cycle}", limit.get("predicted_after_cycle_Gy"), limit.get("interval_after_cycle_Gy"), missing),
-        ("end of course", limit.get("predicted_end_of_course_Gy"), limit.get("interval_end_of_course_Gy"), missing),
+        ("given so far", given, NOT_EVALUABLE),
+        (f"after cycle {cycle}", forecast(limit, "after_cycle"), missing),
+        ("end of course", forecast(limit, "end_of_course"), missing),
     )
     bars = [
-        LimitBar(label, known(dose), bounds(spread), absent if known(dose) is None else with_unit(known(dose), "Gy"))
-        for label, dose, spread, absent in pairs
+        LimitBar(label, dose, spread, absent if dose is None else with_unit(dose, "Gy"))
+        for label, (dose, spread), absent in pairs
     ]
     name = plain(limit_name(limit))
     alt = f"{name}: " + "; ".join(f"{b.label} {b.value_text}" for b in bars)
@@ -293,19 +294,18 @@ def _limit_row(limit: Mapping[str, Any], missing: str) -> tuple[Inline, ...]:
     return (
         rich(limit_name(limit), Span(f" {given_by(limit)}", muted=True)),
         _value(limit.get("given_Gy")),
-        _forecast(limit.get("predicted_after_cycle_Gy"), limit.get("interval_after_cycle_Gy"), missing),
+        _forecast(*forecast(limit, "after_cycle"), missing),
         _over(limit.get("probability_over_after_cycle")),
-        _forecast(limit.get("predicted_end_of_course_Gy"), limit.get("interval_end_of_course_Gy"), missing),
+        _forecast(*forecast(limit, "end_of_course"), missing),
         _over(limit.get("probability_over_end_of_course")),
         _dash(percent(known(limit.get("controllable_fraction")))),
     )
 
 
-def _forecast(value: object, spread: object, missing: str) -> Inline:
-    text, pair = number(known(value)), bounds(spread)
-    if text == NOT_EVALUABLE:
+def _forecast(value: float | None, spread: tuple[float, float] | None, missing: str) -> Inline:
+    if value is None:
         return rich(Span(missing, muted=True, emphasis=True))
-    return rich(strong(text), Span(f" ({interval(pair)})", muted=True) if pair else "")
+    return rich(strong(number(value)), Span(f" ({interval(spread)})", muted=True) if spread else "")
 
 
 def _value(value: object) -> Inline:
@@ -332,10 +332,7 @@ def _reasons(result: Result) -> Block:
     left: list[Block] = []
     reasons = why(prescription, rows(result.get("limits")))
     if _situation(result) is _OK and reasons:
-        left += [
-            Heading(rich("Why this activity"), quiet=True),
-            ListBlock(tuple(typeset(first_line(r)) for r in reasons)),
-        ]
+        left += [Heading(rich("Why this activity"), quiet=True), *_said(reasons, "Why this activity")]
     if more := sentences(prescription.get("why_not_more")):
         left += [Heading(rich("Why not more"), quiet=True), *_said(more, "Why not more")]
     if would := sentences(prescription.get("what_would_change")):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +21,17 @@ BOUND_BY = {
     "fixed": "fixed by the arm",
     "toxicity": "a toxicity rule",
 }
+MODEL = {
+    "mono": "mono-exponential",
+    "uptake_mono": "uptake, mono-exponential",
+    "bi_prior": "bi-exponential, prior",
+    "bi_decay": "bi-exponential, decay",
+    "bi": "bi-exponential",
+    "uptake_bi": "uptake, bi-exponential",
+    "tri": "tri-exponential",
+}
 _LABEL = {"kidneys": "kidneys (pair)"}
+_ORDER = ("kidneys", "left kidney", "right kidney", "red marrow", "liver", "spleen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,6 @@ class Warned:
     message: str
     where: str
     severity: str
-    code: str
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -59,15 +69,47 @@ def bounds(value: object) -> tuple[float, float] | None:
 
 
 def warnings(result: Result) -> tuple[Warned, ...]:
-    """All warnings of the result and of its regions, first-line ones first, each once."""
+    """All warnings of the result and of its regions, each message once with all its places, first-line ones first."""
     found = [_warned(w, "") for w in _listed(result.get("warnings"))]
+    said = {w.message for w in found}
     for cycle in rows(result.get("cycles")):
         for region in rows(cycle.get("regions")):
             place = f"cycle {cycle.get('number')}, {region.get('region')}"
-            found += [_warned(w, place) for w in _listed(region.get("warnings"))]
+            own = (_warned(w, place) for w in _listed(region.get("warnings")))
+            found += [Warned(w.message, place, w.severity) for w in own if w.message not in said]
     order = {"first-line": 0, "warning": 1, "note": 2}
-    unique = dict.fromkeys(found)
-    return tuple(sorted(unique, key=lambda w: order.get(w.severity, 1)))
+    places: dict[tuple[str, str], dict[str, None]] = {}
+    for warned in found:
+        places.setdefault((warned.message, warned.severity), {})[warned.where] = None
+    merged = (Warned(m, together(tuple(w for w in where if w)), s) for (m, s), where in places.items())
+    return tuple(sorted(merged, key=lambda w: order.get(w.severity, 1)))
+
+
+def together(places: Sequence[str]) -> str:
+    """Places in few words: cycle 1, liver; cycle 2, liver → cycles 1 and 2: liver."""
+    cycles: dict[str, list[str]] = {}
+    others: list[str] = []
+    for place in places:
+        match = re.fullmatch(r"cycle (\d+)(?:, (.+))?", place)
+        if match:
+            cycles.setdefault(match[2] or "", []).append(match[1])
+        else:
+            others.append(place)
+    regions: dict[str, list[str]] = {}
+    for region, numbers in cycles.items():
+        regions.setdefault(_and(numbers), []).append(region)
+    named = [_cycles(numbers, [n for n in names if n]) for numbers, names in regions.items()]
+    covered = {region for region in cycles if region}
+    return "; ".join([*named, *(o for o in others if o not in covered)])
+
+
+def _cycles(numbers: str, regions: Sequence[str]) -> str:
+    head = f"cycle{'s' if ' ' in numbers else ''} {numbers}"
+    return f"{head}: {', '.join(regions)}" if regions else head
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _listed(value: object) -> tuple[object, ...]:
@@ -77,10 +119,8 @@ def _listed(value: object) -> tuple[object, ...]:
 def _warned(value: object, where: str) -> Warned:
     if isinstance(value, Mapping):
         place = str(value.get("where") or where)
-        return Warned(
-            str(value.get("message", "")), place, str(value.get("severity") or "warning"), str(value.get("code", ""))
-        )
-    return Warned(str(value), where, "warning", "")
+        return Warned(str(value.get("message", "")), place, str(value.get("severity") or "warning"))
+    return Warned(str(value), where, "warning")
 
 
 def first_line(text: str) -> str:
@@ -92,6 +132,47 @@ def region_name(name: object) -> str:
     """A region as a person reads it."""
     text = str(name or "")
     return first_line(_LABEL.get(text, text))
+
+
+def ordered(entries: Iterable[Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
+    """Entries by region: organs with limits first, tumours and others after them in their own order."""
+
+    def rank(entry: Mapping[str, Any]) -> int:
+        region = entry.get("region")
+        return _ORDER.index(str(region)) if region in _ORDER else len(_ORDER)
+
+    return tuple(sorted(entries, key=rank))
+
+
+def regions_of(cycle: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Regions of a cycle in the order of the report."""
+    return ordered(rows(cycle.get("regions")))
+
+
+def several(entries: Sequence[Mapping[str, Any]], region: object) -> bool:
+    """Whether a region stands there more than once, that is, by several methods."""
+    return len([e for e in entries if e.get("region") == region]) > 1
+
+
+def of_same_sum(
+    total: Mapping[str, Any], totals: Sequence[Mapping[str, Any]], cycle: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The region of a cycle that a cumulative dose counts: by method only where a region is summed by several."""
+    found = [r for r in rows(cycle.get("regions")) if r.get("region") == total.get("region")]
+    if several(totals, total.get("region")):
+        found = [r for r in found if r.get("method") == total.get("method")]
+    return found[0] if found else {}
+
+
+def model_name(code: object) -> str:
+    """A kinetic model in words."""
+    return MODEL.get(str(code), str(code).replace("_", " ")) if code else ""
+
+
+def forecast(limit: Mapping[str, Any], horizon: str) -> tuple[float | None, tuple[float, float] | None]:
+    """Predicted dose and interval of a limit; `horizon` is after_cycle or end_of_course."""
+    spread = limit.get(f"interval_{horizon}_Gy", limit.get(f"predicted_{horizon}_interval_Gy"))
+    return known(limit.get(f"predicted_{horizon}_Gy")), bounds(spread)
 
 
 def nuclides(result: Result) -> tuple[str, ...]:

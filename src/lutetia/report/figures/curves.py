@@ -30,7 +30,9 @@ class Curve:
     last_measured_h: float | None = None
 
 
-def time_activity_panel(title: str, curves: Sequence[Curve], *, note: str = "", end_h: float | None = None) -> bytes:
+def time_activity_panel(
+    title: str, curves: Sequence[Curve], *, note: str = "", unit: str = "MBq", end_h: float | None = None
+) -> bytes:
     """One region's curves of one cycle as SVG; `end_h` makes the time axes of several panels equal."""
     canvas = Canvas(WIDTH, HEIGHT)
     ticks = nice_ticks(max((_highest(c) for c in curves), default=1.0) * 1.02, count=4)
@@ -40,7 +42,7 @@ def time_activity_panel(title: str, curves: Sequence[Curve], *, note: str = "", 
         (2, 11), shorten(title, 10.5, WIDTH - 8 - text_width(note, 9)), size=10.5, fill=palette.INK, strong=True
     )
     canvas.text((WIDTH - 8, 11), note, anchor="end", size=9)
-    canvas.text((29, 24), "MBq", anchor="end", size=8.5)
+    canvas.text((max(29, text_width(unit, 8.5)), 24), unit, anchor="end", size=8.5)
     axes.y_ticks(ticks)
     axes.x_ticks(hour_ticks(last))
     canvas.text((WIDTH - 8, HEIGHT - 4), "hours after infusion", anchor="end", size=8.5)
