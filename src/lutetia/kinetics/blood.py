@@ -37,7 +37,7 @@ def fit_blood(
         Region "blood"; its activities and sd are concentrations in MBq/mL of the measured nuclide at sample time.
     choice
         A model name, "aicc" or "average". If None, the bi-exponential form that the number of samples allows: free
-        from six, with both half-lives under a prior from four, mono-exponential below.
+        from six, with both half-lives under a prior below.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def fit_blood(
         As `fit_time_activity`.
     """
     points = np.size(curve.time_h)
-    default = "bi" if points >= 6 else "bi_prior" if points >= 4 else "mono"
+    default = "bi" if points >= 6 else "bi_prior"
     rate = nuclide(curve.nuclide).decay_constant_per_h
     fit = fit_time_activity(curve, physical_rate_per_h=rate, choice=choice or default, prior=prior, seed=seed)
     return fit, combine(time_integrated_activity, fit.coefficient_MBq, fit.rate_per_h)
@@ -62,7 +62,7 @@ def fit_whole_body(
     curve: TimeActivity,
     administered_MBq: Estimate,
     *,
-    choice: str = "aicc",
+    choice: str | None = None,
     prior: KineticPrior | None = None,
     seed: int = 1,
 ) -> tuple[KineticFit, Estimate]:
@@ -74,6 +74,9 @@ def fit_whole_body(
         Region "whole body", at least one point; a point at 0 h is replaced by the constraint.
     administered_MBq
         Shape (), same number of draws as the curve.
+    choice
+        A model name, "aicc" or "average". If None, AICc from three measured points, below that the bi-exponential form
+        with both half-lives under a prior, because excretion always has a fast phase.
 
     Returns
     -------
@@ -90,8 +93,10 @@ def fit_whole_body(
         If the number of draws differs, or no point lies after 0 h.
     """
     rate = nuclide(curve.nuclide).decay_constant_per_h
+    started = _with_start(curve, administered_MBq)
+    default = "aicc" if started.time_h.size >= 4 else "bi_prior"
     fit = fit_time_activity(
-        _with_start(curve, administered_MBq), physical_rate_per_h=rate, choice=choice, models=WHOLE_BODY_MODELS,
+        started, physical_rate_per_h=rate, choice=choice or default, models=WHOLE_BODY_MODELS,
         prior=prior, seed=seed, discrepancy=False,
     )  # fmt: skip
     coefficient = combine(_with_sum, fit.coefficient_MBq, administered_MBq)

@@ -11,26 +11,30 @@ Not here: the doubts about a fit (`doubts`), the discrepancy between real curves
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lutetia.core.chain import MAX_COMPONENTS, Doubt, KineticFit, TimeActivity
-from lutetia.core.draws import Estimate
+from lutetia.core.draws import Estimate, normals, stream
 from lutetia.errors import FitError, PhysicsError, UnknownNameError
 from lutetia.kinetics.discrepancy import discrepancy_factors, discrepancy_sd
 from lutetia.kinetics.doubts import fit_doubts
 from lutetia.kinetics.integrate import extrapolated_fraction, time_integrated_activity
-from lutetia.kinetics.models import MODELS, Model, log_rate_box
+from lutetia.kinetics.models import MODELS, Box, Model, PriorName, log_rate_box, prior_by_name
 from lutetia.kinetics.population import KineticPrior, population_prior
 from lutetia.kinetics.varpro import fit_batch
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
+PriorScores = Mapping[PriorName, FloatArray]
 # Starts of the iteration by number of log-rates.
 _STARTS = {1: 1, 2: 2, 3: 3}
+# Curves from which a second thread is worth its start; the compiled code runs without the interpreter's lock.
+_BATCH_FOR_THREADS = 2000
 # A model must beat a simpler one by this much in AICc; less is within the tolerance of what a prior alone decides.
 _TIE = 0.5
 # Models with less Akaike weight than this do not enter an average.
@@ -100,6 +104,7 @@ def fit_model(
     model: Model | str,
     physical_rate_per_h: float,
     prior: KineticPrior | None = None,
+    prior_scores: PriorScores | None = None,
 ) -> CurveFits:
     """Fit one model to every curve by weighted least squares.
 
@@ -115,6 +120,10 @@ def fit_model(
         Decay constant of the measured nuclide: lower bound of every clearance rate.
     prior
         Priors of the region; the wide row "other" if None.
+    prior_scores
+        Standard normal scores, shape (...), by name of a prior: the prior of each curve is centred that many sd from
+        its median. Fits to draws of the data with draws of the prior's centre spread like the posterior, whereas a
+        prior of fixed centre would look like knowledge without error.
 
     Returns
     -------
@@ -126,18 +135,22 @@ def fit_model(
     s = np.broadcast_to(np.asarray(sd, dtype=np.float64), a.shape)
     check_curve(t, a, s)
     _check_rate(physical_rate_per_h)
-    box = log_rate_box(chosen, physical_rate_per_h, prior or population_prior("other"))
+    known = prior or population_prior("other")
+    box = log_rate_box(chosen, physical_rate_per_h, known)
     # The unit is removed so that tolerances mean the same for kBq and GBq.
     scale = a.max(axis=-1, keepdims=True)
+    lead = a.shape[:-1]
+    centre = np.broadcast_to(box.centre, (*lead, len(box.centre))).copy()
+    for index, name in enumerate(chosen.priors):
+        if name is not None and prior_scores is not None:
+            # A shorter half-life is a larger log-rate; the sign does not matter for symmetric scores.
+            centre[..., index] -= prior_by_name(known, name).log_sd * np.asarray(prior_scores[name])
+    centre = np.ascontiguousarray(np.clip(centre, box.lower, box.upper).reshape(-1, len(box.centre)))
     flat = np.ascontiguousarray((a / scale).reshape(-1, t.size))
     weight = np.ascontiguousarray((scale / s).reshape(-1, t.size))
-    theta, linear, cost, converged = fit_batch(
-        t, flat, weight, chosen.phases, chosen.uptake, physical_rate_per_h if chosen.decay_phase else 0.0,
-        box.lower, box.upper, box.centre, box.precision, box.grid, _STARTS[len(chosen.priors)],
-    )  # fmt: skip
+    theta, linear, cost, converged = _fit_in_parts(t, flat, weight, chosen, physical_rate_per_h, box, centre)
     coefficient, rate = _components(chosen, theta, linear, physical_rate_per_h)
-    chi2 = cost - (box.precision * (theta - box.centre) ** 2).sum(axis=-1)
-    lead = a.shape[:-1]
+    chi2 = cost - (box.precision * (theta - centre) ** 2).sum(axis=-1)
     return CurveFits(
         (coefficient * scale.reshape(-1, 1)).reshape(*lead, MAX_COMPONENTS),
         rate.reshape(*lead, MAX_COMPONENTS),
@@ -146,6 +159,26 @@ def fit_model(
         converged.reshape(lead),
         {chosen.name: np.ones(lead)},
     )
+
+
+def _fit_in_parts(
+    time: FloatArray, flat: FloatArray, weight: FloatArray, model: Model, physical: float, box: Box, centre: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
+    """Run the compiled fit, large batches in two threads; each curve is independent, so the parts do not matter."""
+
+    def run(part: slice) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray]:
+        return fit_batch(
+            time, flat[part], weight[part], model.phases, model.uptake, physical if model.decay_phase else 0.0,
+            box.lower, box.upper, centre[part], box.precision, box.grid, _STARTS[len(model.priors)],
+        )  # fmt: skip
+
+    if len(flat) < _BATCH_FOR_THREADS:
+        return run(slice(None))
+    half = len(flat) // 2
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(run, (slice(None, half), slice(half, None)))
+    theta, linear, cost, converged = (np.concatenate(pair) for pair in zip(first, second, strict=True))
+    return theta, linear, cost, converged
 
 
 def _model(model: Model | str) -> Model:
@@ -183,11 +216,11 @@ def _components(model: Model, theta: FloatArray, linear: FloatArray, physical: f
 def offered_models(points: int, models: Sequence[str] | None = None) -> tuple[Model, ...]:
     """Models that the automatic choice compares for a number of points.
 
-    Those with at least their `points` and a defined AICc (points > k + 1); if there is none, those of least k.
+    Those offered for that number and with a defined AICc (points > k + 1); if there is none, those of least k.
     With two or three points that is the mono-exponential form and its prior-constrained uptake form.
     """
     named = tuple(_model(name) for name in (models if models is not None else MODELS))
-    enough = [m for m in named if points >= m.points]
+    enough = [m for m in named if points >= m.offered]
     defined = [m for m in enough if points > m.free_parameters + 1]
     least = min((m.free_parameters for m in enough), default=0)
     return tuple(defined or [m for m in enough if m.free_parameters == least])
@@ -209,12 +242,13 @@ def fit_curves(
     choice: str = "aicc",
     models: Sequence[str] | None = None,
     prior: KineticPrior | None = None,
+    prior_scores: PriorScores | None = None,
 ) -> CurveFits:
     """Fit every curve by the model that AICc prefers, by an average over models, or by one named model.
 
     Parameters
     ----------
-    time_h, activity, sd, physical_rate_per_h, prior
+    time_h, activity, sd, physical_rate_per_h, prior, prior_scores
         As for `fit_model`; the leading axes of `activity` are free, and each curve chooses for itself.
     choice
         "aicc", "average" (Akaike weights exp(−ΔAICc/2)), or the name of a model.
@@ -232,9 +266,15 @@ def fit_curves(
         If there are too few points for every model, or for the named one.
     """
     if choice not in ("aicc", "average"):
-        return _fit_named(time_h, activity, sd, _model(choice), physical_rate_per_h, prior)
+        return _fit_named(time_h, activity, sd, _model(choice), physical_rate_per_h, prior, prior_scores)
     fits, offered, criterion = compare_models(
-        time_h, activity, sd, physical_rate_per_h=physical_rate_per_h, models=models, prior=prior
+        time_h,
+        activity,
+        sd,
+        physical_rate_per_h=physical_rate_per_h,
+        models=models,
+        prior=prior,
+        prior_scores=prior_scores,
     )
     weights = akaike_weights(criterion) if choice == "average" else _winner(criterion)
     return _combine(fits, offered, weights)
@@ -248,6 +288,7 @@ def compare_models(
     physical_rate_per_h: float,
     models: Sequence[str] | None = None,
     prior: KineticPrior | None = None,
+    prior_scores: PriorScores | None = None,
 ) -> tuple[list[CurveFits], tuple[Model, ...], FloatArray]:
     """Fits of every model on offer, the models, and their AICc of shape (model, ...)."""
     points = np.size(time_h)
@@ -257,15 +298,25 @@ def compare_models(
             f"curve: found {points} point(s); expected at least 2 for a fit; use a single-time-point method instead"
         )
     fits = [
-        fit_model(time_h, activity, sd, model=m, physical_rate_per_h=physical_rate_per_h, prior=prior) for m in offered
+        fit_model(
+            time_h,
+            activity,
+            sd,
+            model=m,
+            physical_rate_per_h=physical_rate_per_h,
+            prior=prior,
+            prior_scores=prior_scores,
+        )
+        for m in offered
     ]
     criterion = np.stack([corrected_criterion(f.cost, m, points) for f, m in zip(fits, offered, strict=True)])
     return fits, offered, criterion
 
 
 def _fit_named(
-    time_h: ArrayLike, activity: ArrayLike, sd: ArrayLike, model: Model, rate: float, prior: KineticPrior | None
-) -> CurveFits:
+    time_h: ArrayLike, activity: ArrayLike, sd: ArrayLike, model: Model, rate: float, prior: KineticPrior | None,
+    prior_scores: PriorScores | None = None,
+) -> CurveFits:  # fmt: skip
     points = np.size(time_h)
     if points < model.points:
         known = (
@@ -274,7 +325,9 @@ def _fit_named(
         raise FitError(
             f"model {model.name}: found {points} points; expected at least {model.points}; models for {points}: {known}"
         )
-    return fit_model(time_h, activity, sd, model=model, physical_rate_per_h=rate, prior=prior)
+    return fit_model(
+        time_h, activity, sd, model=model, physical_rate_per_h=rate, prior=prior, prior_scores=prior_scores
+    )
 
 
 def _winner(criterion: FloatArray) -> FloatArray:
@@ -413,6 +466,7 @@ def fit_time_activity(
     drawn = fit_curves(
         time, _usable_draws(curve), sd, physical_rate_per_h=physical_rate_per_h,
         choice=choice if choice == "average" else model.name, models=models, prior=known,
+        prior_scores=_drawn_scores(curve, seed),
     )  # fmt: skip
     spread = np.ones(len(drawn.coefficient))
     if discrepancy:
@@ -427,6 +481,13 @@ def fit_time_activity(
         float(extrapolated_fraction(nominal.coefficient, nominal.rate, float(time[-1]))),
         (*early, *doubts),
     )
+
+
+def _drawn_scores(curve: TimeActivity, seed: int) -> PriorScores:
+    """Scores of the priors' centres for each draw; one stream a region, so that all cycles share them."""
+    count = len(curve.activity_MBq.draws)
+    names: tuple[PriorName, ...] = ("effective", "uptake", "fast")
+    return {name: normals(stream(seed, curve.region, f"prior of {name} half-life"), count) for name in names}
 
 
 def _weights_of(curve: TimeActivity) -> tuple[FloatArray, tuple[Doubt, ...]]:

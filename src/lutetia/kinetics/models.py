@@ -25,8 +25,8 @@ PriorName = Literal["effective", "uptake", "fast"]
 LN2 = float(np.log(2.0))
 # Box of the half-lives: faster than 3 minutes is mixing in blood; uptake slower than 2 days looks like decay.
 _FASTEST_H, _SLOWEST_UPTAKE_H = 0.05, 48.0
-# Nodes of the start grid by number of log-rates: about one node per factor 1.3, 1.9 and 2.5 in half-life.
-_NODES = {1: 28, 2: 12, 3: 8}
+# Nodes of the start grid by number of log-rates: about one node per factor 1.4, 2.2 and 3.2 in half-life.
+_NODES = {1: 24, 2: 10, 3: 7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,9 @@ class Model:
     priors
         For each rate (clearance phases, then uptake) the prior that constrains it, or None if it is free.
     points
-        Least number of points for which it is offered.
+        Least number of points for which it can be named.
+    offered
+        Least number of points for which the automatic choice compares it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     decay_phase: bool
     priors: tuple[PriorName | None, ...]
     points: int
+    offered: int
 
     @property
     def coefficients(self) -> int:
@@ -78,13 +81,13 @@ class Model:
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (
-        Model("mono", 1, False, False, (None,), 2),
-        Model("uptake_mono", 1, True, False, (None, "uptake"), 3),
-        Model("bi_prior", 2, False, False, ("fast", "effective"), 4),
-        Model("bi_decay", 1, False, True, (None,), 4),
-        Model("bi", 2, False, False, (None, None), 6),
-        Model("uptake_bi", 2, True, False, (None, None, "uptake"), 6),
-        Model("tri", 3, False, False, (None, None, None), 8),
+        Model("mono", 1, False, False, (None,), 2, 2),
+        Model("uptake_mono", 1, True, False, (None, "uptake"), 3, 3),
+        Model("bi_prior", 2, False, False, ("fast", "effective"), 2, 4),
+        Model("bi_decay", 1, False, True, (None,), 4, 5),
+        Model("bi", 2, False, False, (None, None), 6, 6),
+        Model("uptake_bi", 2, True, False, (None, None, "uptake"), 6, 6),
+        Model("tri", 3, False, False, (None, None, None), 8, 8),
     )
 }
 

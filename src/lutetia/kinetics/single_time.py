@@ -140,7 +140,7 @@ def _range_doubt(curve: TimeActivity, ratio: float) -> tuple[Doubt, ...]:
         f"the point lies at {ratio:.2f} population half-lives, outside {VALID_RATIO[0]} to {VALID_RATIO[1]}; "
         f"the formula is {error:+.0%} off for a mono-exponential curve there"
     )
-    return (Doubt("single_time_out_of_range", text, curve.region),)
+    return (Doubt("single_time_out_of_range", text, curve.region, "first-line"),)
 
 
 def madsen(curve: TimeActivity, *, prior: KineticPrior | None = None, seed: int = 1) -> KineticFit:

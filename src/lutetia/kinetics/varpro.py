@@ -26,9 +26,15 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 Function = TypeVar("Function", bound=Callable[..., Any])
 MAX_ITERATIONS = 80
+# Predicted decrease of χ² at which a fit has converged.
+TOLERANCE = 1e-10
 # The simplified Jacobian converges slowly where residuals are large and the model is strongly curved; after this many
 # steps the true Hessian takes over.
 GAUSS_NEWTON_STEPS = 5
+# Iterations from every start; those within this χ² of the best go on to the end.
+SHORT_RUN, WORTH_FINISHING = 4, 2.0
+# Rows of the work array that the inner functions share instead of allocating.
+_LOW, _TRIAL, _RIGHT, _MOVED, _SOLVED, _SIDE, _ROWS = 0, 3, 4, 5, 8, 9, 10
 
 
 def compiled(function: Function) -> Function:
@@ -37,38 +43,37 @@ def compiled(function: Function) -> Function:
 
 
 @compiled
-def _solve(matrix: FloatArray, right: FloatArray, active: NDArray[np.int64], size: int, out: FloatArray) -> bool:
-    """Solve the sub-system of the `size` active rows by Cholesky; False if it is (nearly) singular."""
-    low = np.empty((3, 3))
+def _solve(matrix: FloatArray, work: FloatArray, right: int, active: NDArray[np.int64], size: int, out: int) -> bool:
+    """Solve the sub-system of the `size` active rows by Cholesky, rows of `work` as sides; False if nearly singular."""
     for i in range(size):
         for j in range(i + 1):
             total = matrix[active[i], active[j]]
             for k in range(j):
-                total -= low[i, k] * low[j, k]
+                total -= work[_LOW + i, k] * work[_LOW + j, k]
             if i == j:
                 if not total > 1e-13 * matrix[active[i], active[i]]:
                     return False
-                low[i, i] = np.sqrt(total)
+                work[_LOW + i, i] = np.sqrt(total)
             else:
-                low[i, j] = total / low[j, j]
+                work[_LOW + i, j] = total / work[_LOW + j, j]
     for i in range(size):
-        total = right[active[i]]
+        total = work[right, active[i]]
         for k in range(i):
-            total -= low[i, k] * out[k]
-        out[i] = total / low[i, i]
+            total -= work[_LOW + i, k] * work[out, k]
+        work[out, i] = total / work[_LOW + i, i]
     for i in range(size - 1, -1, -1):
-        total = out[i]
+        total = work[out, i]
         for k in range(i + 1, size):
-            total -= low[k, i] * out[k]
-        out[i] = total / low[i, i]
+            total -= work[_LOW + k, i] * work[out, k]
+        work[out, i] = total / work[_LOW + i, i]
     return True
 
 
 @compiled
-def _non_negative(gram: FloatArray, right: FloatArray, size: int, coefficient: FloatArray) -> float:
+def _non_negative(
+    gram: FloatArray, work: FloatArray, active: NDArray[np.int64], size: int, coefficient: FloatArray
+) -> float:
     """Exact non-negative least squares for ≤ 3 columns; returns the reduction of the sum of squares."""
-    active = np.empty(3, dtype=np.int64)
-    trial = np.empty(3)
     best = 0.0
     for j in range(size):
         coefficient[j] = 0.0
@@ -78,19 +83,19 @@ def _non_negative(gram: FloatArray, right: FloatArray, size: int, coefficient: F
             if mask >> j & 1:
                 active[count] = j
                 count += 1
-        if not _solve(gram, right, active, count, trial):
+        if not _solve(gram, work, _RIGHT, active, count, _TRIAL):
             continue
         reduction = 0.0
         feasible = True
         for i in range(count):
-            feasible = feasible and trial[i] >= 0.0
-            reduction += trial[i] * right[active[i]]
+            feasible = feasible and work[_TRIAL, i] >= 0.0
+            reduction += work[_TRIAL, i] * work[_RIGHT, active[i]]
         if feasible and reduction > best:
             best = reduction
             for j in range(size):
                 coefficient[j] = 0.0
             for i in range(count):
-                coefficient[active[i]] = trial[i]
+                coefficient[active[i]] = work[_TRIAL, i]
             if count == size:
                 break
     return best
@@ -123,27 +128,35 @@ def _basis(
 
 
 @compiled
-def _project(
-    columns: FloatArray, value: FloatArray, weight: FloatArray, size: int, gram: FloatArray, coefficient: FloatArray
-) -> float:
-    """Best non-negative coefficients for these columns; returns χ². Fills the weighted Gram matrix."""
-    right = np.zeros(3)
-    total = 0.0
+def _reduction(
+    columns: FloatArray, value: FloatArray, weight: FloatArray, size: int, gram: FloatArray, coefficient: FloatArray,
+    work: FloatArray, active: NDArray[np.int64],
+) -> float:  # fmt: skip
+    """Best non-negative coefficients; returns by how much they reduce the sum of squares. Fills the Gram matrix."""
     for i in range(size):
+        work[_RIGHT, i] = 0.0
         for j in range(i + 1):
             gram[i, j] = 0.0
     for t in range(value.size):
         squared = weight[t] * weight[t]
-        total += squared * value[t] * value[t]
         for i in range(size):
             scaled = squared * columns[i, t]
-            right[i] += scaled * value[t]
+            work[_RIGHT, i] += scaled * value[t]
             for j in range(i + 1):
                 gram[i, j] += scaled * columns[j, t]
     for i in range(size):
         for j in range(i):
             gram[j, i] = gram[i, j]
-    _non_negative(gram, right, size, coefficient)
+    return _non_negative(gram, work, active, size, coefficient)
+
+
+@compiled
+def _project(
+    columns: FloatArray, value: FloatArray, weight: FloatArray, size: int, gram: FloatArray, coefficient: FloatArray,
+    work: FloatArray, active: NDArray[np.int64],
+) -> float:  # fmt: skip
+    """Best non-negative coefficients for these columns; returns χ². Fills the weighted Gram matrix."""
+    _reduction(columns, value, weight, size, gram, coefficient, work, active)
     chi2 = 0.0
     for t in range(value.size):
         left = value[t]
@@ -176,7 +189,7 @@ def _gradient(
 @compiled
 def _newton_hessian(
     time: FloatArray, value: FloatArray, weight: FloatArray, phases: int, uptake: bool, fixed_rate: float, size: int,
-    theta: FloatArray, gradient: FloatArray, hessian: FloatArray,
+    theta: FloatArray, gradient: FloatArray, hessian: FloatArray, work: FloatArray,
 ) -> None:  # fmt: skip
     """Hessian of χ²/2 from differences of the exact gradient, without prior; kept only if positive definite."""
     parameters = theta.size
@@ -186,7 +199,7 @@ def _newton_hessian(
     for p in range(parameters):
         shifted[p] = theta[p] + 1e-5
         _basis(time, shifted, phases, uptake, fixed_rate, columns, slopes)
-        _project(columns, value, weight, size, gram, coefficient)
+        _project(columns, value, weight, size, gram, coefficient, work, active)
         _gradient(columns, slopes, value, weight, size, phases, parameters, coefficient, moved)
         for q in range(parameters):
             found[p, q] = (moved[q] - gradient[q]) / 1e-5
@@ -195,7 +208,10 @@ def _newton_hessian(
         for q in range(p):
             found[p, q] = 0.5 * (found[p, q] + found[q, p])
             found[q, p] = found[p, q]
-    if _solve(found, gradient, active, parameters, coefficient):
+    for p in range(3):
+        active[p] = p
+        work[_SIDE, p] = 0.0
+    if _solve(found, work, _SIDE, active, parameters, _SOLVED):
         for p in range(parameters):
             for q in range(parameters):
                 hessian[p, q] = found[p, q]
@@ -205,10 +221,10 @@ def _newton_hessian(
 def _normal_equations(
     columns: FloatArray, slopes: FloatArray, value: FloatArray, weight: FloatArray, size: int, phases: int,
     parameters: int, gram: FloatArray, coefficient: FloatArray, hessian: FloatArray, gradient: FloatArray,
+    work: FloatArray, active: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Gradient of χ²/2 and Kaufman's approximate Hessian by the log-rates, without the prior."""
     times = value.size
-    active = np.empty(3, dtype=np.int64)
     count = 0
     total = 0.0
     for j in range(size):
@@ -216,31 +232,29 @@ def _normal_equations(
         if coefficient[j] > 0.0:
             active[count] = j
             count += 1
-    moved = np.empty((3, times))
-    right, solved = np.zeros(3), np.zeros(3)
     for p in range(parameters):
         scale = coefficient[p] if p < phases else total
         for t in range(times):
-            moved[p, t] = scale * slopes[p, t]
+            work[_MOVED + p, t] = scale * slopes[p, t]
     _gradient(columns, slopes, value, weight, size, phases, parameters, coefficient, gradient)
     for p in range(parameters):
         for q in range(parameters):
             hessian[p, q] = 0.0
             for t in range(times):
-                hessian[p, q] += weight[t] ** 2 * moved[p, t] * moved[q, t]
+                hessian[p, q] += weight[t] ** 2 * work[_MOVED + p, t] * work[_MOVED + q, t]
     for p in range(parameters):
         for i in range(count):
-            right[active[i]] = 0.0
+            work[_SIDE, active[i]] = 0.0
             for t in range(times):
-                right[active[i]] += weight[t] ** 2 * columns[active[i], t] * moved[p, t]
-        if not _solve(gram, right, active, count, solved):
+                work[_SIDE, active[i]] += weight[t] ** 2 * columns[active[i], t] * work[_MOVED + p, t]
+        if not _solve(gram, work, _SIDE, active, count, _SOLVED):
             continue
         for q in range(parameters):
             for i in range(count):
                 overlap = 0.0
                 for t in range(times):
-                    overlap += weight[t] ** 2 * columns[active[i], t] * moved[q, t]
-                hessian[p, q] -= solved[i] * overlap
+                    overlap += weight[t] ** 2 * columns[active[i], t] * work[_MOVED + q, t]
+                hessian[p, q] -= work[_SOLVED, i] * overlap
     for p in range(parameters):
         for q in range(p):
             mean = 0.5 * (hessian[p, q] + hessian[q, p])
@@ -252,28 +266,32 @@ def _normal_equations(
 def _refine(
     time: FloatArray, value: FloatArray, weight: FloatArray, phases: int, uptake: bool, fixed_rate: float,
     lower: FloatArray, upper: FloatArray, centre: FloatArray, precision: FloatArray, theta: FloatArray,
-    coefficient: FloatArray,
+    coefficient: FloatArray, iterations: int, columns: FloatArray, slopes: FloatArray, small: FloatArray,
+    work: FloatArray, active: NDArray[np.int64],
 ) -> tuple[float, bool]:  # fmt: skip
-    """Damped Gauss–Newton inside the box from `theta`, changed in place; returns χ² + prior misfit, and convergence."""
+    """Damped Gauss–Newton inside the box from `theta`, changed in place; returns χ² + prior misfit, and convergence.
+
+    `columns`, `slopes` (3, time), `small` (4, 3, 3), `work` and `active` are scratch.
+    """
     parameters = theta.size
     size = phases + (1 if fixed_rate > 0.0 else 0)
-    columns, slopes = np.empty((3, time.size)), np.empty((3, time.size))
-    gram, hessian, damped = np.zeros((3, 3)), np.zeros((3, 3)), np.zeros((3, 3))
-    gradient, step, trial = np.zeros(3), np.zeros(3), np.empty(parameters)
-    free, new_coefficient = np.empty(3, dtype=np.int64), np.zeros(3)
+    gram, hessian, damped, vectors = small[0], small[1], small[2], small[3]
+    gradient, trial, new_coefficient = vectors[0], vectors[1], vectors[2]
+    free = active[3:]
     _basis(time, theta, phases, uptake, fixed_rate, columns, slopes)
-    cost = _project(columns, value, weight, size, gram, coefficient)
+    cost = _project(columns, value, weight, size, gram, coefficient, work, active)
     for p in range(parameters):
         cost += precision[p] * (theta[p] - centre[p]) ** 2
     damping = 1e-3
     fresh = True
-    for iteration in range(MAX_ITERATIONS):
+    for iteration in range(iterations):
         if fresh:
             _normal_equations(
-                columns, slopes, value, weight, size, phases, parameters, gram, coefficient, hessian, gradient
-            )
+                columns, slopes, value, weight, size, phases, parameters, gram, coefficient, hessian, gradient,
+                work, active,
+            )  # fmt: skip
             if iteration >= GAUSS_NEWTON_STEPS:
-                _newton_hessian(time, value, weight, phases, uptake, fixed_rate, size, theta, gradient, hessian)
+                _newton_hessian(time, value, weight, phases, uptake, fixed_rate, size, theta, gradient, hessian, work)
             for p in range(parameters):
                 gradient[p] += precision[p] * (theta[p] - centre[p])
                 hessian[p, p] += precision[p]
@@ -290,7 +308,9 @@ def _refine(
             for q in range(parameters):
                 damped[p, q] = hessian[p, q]
             damped[p, p] += damping * hessian[p, p] + 1e-12
-        if not _solve(damped, -gradient, free, count, step):
+        for p in range(parameters):
+            work[_SIDE, p] = -gradient[p]
+        if not _solve(damped, work, _SIDE, free, count, _SOLVED):
             damping *= 10.0
             fresh = False
             if damping > 1e12:
@@ -302,13 +322,13 @@ def _refine(
             trial[p] = theta[p]
         for i in range(count):
             p = free[i]
-            predicted -= gradient[p] * step[i]
-            trial[p] = min(max(theta[p] + min(max(step[i], -1.5), 1.5), lower[p]), upper[p])
+            predicted -= gradient[p] * work[_SOLVED, i]
+            trial[p] = min(max(theta[p] + min(max(work[_SOLVED, i], -1.5), 1.5), lower[p]), upper[p])
             largest = max(largest, abs(trial[p] - theta[p]))
-        if predicted < 1e-11 * (1.0 + 1e-3 * cost) or largest < 1e-10:
+        if predicted < TOLERANCE * (1.0 + 1e-3 * cost) or largest < 1e-10:
             return cost, True
         _basis(time, trial, phases, uptake, fixed_rate, columns, slopes)
-        new_cost = _project(columns, value, weight, size, gram, new_coefficient)
+        new_cost = _project(columns, value, weight, size, gram, new_coefficient, work, active)
         for p in range(parameters):
             new_cost += precision[p] * (trial[p] - centre[p]) ** 2
         fresh = new_cost < cost
@@ -360,7 +380,8 @@ def fit_batch(
     time : (T,) hours
     activity, weight : (N, T); weight is 1/sd
     phases : number of free clearance phases; `uptake`: subtract one common uptake phase; `fixed_rate`: 0 for none
-    lower, upper, centre, precision : (P,) box, and centre and 1/σ² of the normal prior of each log-rate (0: none)
+    lower, upper : (P,) box of the log-rates
+    centre, precision : (N, P) and (P,), centre for each curve and 1/σ² of the normal prior of each log-rate (0: none)
     grid : (G, P) nodes of log-rates
     starts : number of distinct nodes from which the iteration starts
 
@@ -368,29 +389,42 @@ def fit_batch(
     -------
     theta (N, P), coefficient (N, 3), cost (N,) = χ² + prior misfit, converged (N,)
     """
-    curves, parameters, nodes = activity.shape[0], grid.shape[1], grid.shape[0]
+    curves, parameters, nodes, times = activity.shape[0], grid.shape[1], grid.shape[0], time.size
     size = phases + (1 if fixed_rate > 0.0 else 0)
-    tables = np.empty((nodes, 3, time.size))
-    slopes, gram = np.empty((3, time.size)), np.zeros((3, 3))
+    tables = np.empty((nodes, 3, times))
+    columns, slopes, small = np.empty((3, times)), np.empty((3, times)), np.zeros((4, 3, 3))
+    work, active = np.empty((_ROWS, max(times, 3))), np.empty(6, dtype=np.int64)
     for g in range(nodes):
         _basis(time, grid[g], phases, uptake, fixed_rate, tables[g], slopes)
     theta, coefficient = np.empty((curves, parameters)), np.zeros((curves, 3))
     cost, converged = np.full(curves, np.inf), np.zeros(curves, dtype=np.bool_)
     node_cost, picked = np.empty(nodes), np.empty(starts, dtype=np.int64)
-    trial, trial_coefficient = np.empty(parameters), np.zeros(3)
+    short_theta, short_cost, trial_coefficient = np.empty((starts, parameters)), np.empty(starts), np.zeros(3)
     for n in range(curves):
         for g in range(nodes):
-            node_cost[g] = _project(tables[g], activity[n], weight[n], size, gram, trial_coefficient)
+            node_cost[g] = -_reduction(
+                tables[g], activity[n], weight[n], size, small[0], trial_coefficient, work, active
+            )
             for p in range(parameters):
-                node_cost[g] += precision[p] * (grid[g, p] - centre[p]) ** 2
-        for s in range(_pick_starts(node_cost, grid, picked)):
-            trial[:] = grid[picked[s]]
+                node_cost[g] += precision[p] * (grid[g, p] - centre[n, p]) ** 2
+        count = _pick_starts(node_cost, grid, picked)
+        least = np.inf
+        for s in range(count):
+            short_theta[s] = grid[picked[s]]
+            short_cost[s], good = _refine(
+                time, activity[n], weight[n], phases, uptake, fixed_rate, lower, upper, centre[n], precision,
+                short_theta[s], trial_coefficient, SHORT_RUN, columns, slopes, small, work, active,
+            )  # fmt: skip
+            least = min(least, short_cost[s])
+        for s in range(count):
+            if short_cost[s] > least + WORTH_FINISHING:
+                continue
             found, good = _refine(
-                time, activity[n], weight[n], phases, uptake, fixed_rate, lower, upper, centre, precision, trial,
-                trial_coefficient,
+                time, activity[n], weight[n], phases, uptake, fixed_rate, lower, upper, centre[n], precision,
+                short_theta[s], trial_coefficient, MAX_ITERATIONS, columns, slopes, small, work, active,
             )  # fmt: skip
             if found < cost[n]:
                 cost[n], converged[n] = found, good
-                theta[n] = trial
+                theta[n] = short_theta[s]
                 coefficient[n] = trial_coefficient
     return theta, coefficient, cost, converged
