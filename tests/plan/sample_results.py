@@ -192,6 +192,7 @@ def arm_b_ok() -> Result:
             "assumptions": [
                 "cycles = 4 (assumption, not published)",
                 "arms.B.base_MBq = Lu-177 3700, Y-90 3700 (assumption, not published)",
+                "arms.C.min_factor = 0.5 (assumption, not published)",
                 "allocation = even (assumption, not published)",
                 "limits.kidneys.risk = 0.5 (assumption, not published)",
                 "limits.marrow.method = blood (assumption, not published)",

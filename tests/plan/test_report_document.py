@@ -280,6 +280,45 @@ def test_assumptions_warnings_and_provenance_are_listed() -> None:
         assert part in words
 
 
+def test_assumptions_of_other_arms_are_left_out() -> None:
+    words = " ".join(texts(document("arm_b_ok")))
+    assert "arms.B.base_MBq" in words
+    assert "arms.C" not in words
+
+
+def test_one_warning_in_many_places_is_one_line() -> None:
+    result = SAMPLES["arm_b_ok"]()
+    places = [f"cycle {n}, {region}" for n in (1, 2) for region in ("liver", "spleen")]
+    result["warnings"] = [{"message": "shared", "where": w, "severity": "note", "code": "c"} for w in places]
+    result["cycles"][0]["regions"][3]["warnings"] = [{"message": "shared", "where": "liver", "severity": "note"}]
+    words = list(texts(plan_document(result)))
+    assert words.count("Shared") == 1
+    assert "Cycles 1 and 2: liver, spleen" in words
+
+
+def test_a_sum_over_cycles_keeps_to_its_method_only_where_there_are_several() -> None:
+    result = SAMPLES["arm_b_ok"]()
+    result["cycles"][1]["regions"][3]["method"] = "entered"
+    result["cumulative"][3]["method"] = "segmented; entered"
+    table = next(
+        b
+        for b in walk(plan_document(result).blocks)
+        if isinstance(b, Table) and plain(b.caption) == "Absorbed dose by cycle"
+    )
+    cells = {plain(row[0]): [plain(c) for c in row[1:3]] for row in table.rows}
+    doses = [c["regions"][3]["absorbed_dose_Gy"] for c in result["cycles"]]
+    assert cells["Liver"] == [numbers.number(d) for d in doses]
+    assert cells["Red marrow blood"] != cells["Red marrow image L2–L4"]
+
+
+def test_intervals_are_found_under_both_spellings() -> None:
+    result = SAMPLES["arm_b_ok"]()
+    for limit in result["limits"]:
+        for horizon in ("after_cycle", "end_of_course"):
+            limit[f"predicted_{horizon}_interval_Gy"] = limit.pop(f"interval_{horizon}_Gy")
+    assert list(texts(plan_document(result))) == list(texts(document("arm_b_ok")))
+
+
 def test_a_ready_proposal_says_that_it_is_ready() -> None:
     result = SAMPLES["arm_b_ok"]()
     result["prescription"] |= {"signable": True, "conditions": []}

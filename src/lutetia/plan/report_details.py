@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -260,7 +261,8 @@ def _methods(result: Result) -> list[Block]:
             "so that both nuclides have the same biological kinetics; each has its own decay and electron range."
         )
         blocks.append(Paragraph(typeset(text)))
-    if assumptions := sentences(protocol.get("assumptions")):
+    others = re.compile(rf"arms\.(?!{re.escape(str(protocol.get('arm')))}\.)")
+    if assumptions := [a for a in sentences(protocol.get("assumptions")) if not others.match(a)]:
         lead = "Values of the protocol file that are not established by a publication. They act on the proposal:"
         blocks += [Heading(rich("Assumptions of the protocol"), 2), Paragraph(rich(lead))]
         blocks.append(ListBlock(tuple(typeset(a) for a in assumptions)))

@@ -42,7 +42,7 @@ def time_activity_panel(
         (2, 11), shorten(title, 10.5, WIDTH - 8 - text_width(note, 9)), size=10.5, fill=palette.INK, strong=True
     )
     canvas.text((WIDTH - 8, 11), note, anchor="end", size=9)
-    canvas.text((max(29, text_width(unit, 8.5)), 24), unit, anchor="end", size=8.5)
+    canvas.text((max(29, 4 + text_width(unit, 8.5)), 24), unit, anchor="end", size=8.5)
     axes.y_ticks(ticks)
     axes.x_ticks(hour_ticks(last))
     canvas.text((WIDTH - 8, HEIGHT - 4), "hours after infusion", anchor="end", size=8.5)
