@@ -60,6 +60,8 @@ def signing_conditions(decision: Decision, *, labs: Sequence[str] = ()) -> tuple
         )
     for name in decision.not_evaluable:
         found.append(f"{name} is not evaluable: acknowledgement by two people")
+    if "marrow_not_evaluable" in decision.no_increase and not _names_marrow(decision):
+        found.append("the marrow dose is incomplete: acknowledgement by two people")
     if decision.action == "half":
         found.append("half activity for toxicity: confirm the toxicity assessment")
     return tuple(found)
@@ -203,6 +205,10 @@ def _no_increase_text(decision: Decision) -> str:
 
 def _binding(decision: Decision) -> LimitOutcome | None:
     return next((o for o in decision.limits if o.binding), None)
+
+
+def _names_marrow(decision: Decision) -> bool:
+    return any(o.limit.region == "red marrow" and not o.evaluable for o in decision.limits)
 
 
 def _over(outcome: LimitOutcome) -> bool:
