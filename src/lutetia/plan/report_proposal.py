@@ -277,11 +277,11 @@ def _limit_table(result: Result) -> Table:
     )
     limits = rows(result.get("limits"))
     note = (
-        "P(over): share of the draws above the limit. "
-        "Controllable: share of the next cycle's dose that the variable nuclide decides."
+        "P(over): share of draws above the limit. "
+        "Controllable: share of the next dose that the variable nuclide decides."
     )
     binding = frozenset(n for n, limit in enumerate(limits) if limit.get("binding") is True)
-    marked = (rich(" Marked: the limit that set the activity."),) if binding else ()
+    marked = (rich(" Marked: what set the activity."),) if binding else ()
     return Table(
         columns,
         tuple(_limit_row(x, _missing(result)) for x in limits),

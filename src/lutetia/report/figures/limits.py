@@ -9,7 +9,7 @@ from lutetia.report import palette
 from lutetia.report.figures.canvas import Axes, Canvas, nice_ticks, shorten, text_width
 
 WIDTH = 332.0
-_ROW, _TOP = 22.0, 38.0
+_ROW, _TOP = 20.0, 36.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class LimitBar:
 
 def limit_panel(title: str, bars: Sequence[LimitBar], *, limit_Gy: float, limit_text: str, note: str = "") -> bytes:
     """Bars of one limit as SVG; what is beyond the limit is drawn in the colour of the limit."""
-    height = _TOP + _ROW * len(bars) + 22
+    height = _TOP + _ROW * len(bars) + 18
     canvas = Canvas(WIDTH, height)
     highest = max([limit_Gy, *(_end(b) for b in bars)])
     ticks = nice_ticks(highest * 1.06, count=5)
@@ -58,10 +58,10 @@ def _draw_bar(axes: Axes, bar: LimitBar, row: int, limit_Gy: float) -> None:
         return
     shade = palette.ACCENT if row == 0 else palette.mix(palette.ACCENT, 0.62 if row == 1 else 0.36)
     inside = min(bar.dose_Gy, limit_Gy)
-    canvas.rect((axes.x(0.0), top + 4), (axes.x(inside) - axes.x(0.0), _ROW - 8), fill=shade)
+    canvas.rect((axes.x(0.0), top + 3.5), (axes.x(inside) - axes.x(0.0), _ROW - 7), fill=shade)
     if bar.dose_Gy > limit_Gy:
-        size = (axes.x(bar.dose_Gy) - axes.x(limit_Gy), _ROW - 8)
-        canvas.rect((axes.x(limit_Gy), top + 4), size, fill=palette.mix(palette.LIMIT, 0.55))
+        size = (axes.x(bar.dose_Gy) - axes.x(limit_Gy), _ROW - 7)
+        canvas.rect((axes.x(limit_Gy), top + 3.5), size, fill=palette.mix(palette.LIMIT, 0.55))
 
 
 def _draw_interval(axes: Axes, bar: LimitBar, middle: float, line: float) -> None:
