@@ -10,7 +10,8 @@ cent of a contribution of one to four per cent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,11 +127,13 @@ def _gray_per_MeV(mass_g: float) -> float:
     return DECAYS_PER_MBQ_H * GY_G_PER_MEV / mass_g
 
 
+@lru_cache(maxsize=8)
 def _energy_matrix_MeV(subject: Subject, nuclide_name: str) -> FloatArray:
     """Energy absorbed in organ t per decay in source s, shape (organ, organ + 1); the last source is the remainder."""
-    photons = _photon_matrix_MeV(subject, nuclide_name)
-    photons[:, :-1] += nuclide(nuclide_name).electron_MeV * _electron_matrix(subject, nuclide_name)
-    return photons
+    energy = _photon_matrix_MeV(subject, nuclide_name)
+    energy[:, :-1] += nuclide(nuclide_name).electron_MeV * _electron_matrix(subject, nuclide_name)
+    energy.setflags(write=False)
+    return energy
 
 
 def _electron_matrix(subject: Subject, nuclide_name: str) -> FloatArray:
@@ -158,14 +161,12 @@ def _photon_matrix_MeV(subject: Subject, nuclide_name: str) -> FloatArray:
     shapes, body = [o.shape for o in subject.organs], _body_shape(subject)
     volume = np.array([s.volume_mL for s in shapes])
     for line in PHOTONS[nuclide_name]:
-        fraction = np.zeros((n, n))
-        for t in range(n):
-            for s in range(n):
-                small, large = (s, t) if volume[s] <= volume[t] else (t, s)
-                value = photon_fraction(shapes[small], shapes[large], line)
-                fraction[t, s] = value if small == s else value * volume[t] / volume[s]
+        exchange = np.zeros((n, n))  # volume × fraction, symmetric
+        for small, large in combinations_with_replacement(np.argsort(volume, kind="stable"), 2):
+            value = photon_fraction(shapes[small], shapes[large], line) * volume[small]
+            exchange[small, large] = exchange[large, small] = value
         whole = np.array([photon_fraction(s, body, line) for s in shapes])
-        hollow = _hollowed(subject, fraction, volume)
+        hollow = _hollowed(subject, exchange)
         own = np.array([subject.volume_mL(o.region) for o in subject.organs])
         rest_mL = subject.body.mass_g / 1.04
         remainder = np.clip(whole - hollow.sum(axis=0), 0.0, None) * own / rest_mL
@@ -173,12 +174,12 @@ def _photon_matrix_MeV(subject: Subject, nuclide_name: str) -> FloatArray:
     return energy
 
 
-def _hollowed(subject: Subject, fraction: FloatArray, volume: FloatArray) -> FloatArray:
-    """Absorbed fractions between organs without their inclusions, from those between the full ellipsoids.
+def _hollowed(subject: Subject, exchange: FloatArray) -> FloatArray:
+    """Absorbed fractions between organs without their inclusions, from the symmetric V φ of the full ellipsoids.
 
-    With the symmetric V φ, taking body i out of body o subtracts row and column i from row and column o.
+    Taking body i out of body o subtracts row and column i from row and column o.
     """
-    exchange, names = fraction * volume[None, :], [o.region for o in subject.organs]
+    exchange, names = exchange.copy(), [o.region for o in subject.organs]
     for i, organ in enumerate(subject.organs):
         if organ.inside is not None:
             o = names.index(organ.inside)

@@ -7,6 +7,7 @@ with the subject because everything is evaluated in the subject's own frame. Tis
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,15 +109,23 @@ def _ribs(position_mm: Float32, rho: Float32) -> NDArray[np.bool_]:
     return np.asarray((rho > 0.78) & (rho < SKIN_RHO) & (height > 0) & (np.mod(height, 26.0) < 10.0))
 
 
+TEXTURE_MM, TEXTURE_HALF = 8.0, 52
+
+
 def _texture(position_mm: Float32) -> Float32:
     """A smooth random field of ±14 HU, fixed in the subject's frame."""
-    from scipy.ndimage import gaussian_filter, map_coordinates
+    from scipy.ndimage import map_coordinates
 
-    spacing, half = 8.0, 52
-    field = gaussian_filter(stream(7, "phantom", "texture").standard_normal((2 * half,) * 3), 1.5)
-    field *= 14.0 / field.std()
-    index = position_mm / spacing + half
-    return np.asarray(map_coordinates(field.astype(np.float32), index, order=1, mode="nearest"), dtype=np.float32)
+    index = position_mm / np.float32(TEXTURE_MM) + np.float32(TEXTURE_HALF)
+    return np.asarray(map_coordinates(_texture_field(), index, order=1, mode="nearest"), dtype=np.float32)
+
+
+@cache
+def _texture_field() -> Float32:
+    from scipy.ndimage import gaussian_filter
+
+    field = gaussian_filter(stream(7, "phantom", "texture").standard_normal((2 * TEXTURE_HALF,) * 3), 1.5)
+    return np.asarray(field * (14.0 / field.std()), dtype=np.float32)
 
 
 def _remainder_weight(subject: Subject, grid: Grid, motion: Motion, in_organs: Float32) -> Float32:
