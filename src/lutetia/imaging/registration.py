@@ -83,8 +83,9 @@ def register_rigid(
     ImageError
         If an image holds no body, or the registration does not come to an end.
     """
-    coarse = [_prepare(v, COARSE_MM, kind, where=where) for v in (fixed, moving)]
-    fine = [_prepare(v, spacing_mm, kind, where=where) for v in (fixed, moving)]
+    reduced = [resample_volume(v, coarse_grid(v.grid, spacing_mm), fill=float(v.values.min())) for v in (fixed, moving)]
+    coarse = [_prepare(v, COARSE_MM, kind, where=where) for v in reduced]
+    fine = [_prepare(v, spacing_mm, kind, where=where) for v in reduced]
     start = _best_start(coarse[0], coarse[1], kind)
     forward = _optimise(coarse, fine, start, kind, where=where)
     # Swapped images and the same distance from the start: an independent estimate of the inverse.

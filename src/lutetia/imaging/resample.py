@@ -101,7 +101,7 @@ def coarse_grid(grid: Grid, spacing_mm: float) -> Grid:
 
 def _subsamples(ratio: float) -> int:
     """Points along an axis for a target voxel of `ratio` source voxels."""
-    return 1 if ratio < 1.25 else min(math.ceil(ratio), MAX_SUBSAMPLES)
+    return min(max(round(ratio), 1), MAX_SUBSAMPLES)
 
 
 def _linear(
@@ -111,7 +111,10 @@ def _linear(
     values: NDArray[np.float32] = ndimage.affine_transform(
         array, matrix[:3, :3], offset, output_shape=shape, output=np.float32, order=1, mode="nearest"
     )
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in shape)))) @ matrix[:3, :3].T + offset
     for axis, size in enumerate(array.shape):
+        if corners[:, axis].min() >= -EDGE and corners[:, axis].max() <= size - 1 + EDGE:
+            continue  # nothing is outside along this axis
         row = matrix[axis, :3]
         k, j, i = (row[n] * np.arange(shape[n]) for n in range(3))
         index = (k[:, None, None] + j[:, None]) + (i + offset[axis])
