@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lutetia.validation
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV
 from lutetia.dose.s_values import organ_s_value, reference_mass_g, sphere_s_value
 from lutetia.errors import PhysicsError, UnknownNameError
 from lutetia.nuclear.nuclides import nuclide
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "organ_self_dose.csv"
+REFERENCE = Path(lutetia.validation.__file__).parent / "data" / "organ_self_dose.csv"
 MGY_PER_MBQ_S = 1 / 3.6
 
 
