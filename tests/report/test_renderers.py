@@ -185,3 +185,13 @@ def test_the_pdf_says_that_it_is_accessible_unless_a_sign_is_missing() -> None:
 
     assert b"pdfuaid" in metadata("words")
     assert b"pdfuaid" not in metadata("日本")
+
+
+@pytest.mark.parametrize(("lines", "pages"), [(10, 2), (45, 2), (60, 2), (80, 3)])
+def test_a_page_break_starts_a_page_but_leaves_none_nearly_empty(lines: int, pages: int) -> None:
+    before = tuple(doc.Paragraph(rich(f"line {n}")) for n in range(lines))
+    built = doc.Document(rich("T"), blocks=(*before, doc.PageBreak(), doc.Paragraph(rich("after the break"))))
+    found = PdfReader(io.BytesIO(render_pdf(built))).pages
+    assert len(found) == pages
+    assert "after the break" in found[-1].extract_text()
+    assert f"page {pages} of {pages}" in found[-1].extract_text()
