@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,10 +20,6 @@ from lutetia.imaging.writing.radiopharmaceutical import Radiopharmaceutical
 from lutetia.imaging.writing.rtstruct import write_rtstruct
 from lutetia.imaging.writing.seg import write_seg
 
-VALIDATOR = shutil.which("dciodvfy")
-pytestmark = pytest.mark.skipif(
-    VALIDATOR is None, reason="DICOM VALIDITY NOT CHECKED: dciodvfy is missing; install the package dicom3tools"
-)
 START = datetime(2026, 1, 13, 9, 15)
 FILES = (
     "ct/ct_001.dcm",
@@ -64,9 +60,9 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_validator_finds_no_error(folder: Path, name: str) -> None:
-    assert VALIDATOR is not None
-    found = subprocess.run([VALIDATOR, "-new", str(folder / name)], capture_output=True, text=True, check=False)
+def test_the_validator_finds_no_error(folder: Path, name: str, debian_tool: Callable[[str], str]) -> None:
+    command = [debian_tool("dciodvfy"), "-new", str(folder / name)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = (found.stdout + found.stderr).splitlines()
     assert not [line for line in lines if line.startswith(("Error", "Warning"))]
     assert lines, "the validator said nothing at all, not even the kind of object"

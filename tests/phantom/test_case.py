@@ -13,6 +13,7 @@ import pytest
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.core.volume import RegionMask
 from lutetia.imaging.ct import read_ct
+from lutetia.imaging.nifti import read_nifti
 from lutetia.imaging.segmentation import read_segmentation
 from lutetia.imaging.spect import SpectScan, read_spect
 from lutetia.phantom.anatomy import EllipsoidAnatomy
@@ -86,6 +87,22 @@ def test_pt_and_nm_give_the_same_activity_whatever_the_decay_correction(
     assert quantified.decay_corrected_to == state.lower()
     expected = in_counts.volume.values * per_count  # counts are whole numbers
     np.testing.assert_allclose(quantified.volume.values, expected, atol=0.56 * per_count)
+
+
+def test_a_case_of_nifti_files_states_what_the_files_do_not(in_counts: SpectScan, tmp_path: Path) -> None:
+    options = replace(SMALL, image="NIfTI", segmentation="label map")
+    case = write_image_case(ANATOMY, tmp_path / "case", options)
+    cycle = tomllib.loads((case / "case.toml").read_text(encoding="utf-8"))["cycles"][0]
+    entry, drawn = cycle["scans"][1], cycle["segmentation"][0]
+    assert (entry["time_h"], entry["decay_corrected_to"], entry["unit"]) == (96.0, "none", "MBq_per_mL")
+    values, grid = read_nifti(case / entry["spect"], where="scan")
+    assert grid.same_as(in_counts.volume.grid)
+    per_count = 1.0 / (9.4 * 1800.0 * grid.voxel_mL)
+    np.testing.assert_allclose(values, in_counts.volume.values * per_count, atol=0.56 * per_count)
+    regions = read_segmentation(case / drawn["file"], labels=drawn["labels"])
+    for region in regions:
+        assert region.volume_mL == pytest.approx(ANATOMY.subject.volume_mL(region.region), rel=0.03)
+    assert {r.region for r in regions} == {"left kidney", "liver", "spleen"}
 
 
 def test_subject_and_ct_move_together_between_scans(tmp_path: Path) -> None:

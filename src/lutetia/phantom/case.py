@@ -13,6 +13,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from pydicom.uid import UID
 
 from lutetia.core.draws import lognormal_factors, stream
 from lutetia.core.geometry import Grid, axis_aligned_grid
@@ -75,9 +76,9 @@ class CaseOptions:
     outline_shift_mm: Vector = (0.0, 0.0, 0.0)
     drawn_on: int = 2
     regions: tuple[str, ...] | None = None
-    image: Literal["NM", "PT"] = "NM"
+    image: Literal["NM", "PT", "NIfTI"] = "NM"
     decay_correction: DecayCorrection = "NONE"
-    segmentation: Literal["RTSTRUCT", "SEG"] = "RTSTRUCT"
+    segmentation: Literal["RTSTRUCT", "SEG", "label map"] = "RTSTRUCT"
     position: PatientPosition = "HFS"
     with_ct: bool = True
     curve_cv: float = 0.03
@@ -102,13 +103,13 @@ def write_image_case(anatomy: Anatomy, path: Path, options: CaseOptions, *, labs
     with new_folder(path) as beside:
         cycle = beside / "cycle1"
         written = [_write_scan(anatomy, cycle, scan, options) for scan in range(1, len(options.times_h) + 1)]
-        _write_regions(anatomy, cycle, written[options.drawn_on - 1], options)
+        drawn = _write_regions(anatomy, cycle, written[options.drawn_on - 1], options)
         _write_tables(anatomy.subject, cycle, options)
         stated = replace(options.camera, fwhm_mm=options.stated_fwhm_mm, calibration_error=1.0)
         _write(beside / "recovery.csv", recovery_csv(measure_spheres(stated, seed=options.seed)))
         if labs is not None:
             _write(beside / "labs.csv", labs)
-        _write(beside / "case.toml", case_toml(anatomy.subject, options, labs=labs is not None))
+        _write(beside / "case.toml", case_toml(anatomy.subject, options, regions=drawn, labs=labs is not None))
         _write(beside / "truth.json", json.dumps(truth(anatomy, options), ensure_ascii=False, indent=1) + "\n")
     return path
 
@@ -142,19 +143,34 @@ def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, options: CaseOptions) 
     )
     given = Radiopharmaceutical("Lu-177", dict(options.administered_MBq)["Lu-177"], ADMINISTERED_AT)
     timing: dict[str, Any] = {"given": given, "acquired_at": started, "duration_s": options.duration_s}
-    counts = scan_counts(anatomy, scan, options)
-    if options.image == "NM":
-        spect = write_nm(counts, cycle / spect_name(scan, options), study, **timing)
-    else:
-        spect = write_pt_series(
-            _quantified(counts, options), cycle / spect_name(scan, options), study, **timing,
-            decay_correction=options.decay_correction,
-        )  # fmt: skip
+    spect = _write_spect(
+        scan_counts(anatomy, scan, options), cycle / spect_name(scan, options), study, options=options, timing=timing
+    )
     if not options.with_ct:
         return spect
     grid = in_position(options.ct_grid, options.position)
     ct = anatomy.ct(grid, options.motion(scan), seed=100 * options.seed + scan)
-    return write_ct_series(ct, cycle / ct_name(scan, options), study, acquired_at=started - timedelta(minutes=5))
+    path = cycle / ct_name(scan, options)
+    if options.image == "NIfTI":
+        return _as_nifti(ct, path, study)
+    return write_ct_series(ct, path, study, acquired_at=started - timedelta(minutes=5))
+
+
+def _write_spect(
+    counts: Volume, path: Path, study: Study, *, options: CaseOptions, timing: dict[str, Any]
+) -> WrittenSeries:
+    if options.image == "NM":
+        return write_nm(counts, path, study, **timing)
+    quantified = _quantified(counts, options)
+    if options.image == "NIfTI":
+        return _as_nifti(quantified, path, study)
+    return write_pt_series(quantified, path, study, **timing, decay_correction=options.decay_correction)
+
+
+def _as_nifti(volume: Volume, path: Path, study: Study) -> WrittenSeries:
+    from lutetia.imaging.writing.nifti import write_nifti
+
+    return WrittenSeries(study, UID(""), UID(""), (), (write_nifti(volume, path),), volume.grid)
 
 
 def _quantified(counts: Volume, options: CaseOptions) -> Volume:
@@ -171,15 +187,16 @@ def scan_start(scan: int, options: CaseOptions) -> datetime:
 
 def spect_name(scan: int, options: CaseOptions) -> str:
     """File (NM) or folder (PT) of a scan within its cycle's folder."""
-    return f"spect_{options.times_h[scan - 1]:03.0f}h" + (".dcm" if options.image == "NM" else "")
+    return f"spect_{options.times_h[scan - 1]:03.0f}h" + {"NM": ".dcm", "PT": "", "NIfTI": ".nii.gz"}[options.image]
 
 
 def ct_name(scan: int, options: CaseOptions) -> str:
     """Folder of the CT of a scan within its cycle's folder."""
-    return f"ct_{options.times_h[scan - 1]:03.0f}h"
+    return f"ct_{options.times_h[scan - 1]:03.0f}h" + (".nii.gz" if options.image == "NIfTI" else "")
 
 
-def _write_regions(anatomy: Anatomy, cycle: Path, drawn_on: WrittenSeries, options: CaseOptions) -> None:
+def _write_regions(anatomy: Anatomy, cycle: Path, drawn_on: WrittenSeries, options: CaseOptions) -> tuple[str, ...]:
+    """Write the outlines; returns the regions in their order."""
     motion = options.motion(options.drawn_on)
     x, y, z = (a + b for a, b in zip(motion.shift_mm, options.outline_shift_mm, strict=True))
     masks = anatomy.masks(drawn_on.grid, replace(motion, shift_mm=(x, y, z)))
@@ -189,10 +206,15 @@ def _write_regions(anatomy: Anatomy, cycle: Path, drawn_on: WrittenSeries, optio
         from lutetia.imaging.writing.seg import write_seg
 
         write_seg(chosen, cycle / "seg.dcm", drawn_on, drawn_at=drawn_at)
+    elif options.segmentation == "label map":
+        from lutetia.imaging.writing.nifti import write_label_map
+
+        write_label_map(chosen, cycle / "labels.nii.gz")
     else:
         from lutetia.imaging.writing.rtstruct import write_rtstruct
 
         write_rtstruct(chosen, cycle / "rtstruct.dcm", drawn_on, drawn_at=drawn_at)
+    return tuple(m.region for m in chosen)
 
 
 def _write_tables(subject: Subject, cycle: Path, options: CaseOptions) -> None:
@@ -260,7 +282,7 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def case_toml(subject: Subject, options: CaseOptions, *, labs: bool) -> str:
+def case_toml(subject: Subject, options: CaseOptions, *, regions: tuple[str, ...], labs: bool) -> str:
     """Text of `case.toml` for an imaged cycle."""
     lines = ['schema = "lutetia.case/1"', f'timezone = "{ZONE}"', "", *subject_lines(subject, labs=labs)]
     lines += ["", "[protocol]", 'name = "duonen"', f'arm = "{options.arm}"', "", *_calibration_lines(options)]
@@ -268,8 +290,12 @@ def case_toml(subject: Subject, options: CaseOptions, *, labs: bool) -> str:
     for scan in range(1, len(options.times_h) + 1):
         lines += ["", "[[cycles.scans]]", f'spect = "cycle1/{spect_name(scan, options)}"']
         lines += [f'ct = "cycle1/{ct_name(scan, options)}"'] if options.with_ct else []
-    drawn = "seg.dcm" if options.segmentation == "SEG" else "rtstruct.dcm"
+        if options.image == "NIfTI":
+            lines += [f"time_h = {options.times_h[scan - 1]:g}", 'decay_corrected_to = "none"', 'unit = "MBq_per_mL"']
+    drawn = {"SEG": "seg.dcm", "RTSTRUCT": "rtstruct.dcm", "label map": "labels.nii.gz"}[options.segmentation]
     lines += ["", "[[cycles.segmentation]]", f'file = "cycle1/{drawn}"', f"scan = {options.drawn_on}"]
+    if options.segmentation == "label map":
+        lines += ["labels = { " + ", ".join(f'{n} = "{name}"' for n, name in enumerate(regions, start=1)) + " }"]
     lines += ["", "[cycles.blood]", 'file = "cycle1/blood.csv"']
     lines += ["", "[cycles.whole_body]", 'file = "cycle1/whole_body.csv"']
     return "\n".join(lines) + "\n"
