@@ -291,6 +291,7 @@ def compare_models(
     prior_scores: PriorScores | None = None,
 ) -> tuple[list[CurveFits], tuple[Model, ...], FloatArray]:
     """Fits of every model on offer, the models, and their AICc of shape (model, ...)."""
+    check_curve(time_h, activity, sd)
     points = np.size(time_h)
     offered = offered_models(points, models)
     if not offered:
@@ -317,6 +318,7 @@ def _fit_named(
     time_h: ArrayLike, activity: ArrayLike, sd: ArrayLike, model: Model, rate: float, prior: KineticPrior | None,
     prior_scores: PriorScores | None = None,
 ) -> CurveFits:  # fmt: skip
+    check_curve(time_h, activity, sd)
     points = np.size(time_h)
     if points < model.points:
         known = (
