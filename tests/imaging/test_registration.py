@@ -132,6 +132,15 @@ def test_refinement_follows_a_kidney_that_moved_with_breathing():
     assert np.linalg.norm(same.matrix[:3, 3]) < 1.0
 
 
+def test_an_organ_outside_the_scan_is_not_refined_but_doubted():
+    above = RegionMask(
+        "left kidney", kidney_mask().mask, axis_aligned_grid(GRID.shape, GRID.spacing_mm, origin_mm=(0, 0, 900))
+    )
+    transform = refine_for_region(ct(seed=7), ct(), identity(), region=above)
+    assert [d.code for d in transform.quality.doubts] == ["registration-region-outside"]
+    np.testing.assert_array_equal(transform.matrix, np.eye(4))
+
+
 def test_carried_regions_know_how_well_they_fit():
     kidney = kidney_mask()
     (good,) = carry_regions([kidney], GRID, identity(), fixed_ct=ct(seed=8), moving_ct=ct())

@@ -3,15 +3,21 @@
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from lutetia.core.geometry import Grid
 from lutetia.errors import ImageError
 from lutetia.imaging.dicom_files import MAX_BYTES
+
+PLACE_TOLERANCE_MM = 0.5  # assumption: rounding of single-precision headers is finer
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings on standard error can quote file names
 
 
 def is_nifti(path: Path) -> bool:
@@ -25,7 +31,7 @@ def read_nifti(path: Path, *, where: str) -> tuple[NDArray[np.float64], Grid]:
     Raises
     ------
     ImageError
-        If the file is missing, too large, damaged, not three-dimensional, or has sheared axes.
+        If the file is missing, too large, damaged, not three-dimensional, has sheared axes, no orientation or two.
     """
     if not path.is_file():
         raise ImageError(f"{where}: found nothing at {path.name!r}; expected a NIfTI file; check the path")
@@ -42,7 +48,59 @@ def read_nifti(path: Path, *, where: str) -> tuple[NDArray[np.float64], Grid]:
         raise ImageError(
             f"{where}: found a NIfTI image of {image.GetDimension()} dimensions; expected three, one value a voxel"
         )
+    _check_length(path, image, where=where)
+    _check_place(image, where=where)
     return sitk.GetArrayFromImage(image).astype(np.float64), grid_of(image)
+
+
+def _check_length(path: Path, image: sitk.Image, *, where: str) -> None:
+    """Refuse a truncated file: the library fills what is missing with zeros, without an error."""
+    bits, start = float(_header(image, "bitpix", "8")), float(_header(image, "vox_offset", "352"))
+    expected = start + np.prod(image.GetSize(), dtype=np.float64) * bits / 8
+    try:
+        with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+            found = sum(len(block) for block in iter(lambda: file.read(1 << 22), b""))
+    except (OSError, EOFError, zlib.error):
+        found = 0
+    if found < expected:
+        raise ImageError(f"{where}: found a truncated NIfTI file ({path.name}); write it again")
+
+
+def _check_place(image: sitk.Image, *, where: str) -> None:
+    """Refuse a NIfTI header without orientation, with two that contradict each other, or not in mm."""
+    has_q, has_s = (_header(image, f"{name}_code", "0") != "0" for name in ("qform", "sform"))
+    if not (has_q or has_s):
+        raise ImageError(
+            f"{where}: found a NIfTI image without orientation (qform and sform are unset); it cannot be placed in the "
+            "patient; write it with its affine"
+        )
+    if int(float(_header(image, "xyzt_units", "2"))) & 7 not in (0, 2):
+        raise ImageError(f"{where}: found a NIfTI image whose lengths are not in mm; write it again in mm")
+    rows = [_header(image, f"srow_{axis}", "").split() for axis in "xyz"]
+    if not (has_q and has_s and all(len(row) == 4 for row in rows)):
+        return
+    sform = np.array(rows, dtype=np.float64)
+    corners = np.array([[i, j, k, 1.0] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    corners[:, :3] *= np.array(image.GetSize()) - 1
+    gaps = [np.abs(corners @ (sform - _qform(image, sign)).T).max() for sign in (1.0, -1.0)]
+    if min(gaps) > PLACE_TOLERANCE_MM:
+        raise ImageError(
+            f"{where}: found a NIfTI image whose qform and sform place it {min(gaps):.1f} mm apart; expected one "
+            "place; write it again with one affine"
+        )
+
+
+def _header(image: sitk.Image, key: str, absent: str) -> str:
+    return str(image.GetMetaData(key)).strip() if image.HasMetaDataKey(key) else absent
+
+
+def _qform(image: sitk.Image, sign: float) -> NDArray[np.float64]:
+    """3 × 4 matrix of the quaternion form of a NIfTI header; `sign` is its handedness (qfac)."""
+    b, c, d = (float(_header(image, f"quatern_{name}", "0")) for name in "bcd")
+    rotation = Rotation.from_quat([b, c, d, np.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))]).as_matrix()
+    spacing = np.array([float(_header(image, f"pixdim[{n}]", "1")) for n in (1, 2, 3)]) * [1.0, 1.0, sign]
+    offset = np.array([float(_header(image, f"qoffset_{axis}", "0")) for axis in "xyz"])
+    return np.column_stack([rotation * spacing, offset])
 
 
 def grid_of(image: sitk.Image) -> Grid:

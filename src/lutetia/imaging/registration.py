@@ -99,8 +99,8 @@ def refine_for_region(
 ) -> RigidTransform:
     """Shift a registration so that one organ fits: organs move against the body with breathing and posture.
 
-    Only the shift is changed, only the surroundings of the organ are compared. A shift over `MAX_REFINEMENT_MM`, or
-    one that does not raise the correlation there, is refused and the given transform returned with a doubt.
+    Only the shift is changed, only the surroundings of the organ are compared. A shift over `MAX_REFINEMENT_MM` is
+    refused with a doubt, and one that does not raise the correlation there is not made.
 
     Parameters
     ----------
@@ -129,9 +129,11 @@ def refine_for_region(
     moved[:3, 3] = shift.GetOffset()
     refined = RigidTransform(matrix @ moved, transform.quality)
     before, after = (_correlation(local, here[1], t)[0] for t in (transform, refined))
-    if np.linalg.norm(shift.GetOffset()) > MAX_REFINEMENT_MM or after <= before:
-        return transform
-    return refined
+    moved_mm = float(np.linalg.norm(shift.GetOffset()))
+    if moved_mm > MAX_REFINEMENT_MM:
+        text = f"aligning the organ alone would move it by {moved_mm:.0f} mm; the alignment of the body is kept"
+        return _with_doubt(transform, Doubt("registration-refinement", text, region.region))
+    return refined if after > before else transform
 
 
 def region_correlations(
