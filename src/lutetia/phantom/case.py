@@ -102,8 +102,8 @@ def write_image_case(anatomy: Anatomy, path: Path, options: CaseOptions, *, labs
     """
     with new_folder(path) as beside:
         cycle = beside / "cycle1"
-        written = [_write_scan(anatomy, cycle, scan, options) for scan in range(1, len(options.times_h) + 1)]
-        drawn = _write_regions(anatomy, cycle, written[options.drawn_on - 1], options)
+        written = [_write_scan(anatomy, cycle, scan, options=options) for scan in range(1, len(options.times_h) + 1)]
+        drawn = _write_regions(anatomy, cycle, written[options.drawn_on - 1], options=options)
         _write_tables(anatomy.subject, cycle, options)
         stated = replace(options.camera, fwhm_mm=options.stated_fwhm_mm, calibration_error=1.0)
         _write(beside / "recovery.csv", recovery_csv(measure_spheres(stated, seed=options.seed)))
@@ -129,7 +129,7 @@ def scan_counts(anatomy: Anatomy, scan: int, options: CaseOptions) -> Volume:
     )
 
 
-def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, options: CaseOptions) -> WrittenSeries:
+def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, *, options: CaseOptions) -> WrittenSeries:
     """Write SPECT and CT of one visit; returns the series on which regions are drawn."""
     started, subject = scan_start(scan, options), anatomy.subject
     study = Study(
@@ -195,7 +195,7 @@ def ct_name(scan: int, options: CaseOptions) -> str:
     return f"ct_{options.times_h[scan - 1]:03.0f}h" + (".nii.gz" if options.image == "NIfTI" else "")
 
 
-def _write_regions(anatomy: Anatomy, cycle: Path, drawn_on: WrittenSeries, options: CaseOptions) -> tuple[str, ...]:
+def _write_regions(anatomy: Anatomy, cycle: Path, drawn_on: WrittenSeries, *, options: CaseOptions) -> tuple[str, ...]:
     """Write the outlines; returns the regions in their order."""
     motion = options.motion(options.drawn_on)
     x, y, z = (a + b for a, b in zip(motion.shift_mm, options.outline_shift_mm, strict=True))

@@ -34,12 +34,13 @@ def measure_spheres(
     The concentration is that of a calibration measurement (1 MBq/mL, 30 min); positions vary within a voxel.
     """
     return [
-        _measure(volume, camera, stream(seed, "spheres", i), spacing_mm, repeats) for i, volume in enumerate(VOLUMES_ML)
+        _measure(volume, camera, stream(seed, "spheres", i), spacing_mm=spacing_mm, repeats=repeats)
+        for i, volume in enumerate(VOLUMES_ML)
     ]
 
 
 def _measure(
-    volume_mL: float, camera: Camera, generator: np.random.Generator, spacing_mm: float, repeats: int
+    volume_mL: float, camera: Camera, generator: np.random.Generator, *, spacing_mm: float, repeats: int
 ) -> SphereRecovery:
     radius = (3.0 * volume_mL * 1000.0 / (4.0 * np.pi)) ** (1.0 / 3.0)
     half = int(np.ceil((radius + 3.0 * camera.fwhm_mm) / spacing_mm))

@@ -59,7 +59,7 @@ def render_activity(
         By region; `remainder` is the activity of the rest of the whole body, of which the grid holds only its part.
     """
     masks = render_masks(subject, grid, motion)
-    other = _remainder_weight(subject, grid, motion, np.sum([m.mask for m in masks], axis=0))
+    other = _remainder_weight(subject, grid, motion, in_organs=np.sum([m.mask for m in masks], axis=0))
     concentration = other * np.float32(activity_MBq.get("remainder", 0.0) / subject.body.mass_g)
     for mask in masks:
         if total := float(mask.mask.sum(dtype=np.float64)):
@@ -128,7 +128,7 @@ def _texture_field() -> Float32:
     return np.asarray(field * (14.0 / field.std()), dtype=np.float32)
 
 
-def _remainder_weight(subject: Subject, grid: Grid, motion: Motion, in_organs: Float32) -> Float32:
+def _remainder_weight(subject: Subject, grid: Grid, motion: Motion, *, in_organs: Float32) -> Float32:
     """Relative concentration of the rest of the body: muscle 1, fat 0.4, lungs 0.35, blood pool 2 (assumptions)."""
     rho = body_radius(subject_positions_mm(grid, motion), subject.body)
     weight = np.where(rho < 1.0, np.where(rho < SKIN_RHO, 1.0, 0.4), 0.0).astype(np.float32)
