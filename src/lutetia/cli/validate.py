@@ -35,7 +35,9 @@ def validate(
             checks += found
             if not json:
                 for check in found:
-                    print(f"{'ok  ' if check.holds else 'FAIL'} {check.study}: {check.name} = {check.value:.4g} {check.unit} ({check.bound})")
+                    print(
+                        f"{'ok  ' if check.holds else 'FAIL'} {check.study}: {check.name} = {check.value:.4g} {check.unit} ({check.bound})"
+                    )
     if json:
         print_json([check.record() for check in checks])
     if out is not None:

@@ -43,7 +43,9 @@ def dose_errors(anatomy: Anatomy, options: CaseOptions) -> dict[tuple[str, str],
     true = {row["region"]: row for row in truth["cycles"][0]["regions"]}
     found = {row["region"]: row for row in result["cycles"][0]["regions"]}
     return {
-        (region, name): found[region]["nuclides"][name]["absorbed_dose_Gy"] / true[region]["nuclides"][name]["absorbed_dose_Gy"] - 1.0
+        (region, name): found[region]["nuclides"][name]["absorbed_dose_Gy"]
+        / true[region]["nuclides"][name]["absorbed_dose_Gy"]
+        - 1.0
         for region in JUDGED
         for name in BOUNDS_PERCENT
     }
@@ -64,5 +66,9 @@ def accuracy_checks(study: str, cases: Iterable[tuple[Anatomy, CaseOptions]]) ->
 def example_study() -> list[Check]:
     """The example's subject and a random one, each with every planted resolution and shift."""
     base = example_options()
-    cases = [(EllipsoidAnatomy(subject), options) for subject in (reference_woman(), random_subject(11)) for options in planted_options(base)]
+    cases = [
+        (EllipsoidAnatomy(subject), options)
+        for subject in (reference_woman(), random_subject(11))
+        for options in planted_options(base)
+    ]
     return accuracy_checks("images", cases)

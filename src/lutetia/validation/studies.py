@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lutetia.validation.checks import Check
+from lutetia.validation.images import example_study
 from lutetia.validation.registration import registration_study
 from lutetia.validation.s_values import s_value_study
 from lutetia.validation.tables import coverage_study, noise_free_study

@@ -100,7 +100,9 @@ def _true_doses(
             cross = 0.0
             if region in organs:
                 cross = sum(
-                    integral[o] * float(organ_s_value(name, o, region, "female").Gy_per_MBq_h) for o in organs if o != region
+                    integral[o] * float(organ_s_value(name, o, region, "female").Gy_per_MBq_h)
+                    for o in organs
+                    if o != region
                 )
             doses[(region, name)] = s_error[region] * (integral[region] * own + cross)
         weight = mass_g["left kidney"] + mass_g["right kidney"]
@@ -108,7 +110,9 @@ def _true_doses(
     return doses
 
 
-def _planned(count: int, errors: Errors, draws: int, first_seed: int) -> Iterator[tuple[dict[tuple[str, str], float], dict[str, dict]]]:  # type: ignore[type-arg]
+def _planned(
+    count: int, errors: Errors, draws: int, first_seed: int
+) -> Iterator[tuple[dict[tuple[str, str], float], dict[str, dict]]]:  # type: ignore[type-arg]
     with tempfile.TemporaryDirectory() as place:
         for seed in range(first_seed, first_seed + count):
             truth = simulate_table_case(Path(place), seed, errors)
@@ -127,9 +131,20 @@ def coverage_study(count: int = 300) -> list[Check]:
             covered[region].append(low <= true <= high)
             error[region].append(found[region]["absorbed_dose_Gy"] / true - 1.0)
     pooled = [c for hits in covered.values() for c in hits]
-    checks = [Check("coverage", "95 % intervals that hold the truth, all regions", 100.0 * float(np.mean(pooled)), "%", 92.0, 98.0)]
+    checks = [
+        Check(
+            "coverage",
+            "95 % intervals that hold the truth, all regions",
+            100.0 * float(np.mean(pooled)),
+            "%",
+            92.0,
+            98.0,
+        )
+    ]
     checks += [
-        Check("coverage", f"95 % intervals that hold the truth, {region}", 100.0 * float(np.mean(hits)), "%", 92.0, 98.0)
+        Check(
+            "coverage", f"95 % intervals that hold the truth, {region}", 100.0 * float(np.mean(hits)), "%", 92.0, 98.0
+        )
         for region, hits in covered.items()
     ]
     checks += [
