@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from lutetia import __version__
@@ -14,7 +16,7 @@ from lutetia.cli.plan import plan
 from lutetia.cli.s_value import s_value
 from lutetia.cli.validate import validate
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan,
     "demo": demo,
     "example": example,

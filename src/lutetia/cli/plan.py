@@ -12,7 +12,7 @@ from lutetia.cli.output import print_json, progress_line
 
 def plan(
     case: Annotated[Path, typer.Argument(help="Case folder, or its case.toml.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for result.json, report.html and report.pdf [CASE/out].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the result and the report [CASE/out].")] = None,
     draws: Annotated[int, typer.Option(min=100, max=100_000, help="Draws of the uncertain inputs.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draws; the same seed gives the same bytes.")] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print result.json instead of the summary.")] = False,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lutetia.cli.output import print_json, progress_line
+
+if TYPE_CHECKING:
+    from lutetia.validation.checks import Check
 
 
 def validate(
@@ -34,13 +37,15 @@ def validate(
             found = STUDIES[name]()
             checks += found
             if not json:
-                for check in found:
-                    print(
-                        f"{'ok  ' if check.holds else 'FAIL'} {check.study}: {check.name} = {check.value:.4g} {check.unit} ({check.bound})"
-                    )
+                print("\n".join(_line(check) for check in found))
     if json:
         print_json([check.record() for check in checks])
     if out is not None:
         out.write_text(validation_page(checks), encoding="utf-8")
     if not all(check.holds for check in checks):
         raise typer.Exit(1)
+
+
+def _line(check: Check) -> str:
+    verdict = "ok  " if check.holds else "FAIL"
+    return f"{verdict} {check.study}: {check.name} = {check.value:.4g} {check.unit} ({check.bound})"
