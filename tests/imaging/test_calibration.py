@@ -120,6 +120,7 @@ def test_the_phantom_wins_over_the_stated_resolution_and_a_difference_is_doubted
     volume = np.array([1.0, 5.0, 20.0])
     table = RecoveryTable(volume, sphere_recovery(volume, 9.0), np.full(3, 0.02))
     assert choose_resolution(table, 9.5).fwhm_mm == pytest.approx(9.0, rel=1e-3)
+    assert choose_resolution(table, 9.5).sd_mm == pytest.approx(0.05 * 9.0, rel=1e-3)
     assert choose_resolution(table, 12.0).doubts[-1].code == "resolution-differs"
     assert choose_resolution(None, 10.0).sd_mm == pytest.approx(1.0)
     with pytest.raises(InputError, match="neither recovery_csv nor resolution_fwhm_mm"):

@@ -7,7 +7,7 @@ the spill between the patient's own regions (default), and a smooth recovery cur
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ FloatArray = NDArray[np.float64]
 FWHM_PER_SIGMA = float(2 * np.sqrt(2 * np.log(2)))
 DEFAULT_SD = 0.03  # assumption: of a measured recovery coefficient, where the table gives none
 STATED_RESOLUTION_SD = 0.10  # assumption: relative, for a resolution given as one number
+PATIENT_RESOLUTION_SD = 0.05  # assumption: relative, between a phantom and a patient on the same system
 COLUMNS = ("volume_mL", "rc", "sd")
 
 
@@ -131,6 +132,8 @@ def fit_resolution(table: RecoveryTable) -> Resolution:
 def choose_resolution(table: RecoveryTable | None, fwhm_mm: float | None) -> Resolution:
     """Resolution from the sphere phantom where there is one, else the stated number with 10 % uncertainty.
 
+    The phantom's has at least 5 % uncertainty: its orbit, activity and background are not the patient's.
+
     Raises
     ------
     InputError
@@ -145,12 +148,13 @@ def choose_resolution(table: RecoveryTable | None, fwhm_mm: float | None) -> Res
                 "recovery_applied = true"
             )
         return Resolution(fwhm_mm, STATED_RESOLUTION_SD * fwhm_mm, "stated")
-    found = fit_resolution(table)
+    fitted = fit_resolution(table)
+    found = replace(fitted, sd_mm=max(fitted.sd_mm, PATIENT_RESOLUTION_SD * fitted.fwhm_mm))
     if fwhm_mm is None or abs(found.fwhm_mm / fwhm_mm - 1) <= 0.15:
         return found
     text = f"the sphere phantom gives a resolution of {found.fwhm_mm:.1f} mm, the case states {fwhm_mm:.1f} mm"
     doubt = Doubt("resolution-differs", text, "calibration")
-    return Resolution(found.fwhm_mm, found.sd_mm, found.source, (*found.doubts, doubt))
+    return replace(found, doubts=(*found.doubts, doubt))
 
 
 def fit_recovery_curve(table: RecoveryTable) -> RecoveryCurve:
