@@ -40,6 +40,7 @@ class CourseDoses:
     cumulative: Mapping[Key, Cumulative]
     last: Mapping[Key, Coefficients]
     curves: Mapping[int, Curves]
+    registrations: Mapping[int, tuple[Any, ...]]
     single_time_point: bool
     marrow_incomplete: bool
     doubts: tuple[Doubt, ...]
@@ -55,6 +56,7 @@ class _Progressing:
     last: dict[Key, Coefficients] = field(default_factory=dict)
     fits: dict[str, KineticFit] = field(default_factory=dict)
     curves: dict[int, Curves] = field(default_factory=dict)
+    registrations: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     slices: list[Any] = field(default_factory=list)
@@ -85,6 +87,7 @@ def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draw
         cumulative=cumulative,
         last=state.last,
         curves=state.curves,
+        registrations=state.registrations,
         single_time_point=state.single_time_point,
         marrow_incomplete=state.marrow_incomplete,
         doubts=tuple(doubts),
@@ -163,6 +166,7 @@ def _measure(
     state.last |= coefficients
     state.curves[cycle.number] = curves
     state.cycles.append(CycleDoses(cycle.number, cycle.administered_MBq, tuple(doses), coefficients))
+    state.registrations[cycle.number] = measured.registrations
     state.files += measured.files
     state.slices += measured.slices
     state.doubts += measured.doubts

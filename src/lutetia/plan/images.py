@@ -24,6 +24,7 @@ from lutetia.core.volume import RegionMask, Volume
 from lutetia.dose.region_s import PatientS, patient_s_values
 from lutetia.errors import CaseError, ImageError
 from lutetia.imaging import calibration as counts
+from lutetia.imaging.carry import CarriedRegion, carry_regions
 from lutetia.imaging.ct import CtScan, read_ct
 from lutetia.imaging.hygiene import check_one_patient
 from lutetia.imaging.measure import SUMMED, Method, disjoint, measure_regions, measurement_doubts, overlap_doubts
@@ -55,6 +56,20 @@ class TimePoint:
     doubts: tuple[Doubt, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Quality of the registration of one scan; None where not evaluated (the scan the regions were drawn on)."""
+
+    scan: int
+    time_h: float
+    method: str
+    correlation: float | None
+    inverse_consistency_mm: float | None
+    overlap: float | None
+    worst_region: str | None
+    worst_region_correlation: float | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Imaged:
     """Regions of a cycle from its images, with S-values between them by nuclide."""
@@ -64,6 +79,7 @@ class Imaged:
     doubts: tuple[Doubt, ...]
     files: tuple[Path, ...]
     slices: tuple[SliceImage, ...]
+    registrations: tuple[Registered, ...]
 
 
 def imaged_regions(
@@ -91,7 +107,7 @@ def imaged_regions(
     progress(f"cycle {cycle.number}: reading the regions")
     drawn = _read_drawn(cycle, points, folder)
     progress(f"cycle {cycle.number}: carrying the regions to every scan")
-    carried, quality = _carry(cycle, points, drawn)
+    carried = _carry(cycle, points, drawn)
     progress(f"cycle {cycle.number}: measuring")
     measured, doubts = _measure(case, cycle, points, carried, drawn, folder, nuclide)
     reference = next(iter(drawn.values()))
@@ -101,8 +117,10 @@ def imaged_regions(
     patient_s = {name: patient_s_values(organs, name) for name in nuclides} if organs else {}
     files = [*_files(folder, cycle), *_recovery_file(case, folder)]
     drawn_on = points[next(iter(drawn)) - 1]
-    picture = _picture(cycle, drawn_on, carried[drawn_on.number - 1])
-    return Imaged(regions, patient_s, (*quality, *doubts), tuple(files), (picture,))
+    picture = _picture(cycle, drawn_on, [c.region for c in carried[drawn_on.number - 1]])
+    quality = tuple(d for scan in carried for region in scan for d in region.doubts)
+    every = tuple(dict.fromkeys((*quality, *doubts)))
+    return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried))
 
 
 def _read_point(
@@ -234,20 +252,46 @@ def _read_drawn(cycle: Cycle, points: Sequence[TimePoint], folder: Path) -> dict
 
 def _carry(
     cycle: Cycle, points: Sequence[TimePoint], drawn: Mapping[int, Sequence[RegionMask]]
-) -> tuple[list[list[RegionMask]], tuple[Doubt, ...]]:
-    """Regions on the SPECT grid of every scan, and doubts about the registrations."""
+) -> list[list[CarriedRegion]]:
+    """Regions on the SPECT grid of every scan, each with its quality there."""
     first = next(iter(drawn))
 
-    def one(point: TimePoint) -> tuple[list[RegionMask], tuple[Doubt, ...]]:
-        source = point.number if point.number in drawn else first
-        transform = _transform(cycle, point, points[source - 1])
-        masks = [resample_mask(mask, point.activity.grid, transform) for mask in drawn[source]]
-        where = f"cycle {cycle.number}, scan {point.number}"
-        return masks, tuple(Doubt(d.code, d.message, where, d.severity) for d in transform.quality.doubts)
+    def one(point: TimePoint) -> list[CarriedRegion]:
+        source = points[(point.number if point.number in drawn else first) - 1]
+        moved = source.number != point.number
+        return carry_regions(
+            drawn[source.number],
+            point.activity.grid,
+            _transform(cycle, point, source),
+            fixed_ct=point.ct.volume if moved and point.ct is not None else None,
+            moving_ct=source.ct.volume if moved and source.ct is not None else None,
+            where=f"cycle {cycle.number}, scan {point.number}",
+        )
 
     with ThreadPoolExecutor(max_workers=2) as pool:
-        results = list(pool.map(one, points))
-    return [masks for masks, _ in results], tuple(doubt for _, doubts in results for doubt in doubts)
+        return list(pool.map(one, points))
+
+
+def _registrations(points: Sequence[TimePoint], carried: Sequence[Sequence[CarriedRegion]]) -> tuple[Registered, ...]:
+    """How well each scan was registered to the one the regions were drawn on."""
+    found = []
+    for point, regions in zip(points, carried, strict=True):
+        quality = regions[0].transform.quality
+        known = [(r.correlation, r.region.region) for r in regions if r.correlation is not None]
+        worst = min(known, default=(None, None))
+        found.append(
+            Registered(
+                point.number,
+                point.time_h,
+                quality.method,
+                quality.correlation,
+                quality.inverse_consistency_mm,
+                quality.overlap,
+                worst[1],
+                worst[0],
+            )
+        )
+    return tuple(found)
 
 
 def _transform(cycle: Cycle, fixed: TimePoint, moving: TimePoint) -> RigidTransform:
@@ -267,7 +311,7 @@ def _measure(
     case: Case,
     cycle: Cycle,
     points: Sequence[TimePoint],
-    carried: Sequence[Sequence[RegionMask]],
+    carried: Sequence[Sequence[CarriedRegion]],
     drawn: Mapping[int, Sequence[RegionMask]],
     folder: Path,
     nuclide: str,
@@ -278,12 +322,12 @@ def _measure(
     doubts = list(overlap_doubts(drawn[first]))
     volumes = {m.region: m.volume_mL for m in disjoint(list(drawn[first]))}
     results = []
-    for point, masks in zip(points, carried, strict=True):
+    for point, regions in zip(points, carried, strict=True):
         where = f"cycle {cycle.number}, scan {point.number}"
-        inside = {m.region: min(m.volume_mL / _drawn_volume(m.region, point, drawn, first), 1.0) for m in masks}
+        inside = {c.region.region: c.inside for c in regions}
         measured = measure_regions(
             point.activity,
-            masks,
+            [c.region for c in regions],
             nuclide=nuclide,
             time_h=point.time_h,
             resolution=resolution,
@@ -295,11 +339,6 @@ def _measure(
         doubts += [*point.doubts, *measurement_doubts(measured, resolution, inside=inside, where=where)]
         results.append(measured)
     return results, tuple(dict.fromkeys(doubts))
-
-
-def _drawn_volume(region: str, point: TimePoint, drawn: Mapping[int, Sequence[RegionMask]], first: int) -> float:
-    masks = drawn[point.number if point.number in drawn else first]
-    return next(m.volume_mL for m in masks if m.region == region)
 
 
 def _resolution(case: Case, folder: Path) -> tuple[Resolution | None, Method]:

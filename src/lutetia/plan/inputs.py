@@ -32,6 +32,7 @@ class Measured:
     files: tuple[Path, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     slices: tuple[Any, ...] = ()
+    registrations: tuple[Any, ...] = ()
 
 
 def table_regions(
@@ -139,6 +140,7 @@ def measured_cycle(
         files=(*(folder / t.file for t in tables_of if t is not None), *(imaged.files if imaged is not None else ())),
         doubts=imaged.doubts if imaged is not None else (),
         slices=imaged.slices if imaged is not None else (),
+        registrations=imaged.registrations if imaged is not None else (),
     )
 
 

@@ -63,7 +63,7 @@ def detail_blocks(
         blocks += [block for cycle in rows(result.get("cycles")) for block in _cycle(cycle)]
         blocks += [Heading(rich("Time–activity curves")), *figures["curves"]] if figures.get("curves") else []
     if slices:
-        blocks += [Heading(rich("Images")), *(_image(s) for s in slices)]
+        blocks += [Heading(rich("Images")), *(_image(s) for s in slices), *_registrations(result)]
     blocks += [
         *_decision(result),
         *_uncertainty(result),
@@ -237,6 +237,57 @@ def _labs(result: Result) -> list[Block]:
         for row in found
     )
     return [heading, Table(columns, cells)]
+
+
+def _registrations(result: Result) -> list[Block]:
+    """How well every scan fits the one that the regions were drawn on."""
+    cells = [
+        (
+            rich(f"{cycle.get('number')}"),
+            rich(f"{row.get('scan')}"),
+            _value(_optional_number(row.get("time_h"), 0)),
+            rich(str(row.get("method") or "")),
+            _value(_optional_number(row.get("correlation"), 2)),
+            _value(_optional_number(row.get("inverse_consistency_mm"), 1)),
+            _value(_percent_of(row.get("overlap"))),
+            rich(_worst(row)),
+        )
+        for cycle in rows(result.get("cycles"))
+        for row in rows(cycle.get("registrations"))
+    ]
+    if not cells:
+        return []
+    columns = (
+        Column(rich("Cycle"), width=0.6),
+        Column(rich("Scan"), width=0.6),
+        Column(rich("Time"), "h", "right", 0.7),
+        Column(rich("Registration"), width=2.2),
+        Column(rich("Correlation"), "", "right", 1.0),
+        Column(rich("Consistency"), "mm", "right", 1.0),
+        Column(rich("Overlap"), "", "right", 0.8),
+        Column(rich("Least well aligned"), width=1.8),
+    )
+    note = (
+        "Correlation: of the two CTs inside the body. Consistency: largest distance after registering there and back. "
+        "Overlap: share of the body seen in both scans."
+    )
+    heading = Heading(rich("Registration of the scans"), 2)
+    return [heading, Table(columns, tuple(cells), notes=(rich(note),))]
+
+
+def _optional_number(value: object, places: int) -> str:
+    amount = known(value)
+    return NOT_EVALUABLE if amount is None else fixed(amount, places)
+
+
+def _percent_of(value: object) -> str:
+    share = known(value)
+    return NOT_EVALUABLE if share is None else f"{fixed(100.0 * share, 0)} %"
+
+
+def _worst(row: Mapping[str, Any]) -> str:
+    share = known(row.get("worst_region_correlation"))
+    return "" if share is None else f"{row.get('worst_region')} ({fixed(share, 2)})"
 
 
 def _moment(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,12 @@ def _cycle_record(cycle: Cycle, course: CourseDoses) -> dict[str, Any]:
         pair = curves.get((dose.region, dose.method))
         curve = {pair[0].nuclide: curve_record(*pair)} if pair is not None else None
         records.append(region_record(dose, curve))
-    return {"number": cycle.number, "administered_MBq": dict(cycle.administered_MBq), "regions": records}
+    return {
+        "number": cycle.number,
+        "administered_MBq": dict(cycle.administered_MBq),
+        "regions": records,
+        "registrations": [asdict(found) for found in course.registrations.get(cycle.number, ())],
+    }
 
 
 def _sizes(case: Case) -> dict[str, float]:
