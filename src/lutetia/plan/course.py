@@ -13,6 +13,7 @@ from lutetia.core.chain import Doubt, KineticFit, NuclideDose, OrganDose, TimeAc
 from lutetia.core.draws import Estimate, combine
 from lutetia.dose.organ_dose import single_kidney_doubts
 from lutetia.errors import CaseError
+from lutetia.plan.body import body_results
 from lutetia.plan.case import Case, Cycle
 from lutetia.plan.cycle import KIDNEYS, fit_regions, region_results
 from lutetia.plan.inputs import Measured, measured_cycle
@@ -153,6 +154,16 @@ def _measure(
             if result.curve is not None and result.fit is not None:
                 curves[(region, result.dose.method)] = (result.curve, result.fit)
         state.single_time_point = any(part.curve.time_h.size == 1 for part in measured.organs.regions.values())
+    body = body_results(
+        measured.organs,
+        measured.whole_body,
+        fits,
+        weight_kg=case.subject.weight_kg,
+        nuclides=nuclides,
+        sex=sex,
+        draws=draws,
+    )
+    doses += [result.dose for result in body]
     marrow = _marrow_results(measured, fits, nuclides, sex, draws)
     for found in marrow:
         key = (found.dose.region, found.dose.method)

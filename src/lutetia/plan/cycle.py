@@ -143,7 +143,9 @@ def _region_result(
         start_h=cycle.start_h,
         parameters=radiobiology(region),
     )
-    return RegionResult(_with_doubts(dose, part.doubts), _coefficients(per_MBq, cycle.number), part.curve, fits[region])
+    return RegionResult(
+        _with_doubts(dose, part.doubts), coefficients_of(per_MBq, cycle.number), part.curve, fits[region]
+    )
 
 
 def _sources(
@@ -165,7 +167,8 @@ def _sources(
     return (own, *cross_terms(region, tuple(fits.values()), sex, nuclides=nuclides, s_factor=factor))
 
 
-def _coefficients(per_MBq: DoseCoefficients, number: int) -> Coefficients:
+def coefficients_of(per_MBq: DoseCoefficients, number: int) -> Coefficients:
+    """The ledger's coefficients from those of one cycle."""
     linear = per_MBq.linear_Gy_per_MBq
     by_name = {n: Estimate(linear.value[i], linear.draws[:, i]) for i, n in enumerate(per_MBq.nuclides)}
     return Coefficients(per_MBq.nuclides, by_name, per_MBq.quadratic_Gy_per_MBq2, number)

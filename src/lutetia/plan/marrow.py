@@ -65,7 +65,7 @@ def blood_result(
     a first-line warning, and the case counts as one in which the activity may not be raised.
     """
     fit, _ = fit_blood(blood, seed=draws.seed)
-    body = _whole_body_fit(cycle, whole_body, draws)
+    body = None if whole_body is None else whole_body_fit(cycle, whole_body, draws)
     curves = MarrowCurves(fit, body, organs)
     factors = marrow_factors(draws.seed, draws.subject, draws.count)
 
@@ -91,7 +91,8 @@ def image_result(
     curve = _vertebral_concentration(vertebrae)
     rate = nuclide(curve.nuclide).decay_constant_per_h
     fit = fit_time_activity(curve, physical_rate_per_h=rate, seed=draws.seed)
-    curves = MarrowCurves(fit, _whole_body_fit(cycle, whole_body, draws), organs)
+    body = None if whole_body is None else whole_body_fit(cycle, whole_body, draws)
+    curves = MarrowCurves(fit, body, organs)
     factors = marrow_factors(draws.seed, draws.subject, draws.count)
 
     def method(administered: Mapping[str, float]) -> MarrowDose:
@@ -108,22 +109,16 @@ def method_note(blood: MarrowResult, image: MarrowResult) -> Doubt:
     return compare_methods(blood.dose, image.dose)[1]
 
 
-def _whole_body_fit(cycle: CycleInput, curve: TimeActivity | None, draws: Draws) -> KineticFit | None:
-    if curve is None:
-        return None
+def whole_body_fit(cycle: CycleInput, curve: TimeActivity, draws: Draws) -> KineticFit:
+    """Retention that starts at the administered activity, in hours since the measured nuclide's own start."""
     given = exact(cycle.administered_MBq[cycle.measured_nuclide], draws.count)
     begin = cycle.start_h.get(cycle.measured_nuclide, 0.0)
-    own_time = replace(curve, time_h=curve.time_h - begin)
-    return fit_whole_body(own_time, given, seed=draws.seed)[0]
+    return fit_whole_body(replace(curve, time_h=curve.time_h - begin), given, seed=draws.seed)[0]
 
 
 def _source(name: str, administered_MBq: float, curves: MarrowCurves, cycle: CycleInput) -> MarrowSource:
     """Time-integrated quantities of one nuclide, scaled to its administered activity."""
 
-    def integrated(fit: KineticFit, begin: float) -> Estimate:
-        return _transferred(fit, name, administered_MBq, cycle, begin)
-
-    begin = cycle.start_h.get(cycle.measured_nuclide, 0.0)
     fit = curves.concentration
     measured = name == cycle.measured_nuclide
     rate = fit.rate_per_h.value
@@ -134,18 +129,37 @@ def _source(name: str, administered_MBq: float, curves: MarrowCurves, cycle: Cyc
         nuclide=name,
         basis="measured" if measured else f"predicted from {cycle.measured_nuclide}",
         administered_MBq=administered_MBq,
-        concentration_MBq_h_per_mL=integrated(fit, begin),
-        whole_body_MBq_h=None if curves.whole_body is None else integrated(curves.whole_body, 0.0),
-        organs_MBq_h={region: integrated(organ, begin) for region, organ in curves.organs.items()},
+        concentration_MBq_h_per_mL=integrated(fit, name, administered_MBq, cycle),
+        whole_body_MBq_h=_body(curves, name, administered_MBq, cycle),
+        organs_MBq_h={r: integrated(organ, name, administered_MBq, cycle) for r, organ in curves.organs.items()},
         model=fit.model,
         effective_half_life_h=float(effective_half_life_h(fit.coefficient_MBq.value, rate)),
         extrapolated_fraction=fit.extrapolated_fraction if measured else None,
     )
 
 
-def _transferred(fit: KineticFit, name: str, administered_MBq: float, cycle: CycleInput, begin_h: float) -> Estimate:
-    """Time-integrated value of a nuclide from a curve measured in another, both from their own start."""
+def _body(curves: MarrowCurves, name: str, administered_MBq: float, cycle: CycleInput) -> Estimate | None:
+    if curves.whole_body is None:
+        return None
+    return integrated(curves.whole_body, name, administered_MBq, cycle, from_start=True)
+
+
+def integrated(
+    fit: KineticFit, name: str, administered_MBq: float, cycle: CycleInput, *, from_start: bool = False
+) -> Estimate:
+    """Time-integrated value of a nuclide from a curve measured in another, both from their own start.
+
+    Parameters
+    ----------
+    fit
+        Curve of the cycle's measured nuclide.
+    name, administered_MBq
+        The nuclide asked for and its activity.
+    from_start
+        The curve's time zero is the start of the measured nuclide already, not that of the cycle.
+    """
     ratio = administered_MBq / cycle.administered_MBq[cycle.measured_nuclide]
+    begin_h = 0.0 if from_start else cycle.start_h.get(cycle.measured_nuclide, 0.0)
 
     def integral(coefficient: np.ndarray, rate: np.ndarray) -> np.ndarray:
         own = np.where(coefficient == 0.0, 0.0, coefficient * np.exp(-rate * begin_h))

@@ -18,7 +18,7 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured value at one time; `region` is empty for blood and whole body."""
+    """One measured value at one time; `region` is "blood" or "whole body" for their tables."""
 
     region: str
     time_h: float
@@ -103,14 +103,14 @@ def _optional(row: Row, column: str, *, where: str) -> float | None:
     return number(text, where=f"{where}, {column}", minimum=0.0) if text else None
 
 
-def _samples(path: Path, *, value: str, with_region: bool, where: str) -> list[Sample]:
+def _samples(path: Path, *, value: str, where: str, of: str = "") -> list[Sample]:
     sd = f"sd_{value.removeprefix('activity_')}"
-    first = ("region",) if with_region else ()
+    first = () if of else ("region",)
     rows = read_rows(path, required=(*first, "time_h", value), optional=(sd,), where=where)
     samples = []
     for index, row in enumerate(rows, start=1):
         place = f"{where}, {path.name} row {index}"
-        region = canonical_region(row["region"], where=place) if with_region else ""
+        region = of or canonical_region(row["region"], where=place)
         time_h = number(row["time_h"], where=f"{place}, time_h")
         if time_h <= 0:
             raise CaseError(
@@ -135,17 +135,17 @@ def _refuse_doubles(samples: list[Sample], where: str) -> None:
 
 def read_regions(path: Path, *, where: str) -> list[Sample]:
     """`region,time_h,activity_MBq[,sd_MBq]`: activity at that time, not decay-corrected."""
-    return _samples(path, value="activity_MBq", with_region=True, where=where)
+    return _samples(path, value="activity_MBq", where=where)
 
 
 def read_blood(path: Path, *, where: str) -> list[Sample]:
     """`time_h,activity_MBq_per_mL[,sd_MBq_per_mL]`: measured nuclide at sample time."""
-    return _samples(path, value="activity_MBq_per_mL", with_region=False, where=where)
+    return _samples(path, value="activity_MBq_per_mL", where=where, of="blood")
 
 
 def read_whole_body(path: Path, *, where: str) -> list[Sample]:
     """`time_h,activity_MBq[,sd_MBq]` of the whole body."""
-    return _samples(path, value="activity_MBq", with_region=False, where=where)
+    return _samples(path, value="activity_MBq", where=where, of="whole body")
 
 
 def read_doses(path: Path, *, where: str) -> list[EnteredDose]:
