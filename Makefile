@@ -1,8 +1,8 @@
-# make demo | test | validate | check. Needs Python >= 3.11 and make; without make, run the commands beneath a target.
+# make demo | test | validate | check | lint | benchmark. Needs Python >= 3.11 and make; without make, run the commands beneath a target.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test validate benchmark check clean
+.PHONY: demo test validate benchmark check lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Lutetia needs Python 3.11 or newer")'
@@ -17,10 +17,14 @@ test: .venv/installed
 	$(BIN)/python -m pytest -n 2
 
 validate: .venv/installed
-	$(BIN)/lutetia validate
+	$(BIN)/lutetia validate --out docs/validation/figures.md
+	if [ -d ../shared/data/patient15 ]; then $(BIN)/python benchmarks/validation_patient15.py ../shared/data/patient15; fi
 
 check: .venv/installed
 	scripts/check
+
+lint: .venv/installed
+	scripts/check lint
 
 benchmark: .venv/installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
