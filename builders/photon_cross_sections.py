@@ -2,8 +2,8 @@
 
 Compositions: ICRU Report 44 (1989), mass fractions. Elemental cross sections: tables of W. T. Elam, B. D. Ravel and
 J. R. Sieber as carried by ``xraydb`` (a builder's tool; public domain), mixed by mass. Above 0.8 MeV, where those
-tables end, incoherent scattering continues as Klein–Nishina and photo-absorption as E^-3 (assumption; it is then below 1e-3 of
-the attenuation of soft tissue). Coherent scattering and pair production are not in the table.
+tables end, incoherent scattering continues as Klein–Nishina and photo-absorption as E^-3 (assumption; it is then
+below 1e-3 of the attenuation of soft tissue). Coherent scattering and pair production are not in the table.
 
 Run in an environment with ``xraydb``::
 

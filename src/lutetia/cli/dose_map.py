@@ -145,7 +145,7 @@ def summary(result: VoxelDose, source: Volume, seed: int) -> dict[str, Any]:
         "blur": result.blur,
         "maximum": _rounded(float(dose.max())),
         "mean_of_filled_voxels": _rounded(float(dose[dose > 0].mean(dtype=np.float64)) if (dose > 0).any() else 0.0),
-        "energy_outside_body": _rounded(result.energy_outside),
+        "escaped_energy_share": _rounded(result.escaped_share),
         "warnings": [doubt.message for doubt in result.doubts],
     }
     if result.sd is not None:

@@ -27,7 +27,7 @@ from lutetia.core.volume import Unit, Volume
 from lutetia.dose.kernels import SOFT_TISSUE_G_PER_ML, SPACING_LIMITS_mm
 from lutetia.dose.photon_data import AIR_g_per_mL
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV, point_kernel
-from lutetia.dose.voxel_dose_kernels import KERNEL_EXTENT_mm, Part, convolved
+from lutetia.dose.voxel_dose_kernels import Part, convolved
 from lutetia.errors import PhysicsError, UnknownNameError
 from lutetia.nuclear.nuclides import canonical_nuclide
 from lutetia.nuclear.nuclides import nuclide as find_nuclide
@@ -40,6 +40,8 @@ LARGEST_ANISOTROPY = 5.0
 # Electrons that deposit 95 % of their energy within this radius stay in a SPECT voxel for the purpose of organ means.
 _LOCAL_RADIUS_mm = 2.0
 DEFAULT_PHOTONS = 5_000_000
+LARGEST_IN_AIR = 0.02
+"""Share of the activity in air above which a doubt is raised (assumption; blur carries a little out of the body)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ class VoxelDose:
         Name and particulars of the method.
     blur
         Which blur the map carries.
-    energy_outside
-        Share of the energy deposited in the grid that fell on air and is not shown as dose.
+    escaped_share
+        Share of the emitted energy (electrons and photons) that is not in the map: it left the map or the body, fell on
+        air, or was left out by the method.
     """
 
     dose: Volume
@@ -90,7 +93,7 @@ class VoxelDose:
     nuclide: str
     method: str
     blur: str
-    energy_outside: float
+    escaped_share: float
     doubts: tuple[Doubt, ...] = ()
 
 
@@ -134,8 +137,8 @@ def voxel_dose(
 
     Notes
     -----
-    The kernel is followed to 200 mm. Its energy is carried as in uniform tissue: ranges in lung are too short and in
-    bone too long; for photons there, use Monte Carlo. Dose in voxels below 0.1 g/mL is not shown (0).
+    The kernel reaches over the whole map. Energy is carried as in uniform tissue: ranges in lung are too short, those
+    in bone too long; for photons there, use Monte Carlo. Dose in voxels below 0.1 g/mL is not shown (0).
     """
     name = canonical_nuclide(nuclide)
     if method not in METHODS:
@@ -264,17 +267,17 @@ def _result(
     """Divide by the density, place in the whole grid, and say what was done."""
     unit = RESULT_UNIT[activity.unit]
     energy_dose, sd = maps
-    outside = 0.0
+    total_MBq = float(activity.values.sum(dtype=np.float64)) * activity.grid.voxel_mL
+    solid = None
     if density is not None:
         rho = density.values[box]
         solid = rho >= AIR_g_per_mL
-        total = float(energy_dose.sum(dtype=np.float64))
-        outside = float(energy_dose[~solid].sum(dtype=np.float64)) / total if total > 0 else 0.0
-        scale = np.where(
-            solid, np.float32(SOFT_TISSUE_G_PER_ML) / np.maximum(rho, np.float32(AIR_g_per_mL)), np.float32(0)
-        )
+        energy_dose *= solid
+    escaped = _escaped(energy_dose, activity.grid, name, total_MBq)
+    if density is not None and solid is not None:
+        scale = np.float32(SOFT_TISSUE_G_PER_ML) / np.maximum(rho, np.float32(AIR_g_per_mL))
         energy_dose *= scale
-        sd = None if sd is None else sd * scale
+        sd = None if sd is None else sd * scale * solid
     tissue = "soft tissue of 1.04 g/mL" if density is None else "density map"
     return VoxelDose(
         dose=_volume(energy_dose, box, activity.grid, unit),
@@ -282,9 +285,19 @@ def _result(
         nuclide=name,
         method=f"{text}, {tissue}",
         blur=_blur(text, resolution_mm),
-        energy_outside=outside,
-        doubts=_doubts(activity, outside),
+        escaped_share=escaped,
+        doubts=_doubts(activity, solid, box),
     )
+
+
+def _escaped(energy_dose: Float32, grid: Grid, name: str, total_MBq: float) -> float:
+    """Share of the emitted energy that the map does not hold; `energy_dose` is Gy at 1.04 g/mL."""
+    data = find_nuclide(name)
+    emitted = (data.electron_MeV + data.photon_MeV) * GY_G_PER_MBQ_H_MEV * total_MBq
+    if emitted == 0.0:
+        return 0.0
+    absorbed = float(energy_dose.sum(dtype=np.float64)) * grid.voxel_mL * SOFT_TISSUE_G_PER_ML
+    return 1.0 - absorbed / emitted
 
 
 def _volume(values: Float32, box: Box, grid: Grid, unit: Unit) -> Volume:
@@ -298,7 +311,7 @@ def _volume(values: Float32, box: Box, grid: Grid, unit: Unit) -> Volume:
 def _text(name: str, method: Method, photons: int, seed: int) -> str:
     if method.photons == "monte carlo":
         return f"{name} ({photons} photons, seed {seed})"
-    return f"{name} (followed to {KERNEL_EXTENT_mm:g} mm)" if method.kernel_parts else name
+    return name
 
 
 def _blur(text: str, resolution_mm: float | None) -> str:
@@ -310,11 +323,14 @@ def _blur(text: str, resolution_mm: float | None) -> str:
     )
 
 
-def _doubts(activity: Volume, outside: float) -> tuple[Doubt, ...]:
+def _doubts(activity: Volume, solid: NDArray[np.bool_] | None, box: Box) -> tuple[Doubt, ...]:
     doubts = []
-    if not activity.values.max() > 0:
-        doubts.append(Doubt("voxel-no-activity", "the activity map is zero everywhere; so is the dose"))
-    if outside > 0.05:
-        text = f"{100 * outside:.1f} % of the energy fell on voxels below {AIR_g_per_mL} g/mL and is not shown"
-        doubts.append(Doubt("voxel-energy-outside", text + "; check that density and activity maps match"))
+    total = float(activity.values.sum(dtype=np.float64))
+    if total == 0.0:
+        return (Doubt("voxel-no-activity", "the activity map is zero everywhere; so is the dose"),)
+    if solid is not None:
+        in_air = 1.0 - float(activity.values[box][solid].sum(dtype=np.float64)) / total
+        if in_air > LARGEST_IN_AIR:
+            text = f"{100 * in_air:.1f} % of the activity lies where the density is below {AIR_g_per_mL} g/mL"
+            doubts.append(Doubt("voxel-activity-in-air", text + "; check that both maps are of one position"))
     return tuple(doubts)

@@ -1,13 +1,15 @@
 """Voxel kernels as Fourier transforms, kept for the next map, and the convolution with them.
 
-The kernel is even along every axis, so its transform is real. Only the rows and planes that hold something are
-transformed on the way in, and only those that are asked for on the way out.
+The kernel reaches over the whole array, uncropped. It is even along every axis, so its transform is real and one octant
+of it, a cosine transform, is enough. Only what holds something is transformed on the way in, only what is asked for on
+the way out, and the longest-strided axis goes in slabs, so that no padded array exists as a whole.
 Not here: densities, methods (`voxel_dose`).
 """
 
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Literal
 
@@ -15,24 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from lutetia.dose.kernels import SOFT_TISSUE_G_PER_ML, _fill_far, _near
+from lutetia.dose.kernels import SOFT_TISSUE_G_PER_ML, _near, _near_radius_mm
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV, PointKernel, point_kernel
 
 FloatArray = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Triple = tuple[int, int, int]
+Spacing = tuple[float, float, float]
 Part = Literal["electron", "bremsstrahlung", "photon"]
 ALL_PARTS: tuple[Part, ...] = ("electron", "bremsstrahlung", "photon")
-KERNEL_EXTENT_mm = 200.0
+_SLAB_VALUES = 400_000
 
 
 def convolved(
-    activity_MBq_h: Float32,
-    nuclide: str,
-    spacing_mm: tuple[float, float, float],
-    *,
-    parts: tuple[Part, ...] = ALL_PARTS,
-    extent_mm: float = KERNEL_EXTENT_mm,
+    activity_MBq_h: Float32, nuclide: str, spacing_mm: Spacing, *, parts: tuple[Part, ...] = ALL_PARTS
 ) -> Float32:
     """Dose in uniform soft tissue (1.04 g/mL) from the activity of each voxel, by zero-padded Fourier transforms.
 
@@ -44,78 +42,118 @@ def convolved(
         Shape (k, j, i): MBq·h in each voxel.
     parts
         What deposits: electrons, their bremsstrahlung, photons.
-    extent_mm
-        Half size of the kernel along each axis; not beyond the array.
 
     Returns
     -------
     Gy, shape (k, j, i), ≥ 0.
     """
     k, j, i = activity_MBq_h.shape
-    half = _half((k, j, i), spacing_mm, extent_mm)
-    padded = _padded((k, j, i), half)
-    response = kernel_transform(nuclide, spacing_mm, parts, half, padded)
+    padded = _padded((k, j, i))
+    response = kernel_transform(nuclide, spacing_mm, parts, (k, j, i))
     workers = os.cpu_count() or 1
     field = fft.rfft(np.asarray(activity_MBq_h, dtype=np.float32), padded[2], axis=2, workers=workers)
-    field = fft.fft(field, padded[1], axis=1, overwrite_x=True, workers=workers)
-    field = fft.fft(field, padded[0], axis=0, overwrite_x=True, workers=workers)
-    field *= response
-    field = fft.ifft(field, axis=0, overwrite_x=True, workers=workers)[:k]
+    field = fft.fft(field, padded[1], axis=1, workers=workers)
+    _filter(field, response, padded[0], workers)
     field = fft.ifft(field, axis=1, overwrite_x=True, workers=workers)[:, :j]
-    dose = fft.irfft(field, padded[2], axis=2, overwrite_x=True, workers=workers)[:, :, :i]
+    dose = fft.irfft(field, padded[2], axis=2, workers=workers)[:, :, :i]
     # Rounding of the transforms, about 1e-7 of the maximum, may be negative.
     return np.asarray(np.maximum(dose, np.float32(0.0)))
 
 
+def _filter(field: NDArray[np.complex64], response: Float32, padded: int, workers: int) -> None:
+    """Transform the first axis, multiply by the kernel's transform and go back, slab by slab of the second axis."""
+    k, j, i = field.shape
+    fold_k, fold_j = _fold(padded), _fold(j)
+    step = max(1, _SLAB_VALUES // (padded * i))
+
+    def one(first: int) -> None:
+        slab = slice(first, min(first + step, j))
+        block = fft.fft(field[:, slab], padded, axis=0)
+        block *= response[np.ix_(fold_k, fold_j[slab])]
+        field[:, slab] = fft.ifft(block, axis=0, overwrite_x=True)[:k]
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(one, range(0, j, step)))
+
+
+def _fold(count: int) -> NDArray[np.intp]:
+    """Index of the frequency in an even transform: 0, 1, … n/2, … 1."""
+    index = np.arange(count)
+    return np.minimum(index, count - index)
+
+
 @lru_cache(maxsize=4)
-def kernel_transform(
-    nuclide: str, spacing_mm: tuple[float, float, float], parts: tuple[Part, ...], half: Triple, padded: Triple
-) -> Float32:
-    """Real transform of the kernel in an array of size `padded`, centred at index 0."""
-    octant = kernel_octant(nuclide, spacing_mm, parts, half)
-    field = np.zeros(padded, dtype=np.float32)
-    mirrored = np.pad(octant, [(h, 0) for h in half], mode="reflect")
-    field[tuple(slice(2 * h + 1) for h in half)] = mirrored
-    field = np.roll(field, [-h for h in half], axis=(0, 1, 2))
-    response = np.ascontiguousarray(fft.rfftn(field, overwrite_x=True, workers=os.cpu_count() or 1).real)
+def kernel_transform(nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...], shape: Triple) -> Float32:
+    """Octant of the kernel's real transform for arrays of that shape: cosine transform of the kernel's octant."""
+    padded = _padded(shape)
+    field = np.zeros([p // 2 + 1 for p in padded], dtype=np.float32)
+    octant = kernel_octant(nuclide, spacing_mm, parts, shape)
+    field[tuple(slice(n) for n in octant.shape)] = octant
+    response = np.asarray(fft.dctn(field, type=1, overwrite_x=True, workers=os.cpu_count() or 1))
     response.setflags(write=False)
     return response
 
 
-def kernel_octant(
-    nuclide: str, spacing_mm: tuple[float, float, float], parts: tuple[Part, ...], half: Triple
-) -> FloatArray:
-    """Gy/(MBq h) at offsets 0 … half along each axis from the chosen parts of `voxel_kernel`."""
-    kernel = _only(point_kernel(nuclide), parts)
+def kernel_octant(nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...], shape: Triple) -> Float32:
+    """Gy/(MBq h) at offsets 0 … n − 1 along each axis, from the chosen parts of the nuclide's kernel.
+
+    The numbers of `lutetia.dose.kernels.voxel_kernel`, without arrays in double precision of the whole size.
+    """
+    kernel, spacing = _only(point_kernel(nuclide), parts), np.array(spacing_mm)
     deposits = np.stack([kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV])
-    spacing = np.array(spacing_mm)
-    octant = _near(kernel, deposits, spacing, half, SOFT_TISSUE_G_PER_ML)
-    _fill_far(octant, kernel, deposits, spacing, SOFT_TISSUE_G_PER_ML)
-    voxel_g = float(np.prod(spacing)) / 1000.0 * SOFT_TISSUE_G_PER_ML
-    return np.asarray(octant.sum(axis=0) * (GY_G_PER_MBQ_H_MEV / voxel_g))
+    radius = _near_radius_mm(kernel, spacing, SOFT_TISSUE_G_PER_ML)
+    near_half = [min(n - 1, int(radius / s) + 1) for n, s in zip(shape, spacing, strict=True)]
+    near = _near(kernel, deposits, spacing, (near_half[0], near_half[1], near_half[2]), SOFT_TISSUE_G_PER_ML)
+    factor = GY_G_PER_MBQ_H_MEV / (float(np.prod(spacing)) / 1000.0 * SOFT_TISSUE_G_PER_ML)
+    octant = np.zeros(shape, dtype=np.float32)
+    octant[tuple(slice(n + 1) for n in near_half)] = near.sum(axis=0) * factor
+    radiated = deposits[1] + deposits[2]
+    for plane in range(shape[0]):
+        r2, spread = _distances(plane, shape, spacing)
+        far = r2 > radius**2
+        octant[plane][far] = factor * _far_MeV(kernel, radiated, spacing, r2[far], spread[far])
+    return octant
+
+
+def _distances(plane: int, shape: Triple, spacing: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """r² and Σ_a s_a² r_a² of the offsets of one plane."""
+    k, j, i = (
+        (plane * spacing[0]) ** 2,
+        (np.arange(shape[1]) * spacing[1]) ** 2,
+        (np.arange(shape[2]) * spacing[2]) ** 2,
+    )
+    spread = k * spacing[0] ** 2 + (j * spacing[1] ** 2)[:, None] + (i * spacing[2] ** 2)[None, :]
+    return k + j[:, None] + i[None, :], spread
+
+
+def _far_MeV(
+    kernel: PointKernel, radiated_MeV: FloatArray, spacing: FloatArray, r2: FloatArray, spread: FloatArray
+) -> FloatArray:
+    """V F(r) / (4π r²) with the second-order term of the triangular distributions; F energy per length."""
+    second = (8.0 * spread / r2 - 2.0 * float(np.sum(spacing**2))) / (12.0 * r2)
+    middle = 0.5 * (kernel.edge_mm[1:] + kernel.edge_mm[:-1]) / SOFT_TISSUE_G_PER_ML
+    per_mm = radiated_MeV / np.diff(kernel.edge_mm) * SOFT_TISSUE_G_PER_ML
+    return np.asarray(
+        np.interp(np.sqrt(r2), middle, per_mm) * float(np.prod(spacing)) / (4.0 * np.pi * r2) * (1.0 + second)
+    )
 
 
 def _only(kernel: PointKernel, parts: tuple[Part, ...]) -> PointKernel:
-    """The point kernel with the other parts emptied; the range of the electrons sets the near zone, so keep one."""
+    """The point kernel with the other parts emptied."""
     empty = np.zeros_like(kernel.electron_MeV)
-    first = empty.copy()
-    first[0] = 1e-300
+    # The range of the electrons sets the near zone and needs some energy.
+    at_source = empty.copy()
+    at_source[0] = 1e-300
     return PointKernel(
         nuclide=kernel.nuclide,
         edge_mm=kernel.edge_mm,
-        electron_MeV=kernel.electron_MeV if "electron" in parts else first,
+        electron_MeV=kernel.electron_MeV if "electron" in parts else at_source,
         bremsstrahlung_MeV=kernel.bremsstrahlung_MeV if "bremsstrahlung" in parts else empty,
         photon_MeV=kernel.photon_MeV if "photon" in parts else empty,
     )
 
 
-def _half(shape: Triple, spacing_mm: tuple[float, float, float], extent_mm: float) -> Triple:
-    k, j, i = (
-        min(n - 1, int(np.ceil(max(extent_mm / s - 0.5, 0.0) - 1e-9))) for n, s in zip(shape, spacing_mm, strict=True)
-    )
-    return k, j, i
-
-
-def _padded(shape: Triple, half: Triple) -> Triple:
-    k, j, i = (fft.next_fast_len(n + h, real=axis == 2) for axis, (n, h) in enumerate(zip(shape, half, strict=True)))
+def _padded(shape: Triple) -> Triple:
+    """Even fast sizes that hold every displacement within the array without wrapping."""
+    k, j, i = (2 * fft.next_fast_len(max(n, 1), real=True) for n in shape)
     return k, j, i
