@@ -9,7 +9,7 @@ model). The relative standard deviation added here is
 
 with f the shares of the time-integrated activity after the last and before the first point. The three constants are
 assumptions, calibrated once on simulated truths (mono-exponential, uptake, bi-exponential, gamma-variate, power law
-and stretched washout; `benchmarks/validation_kinetics.py`) so that 95 % intervals cover 92 to 98 % of the mixture with
+and stretched washout; `lutetia.validation.kinetics`) so that 95 % intervals cover 92 to 98 % of the mixture with
 three and four points at 5 % noise. The power 1.5: what is hidden grows faster than the share that is extrapolated,
 because an early end of the measurements hides both more activity and the rate of the terminal phase.
 """

@@ -136,7 +136,7 @@ def fit_model(
     check_curve(t, a, s)
     _check_rate(physical_rate_per_h)
     known = prior or population_prior("other")
-    box = log_rate_box(chosen, physical_rate_per_h, known)
+    box = log_rate_box(chosen, physical_rate_per_h, known, first_h=float(t[0]))
     # The unit is removed so that tolerances mean the same for kBq and GBq.
     scale = a.max(axis=-1, keepdims=True)
     lead = a.shape[:-1]

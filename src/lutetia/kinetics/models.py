@@ -25,6 +25,8 @@ PriorName = Literal["effective", "uptake", "fast"]
 LN2 = float(np.log(2.0))
 # Box of the half-lives: faster than 3 minutes is mixing in blood; uptake slower than 2 days looks like decay.
 _FASTEST_H, _SLOWEST_UPTAKE_H = 0.05, 48.0
+# Half-lives of the fastest clearance phase that may pass before the first measurement.
+PHASES_BEFORE_FIRST = 3.0
 # Nodes of the start grid by number of log-rates: about one node per factor 1.4, 2.2 and 3.2 in half-life.
 _NODES = {1: 24, 2: 10, 3: 7}
 
@@ -108,12 +110,19 @@ def prior_by_name(prior: KineticPrior, name: PriorName) -> LognormalPrior:
     return {"effective": prior.effective, "uptake": prior.uptake, "fast": prior.fast}[name]
 
 
-def log_rate_box(model: Model, physical_rate_per_h: float, prior: KineticPrior) -> Box:
-    """Bounds, priors and starts of a model for one physical decay rate."""
+def log_rate_box(model: Model, physical_rate_per_h: float, prior: KineticPrior, *, first_h: float = 0.0) -> Box:
+    """Bounds, priors and starts of a model for one physical decay rate.
+
+    A clearance phase may not have a half-life below a third of the first measurement's time `first_h`: it would have
+    decayed before anything was measured, so that its amplitude, and with it the integral, could be anything.
+    """
     rates = len(model.priors)
     fastest, slowest_uptake = np.log(LN2 / _FASTEST_H), np.log(LN2 / _SLOWEST_UPTAKE_H)
     lower = np.full(rates, np.log(physical_rate_per_h))
     upper = np.full(rates, max(fastest, lower[0] + 1.0))
+    if first_h > 0.0:
+        visible = np.log(LN2 * PHASES_BEFORE_FIRST / first_h)
+        upper[: model.phases] = np.clip(visible, lower[0] + 1.0, upper[0])
     if model.uptake:
         lower[model.phases] = min(slowest_uptake, upper[model.phases] - 1.0)
     centre, precision = np.zeros(rates), np.zeros(rates)
