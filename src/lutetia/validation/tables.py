@@ -52,10 +52,10 @@ def simulate_table_case(folder: Path, seed: int, errors: Errors) -> Doses:
     curves: dict[str, TrueCurve] = {}
     true_mass, s_error = {}, {}
     family = FAMILIES[seed % len(FAMILIES)]
+    times = np.array(SCHEDULES_H[seed // len(FAMILIES) % len(SCHEDULES_H)])
     for region, fraction, median_h, mass in ORGANS:
-        curve = draw_curve(
-            family, generator, scale=fraction * np.exp(0.25 * generator.standard_normal()), median_h=median_h
-        )
+        scale = fraction * np.exp(0.25 * generator.standard_normal())
+        curve = draw_curve(family, generator, scale=scale, median_h=median_h)
         true_mass[region] = mass * np.exp(0.15 * generator.standard_normal())
         s_error[region] = np.exp(errors.s_value * generator.standard_normal())
         masses[region] = true_mass[region] * np.exp(errors.mass * generator.standard_normal())
