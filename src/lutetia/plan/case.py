@@ -84,7 +84,7 @@ class Subject(_Strict):
     weight_kg: Annotated[float, Field(gt=2, lt=400)] | None = None
     hematocrit: Annotated[float, Field(gt=0.05, lt=0.7)] | None = None
     kidneys_present: Literal[1, 2] = 2
-    risk_factors: tuple[str, ...] = ()
+    risk_factors: tuple[str, ...] | None = None
     labs: Path | None = None
     prior_therapy: tuple[PriorTherapy, ...] = ()
 

@@ -88,7 +88,7 @@ def _result(
             "height_cm": subject.height_cm,
             "weight_kg": subject.weight_kg,
             "kidneys_present": subject.kidneys_present,
-            "risk_factors": list(subject.risk_factors),
+            "risk_factors": None if subject.risk_factors is None else list(subject.risk_factors),
         },
         "protocol": {
             "name": protocol.name,
