@@ -21,6 +21,7 @@ from lutetia.nuclear.nuclides import nuclide
 
 FloatArray = NDArray[np.float64]
 # Washout only: activity is in the blood, and in the body, from the start.
+BLOOD_MODELS = ("mono", "bi_prior", "bi", "tri")
 WHOLE_BODY_MODELS = ("mono", "bi_prior", "bi_decay", "bi", "tri")
 # sd of the constraint a(0) = administered, relative; small against any measurement, removed exactly afterwards.
 _CONSTRAINT_SD = 1e-3
@@ -36,8 +37,8 @@ def fit_blood(
     curve
         Region "blood"; its activities and sd are concentrations in MBq/mL of the measured nuclide at sample time.
     choice
-        A model name, "aicc" or "average". If None, the bi-exponential form that the number of samples allows: free
-        from six, with both half-lives under a prior below.
+        A model name, "aicc" or "average" (of washout models). If None: "aicc" from six samples, which is
+        bi-exponential unless the samples show a third phase; with fewer, bi-exponential with half-lives under a prior.
 
     Returns
     -------
@@ -52,9 +53,11 @@ def fit_blood(
         As `fit_time_activity`.
     """
     points = np.size(curve.time_h)
-    default = "bi" if points >= 6 else "bi_prior"
+    default = "aicc" if points >= 6 else "bi_prior"
     rate = nuclide(curve.nuclide).decay_constant_per_h
-    fit = fit_time_activity(curve, physical_rate_per_h=rate, choice=choice or default, prior=prior, seed=seed)
+    fit = fit_time_activity(
+        curve, physical_rate_per_h=rate, choice=choice or default, models=BLOOD_MODELS, prior=prior, seed=seed
+    )
     return fit, combine(time_integrated_activity, fit.coefficient_MBq, fit.rate_per_h)
 
 

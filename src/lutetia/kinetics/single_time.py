@@ -8,7 +8,8 @@ To add a method: one function of the same form and one entry of `POPULATION_METH
 
 References
 ----------
-Hänscheid et al., J Nucl Med 2018;59:75 (doi 10.2967/jnumed.117.193706); Madsen et al., Med Phys 2018;45:2318.
+Methods of Hänscheid et al. and Madsen et al., as cited and compared in EJNMMI Phys 2023
+(doi 10.1186/s40658-023-00530-1).
 """
 
 from __future__ import annotations
