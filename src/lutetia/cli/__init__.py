@@ -31,5 +31,6 @@ def main() -> None:
         sys.exit(0)
     except Exception as error:
         reference = record_fault(error)
-        print(f"error: a fault of Lutetia's ({type(error).__name__}); please report it with {reference}", file=sys.stderr)
+        kind = type(error).__name__
+        print(f"error: a fault of Lutetia's ({kind}); please report it with {reference}", file=sys.stderr)
         sys.exit(1)

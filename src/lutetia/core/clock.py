@@ -28,7 +28,7 @@ def localise(moment: datetime, zone: ZoneInfo | None, *, where: str) -> datetime
     if moment.tzinfo is not None:
         return moment
     if zone is None:
-        raise InputError(f"{where}: found a time without offset; give the case's `timezone`, e.g. \"Europe/Warsaw\"")
+        raise InputError(f'{where}: found a time without offset; give the case\'s `timezone`, e.g. "Europe/Warsaw"')
     return moment.replace(tzinfo=zone)
 
 

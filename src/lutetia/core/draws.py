@@ -37,7 +37,9 @@ def normals(generator: np.random.Generator, size: int | tuple[int, ...]) -> Floa
     return ndtri(generator.permuted(quantiles, axis=0))
 
 
-def lognormal_factors(generator: np.random.Generator, relative_sd: ArrayLike, size: int | tuple[int, ...]) -> FloatArray:
+def lognormal_factors(
+    generator: np.random.Generator, relative_sd: ArrayLike, size: int | tuple[int, ...]
+) -> FloatArray:
     """Positive factors with median 1 and the given relative standard deviation, shape `size` = (draw, ...)."""
     cv = np.asarray(relative_sd, dtype=np.float64)
     if not (np.isfinite(cv).all() and (cv >= 0).all()):

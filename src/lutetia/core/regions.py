@@ -18,15 +18,14 @@ class Region:
     name: str
     aliases: tuple[str, ...]
     density_g_per_mL: float
-    paired_as: str | None = None
 
 
 # Densities: ICRU Report 44 (1989) adult tissues; kidney 1.05, liver and spleen 1.06, muscle-like soft tissue 1.05,
 # blood 1.06, red marrow 1.03. Whole vertebra (spongiosa with cortex): 1.2 is an assumption.
 REGIONS: tuple[Region, ...] = (
     Region("kidneys", ("kidney", "both kidneys", "kidneys total", "renal"), 1.05),
-    Region("left kidney", ("kidney left", "kidney l", "l kidney", "lkidney", "lt kidney", "left renal"), 1.05, "kidneys"),
-    Region("right kidney", ("kidney right", "kidney r", "r kidney", "rkidney", "rt kidney", "right renal"), 1.05, "kidneys"),
+    Region("left kidney", ("kidney left", "kidney l", "l kidney", "lkidney", "lt kidney", "left renal"), 1.05),
+    Region("right kidney", ("kidney right", "kidney r", "r kidney", "rkidney", "rt kidney", "right renal"), 1.05),
     Region("liver", ("hepar", "whole liver"), 1.06),
     Region("spleen", ("lien",), 1.06),
     Region("red marrow", ("bone marrow", "marrow", "rm", "red bone marrow", "active marrow"), 1.03),

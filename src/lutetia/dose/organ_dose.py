@@ -371,7 +371,9 @@ def _both(left: OrganDose, right: OrganDose) -> list[tuple[NuclideDose, NuclideD
     return list(zip(left.nuclides, right.nuclides, strict=True))
 
 
-def mass_weighted_mean(left: FloatArray, right: FloatArray, mass_left: FloatArray, mass_right: FloatArray) -> FloatArray:
+def mass_weighted_mean(
+    left: FloatArray, right: FloatArray, mass_left: FloatArray, mass_right: FloatArray
+) -> FloatArray:
     """Mass-weighted mean; masses (...) against values (..., any trailing axes)."""
     share = np.asarray(mass_left / (mass_left + mass_right))
     share = share.reshape(share.shape + (1,) * (left.ndim - share.ndim))

@@ -21,7 +21,7 @@ from lutetia.nuclear.nuclides import nuclide
 
 FloatArray = NDArray[np.float64]
 # Washout only: activity is in the blood, and in the body, from the start.
-BLOOD_MODELS = ("mono", "bi_prior", "bi", "tri")
+BLOOD_MODELS = ("mono", "bi", "tri")
 WHOLE_BODY_MODELS = ("mono", "bi_prior", "bi_decay", "bi", "tri")
 # sd of the constraint a(0) = administered, relative; small against any measurement, removed exactly afterwards.
 _CONSTRAINT_SD = 1e-3

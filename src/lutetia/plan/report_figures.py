@@ -138,20 +138,25 @@ def _curves(cycle: Mapping[str, Any]) -> list[Block]:
     return [Heading(rich(f"Cycle {cycle.get('number')}"), 2), Figure(panels, (), 3, legend)]
 
 
+# Marrow methods whose curve is a concentration with a name and time axis of its own.
+_CONCENTRATIONS = {"blood": "Blood", "image": "Vertebrae"}
+
+
 def _of_blood(region: Mapping[str, Any]) -> bool:
-    """Whether the curve of a region is that of the blood: activity per millilitre, with its own time axis."""
+    """Whether the curve of a region is that of the blood, with its own time axis."""
     return region.get("method") == "blood"
 
 
 def _curve_panel(region: Mapping[str, Any], curves: Sequence[Curve], end_h: float | None) -> Panel:
-    blood = _of_blood(region)
-    name = "Blood" if blood else region_name(region.get("region"))
+    concentration = _CONCENTRATIONS.get(str(region.get("method")))
+    name = concentration or region_name(region.get("region"))
     total = with_unit(known(region.get("absorbed_dose_Gy")), "Gy")
     points = sum(len(c.time_h) for c in curves)
-    note = f"red marrow {total}" if blood else total
-    unit = "MBq/mL" if blood else "MBq"
+    note = f"red marrow {total}" if concentration else total
+    unit = "MBq/mL" if concentration else "MBq"
+    end = None if _of_blood(region) else end_h
     return Panel(
-        time_activity_panel(name, curves, note=note, unit=unit, end_h=None if blood else end_h),
+        time_activity_panel(name, curves, note=note, unit=unit, end_h=end),
         f"{name}: {points} measured points and fitted curve; absorbed dose {total}",
     )
 
