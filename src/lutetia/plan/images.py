@@ -114,7 +114,7 @@ def imaged_regions(
     regions = _region_inputs(case, cycle, measured, reference, draws, nuclide)
     organs = [mask for mask in reference if is_organ(mask.region)]
     progress(f"cycle {cycle.number}: S-values of the drawn regions")
-    patient_s = {name: patient_s_values(organs, name) for name in nuclides} if organs else {}
+    patient_s = _patient_s(organs, nuclides)
     files = [*_files(folder, cycle), *_recovery_file(case, folder)]
     drawn_on = points[next(iter(drawn)) - 1]
     picture = _picture(cycle, drawn_on, [c.region for c in carried[drawn_on.number - 1]])
@@ -270,6 +270,14 @@ def _carry(
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(one, points))
+
+
+def _patient_s(organs: Sequence[RegionMask], nuclides: Sequence[str]) -> dict[str, PatientS]:
+    """S-values between the drawn organs, nuclides side by side."""
+    if not organs:
+        return {}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(nuclides, pool.map(lambda name: patient_s_values(organs, name), nuclides), strict=True))
 
 
 def _registrations(points: Sequence[TimePoint], carried: Sequence[Sequence[CarriedRegion]]) -> tuple[Registered, ...]:
