@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
@@ -25,7 +26,7 @@ from scipy.ndimage import zoom
 from lutetia.core.geometry import Grid
 from lutetia.core.regions import density_g_per_mL
 from lutetia.core.volume import RegionMask, Volume
-from lutetia.dose.kernels import voxel_kernel
+from lutetia.dose.kernels import VoxelKernel, voxel_kernel
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV
 from lutetia.errors import PhysicsError
 from lutetia.nuclear.nuclides import canonical_nuclide, nuclide
@@ -33,6 +34,7 @@ from lutetia.nuclear.nuclides import canonical_nuclide, nuclide
 FloatArray = NDArray[np.float64]
 SMatrixMethod = Literal["kernel", "local deposition"]
 KERNEL_EXTENT_mm = 200.0
+_EXTENT_STEP_mm = 25.0
 # Sub-voxels of a region's box: wanted size, number that is aimed at, and the most that are transformed.
 _FINE_mm, _FINE_VOXELS, _MOST_FINE_VOXELS = 0.8, 300_000, 2_000_000
 # Spectra of all regions stay below this; larger grids are averaged over 2 × 2 × 2 voxels first.
@@ -115,7 +117,8 @@ def patient_s_values(
         return PatientS(regions, name, own, mass, "local deposition of electrons, no photons", _shared(masks))
     occupancy, spacing, step = _occupancies(masks, grid)
     extent = max(n * step_mm for n, step_mm in zip(occupancy.shape[1:], spacing, strict=True))
-    kernel = voxel_kernel(name, spacing, extent_mm=min(extent, KERNEL_EXTENT_mm))
+    stepped = min(float(_EXTENT_STEP_mm * np.ceil(extent / _EXTENT_STEP_mm)), KERNEL_EXTENT_mm)
+    kernel = _kernel(name, spacing, stepped)
     values = s_matrix(occupancy, kernel, float(np.prod(spacing)) / 1000.0, mass_g=mass)
     np.fill_diagonal(values, _self_values(masks, name, mass))
     text = f"patient's own regions, voxel kernel at {spacing[0]:.3g} × {spacing[1]:.3g} × {spacing[2]:.3g} mm"
@@ -155,14 +158,21 @@ def s_matrix(occupancy: NDArray[np.float32], kernel: Kernel, voxel_mL: float, *,
     return np.asarray(np.maximum(values, 0.0))
 
 
+@lru_cache(maxsize=12)
+def _kernel(name: str, spacing_mm: tuple[float, float, float], extent_mm: float) -> VoxelKernel:
+    """The voxel kernel, kept for the next cycle of the subject: same voxels, same extent in steps."""
+    return voxel_kernel(name, spacing_mm, extent_mm=extent_mm)
+
+
 def _self_values(masks: Sequence[RegionMask], name: str, mass_g: FloatArray) -> list[float]:
     """S(region ← region) of each mask on sub-voxels as fine as the size of the transforms allows."""
     fine = [_fine_region(mask) for mask in masks]
     reach: dict[tuple[float, float, float], float] = {}
     for region, spacing in fine:
         extent = max(n * step for n, step in zip(region.shape, spacing, strict=True))
-        reach[spacing] = min(max(extent, reach.get(spacing, 0.0)), KERNEL_EXTENT_mm)
-    kernels = {spacing: voxel_kernel(name, spacing, extent_mm=extent) for spacing, extent in reach.items()}
+        stepped = _EXTENT_STEP_mm * np.ceil(extent / _EXTENT_STEP_mm)
+        reach[spacing] = min(max(float(stepped), reach.get(spacing, 0.0)), KERNEL_EXTENT_mm)
+    kernels = {spacing: _kernel(name, spacing, extent) for spacing, extent in reach.items()}
     values = []
     for (region, spacing), mass in zip(fine, mass_g, strict=True):
         voxel_mL = float(np.prod(spacing)) / 1000.0
