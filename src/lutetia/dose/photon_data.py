@@ -16,8 +16,6 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from lutetia.errors import UnknownNameError
-
 FloatArray = NDArray[np.float64]
 ELECTRON_MASS_MeV = 0.51099895
 # (tissue, density up to which it is taken, g/mL). Borders are midway between the ICRU 44 densities of neighbours (lung
@@ -45,25 +43,14 @@ class PhotonTable:
     photo: FloatArray
 
 
-def material_index(density_g_per_mL: NDArray[np.float32], *, tissue: str | None = None) -> NDArray[np.uint8]:
-    """Material of each voxel by its density, or one named tissue for all; rows of `photon_table`.
-
-    Raises
-    ------
-    UnknownNameError
-        If the table has no such tissue.
-    """
-    if tissue is not None:
-        names = material_names()
-        if tissue not in names:
-            raise UnknownNameError("tissue", tissue, names)
-        return np.full(density_g_per_mL.shape, names.index(tissue), dtype=np.uint8)
+def material_index(density_g_per_mL: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Material of each voxel by its density: rows of `photon_table`, names in `material_names`."""
     index = np.zeros(density_g_per_mL.shape, dtype=np.uint8)
     for _, limit in TISSUES[:-1]:
         index += density_g_per_mL >= limit
     bone = density_g_per_mL >= TISSUES[-1][1]
     share = bone_mass_share(density_g_per_mL[bone])
-    index[bone] = len(TISSUES) + np.minimum((share * BONE_STEPS).astype(np.uint8), BONE_STEPS - 1)
+    index[bone] = len(TISSUES) - 1 + np.rint(share * BONE_STEPS).astype(np.uint8)
     return index
 
 
@@ -108,7 +95,7 @@ def _mixed(material: str, kind: str, energy: FloatArray) -> FloatArray:
     if not material.startswith("bone "):
         return _interpolated(material, kind, energy)
     step = int(material.removeprefix("bone ").split("/")[0])
-    share = (step - 0.5) / BONE_STEPS
+    share = step / BONE_STEPS
     return share * _interpolated("bone", kind, energy) + (1.0 - share) * _interpolated("soft", kind, energy)
 
 

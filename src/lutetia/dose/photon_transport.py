@@ -19,7 +19,7 @@ from lutetia.core.draws import stream
 from lutetia.core.geometry import Grid
 from lutetia.dose.photon_data import AIR_g_per_mL, PhotonTable, material_index, photon_table
 from lutetia.dose.photon_transport_loop import transport_batch
-from lutetia.dose.spectra import photon_emissions
+from lutetia.dose.spectra import Emissions, photon_emissions
 from lutetia.errors import PhysicsError
 from lutetia.nuclear.nuclides import nuclide as find_nuclide
 
@@ -68,9 +68,10 @@ def photon_energy(
     grid: Grid,
     *,
     nuclide: str,
+    lines: Emissions | None = None,
     photons: int = 2_000_000,
     seed: int = 1,
-    tissue: str | None = None,
+    material: NDArray[np.uint8] | None = None,
     labels: NDArray[np.integer] | None = None,
     workers: int | None = None,
 ) -> PhotonEnergy:
@@ -82,12 +83,14 @@ def photon_energy(
         Shape (k, j, i), ≥ 0, any unit; only the distribution counts.
     density_g_per_mL
         Shape (k, j, i), 0 to 5.
+    nuclide, lines
+        Whose photons; or their energies (MeV) and numbers per decay, instead of the nuclide's own.
     photons
         Histories in all; they come in 32 batches.
     seed
         Same seed, same result.
-    tissue
-        One tissue for all voxels (``water``, ``lung``, ``soft``, …) instead of tissue by density.
+    material
+        Shape (k, j, i): rows of `photon_data.material_names` instead of tissue by density.
     labels
         Shape (k, j, i), 0 … L−1: regions whose sums are wanted with their uncertainty.
     workers
@@ -107,15 +110,16 @@ def photon_energy(
     -----
     The standard deviation is that of the mean of the batches (31 degrees of freedom: itself known within 13 %).
     """
-    _check(activity, density_g_per_mL, grid, labels, photons)
-    energy, number = photon_emissions(find_nuclide(nuclide))
+    _check(activity, density_g_per_mL, grid, (labels, material), photons)
+    energy, number = photon_emissions(find_nuclide(nuclide)) if lines is None else lines
     emitted = float(energy @ number)
     regions = 0 if labels is None else int(labels.max(initial=0)) + 1
     if emitted == 0.0:
         zeros = np.zeros(grid.shape, dtype=np.float32)
         return PhotonEnergy(zeros, zeros, 0.0, 0.0, 0, np.zeros(regions), np.zeros(regions))
     box = _box(activity, density_g_per_mL)
-    scene = _scene(activity[box], density_g_per_mL[box], grid, (energy, number), tissue)
+    chosen = material_index(density_g_per_mL[box]) if material is None else material[box]
+    scene = _scene(activity[box], density_g_per_mL[box], chosen, grid, (energy, number))
     inside = None if labels is None else labels[box]
     per_batch = photons // BATCHES
     mean, sd, escaped, region = _run(scene, per_batch, seed, inside, regions, workers or os.cpu_count() or 1)
@@ -134,10 +138,10 @@ def _check(
     activity: NDArray[np.floating],
     density: Float32,
     grid: Grid,
-    labels: NDArray[np.integer] | None,
+    maps: tuple[NDArray[np.integer] | None, ...],
     photons: int,
 ) -> None:
-    shapes = {np.shape(a) for a in (activity, density, labels) if a is not None}
+    shapes = {np.shape(a) for a in (activity, density, *maps) if a is not None}
     if shapes != {grid.shape}:
         raise PhysicsError(f"photon transport: found arrays of shapes {sorted(shapes)} on a grid of {grid.shape}")
     if not (np.isfinite(activity.sum(dtype=np.float64)) and activity.min() >= 0 and activity.max() > 0):
@@ -162,9 +166,9 @@ def _box(activity: NDArray[np.floating], density: Float32) -> tuple[slice, slice
 def _scene(
     activity: NDArray[np.floating],
     density: Float32,
+    material: NDArray[np.uint8],
     grid: Grid,
-    emissions: tuple[FloatArray, FloatArray],
-    tissue: str | None,
+    emissions: Emissions,
 ) -> _Scene:
     flat = activity.ravel()
     voxels = np.flatnonzero(flat)
@@ -183,7 +187,7 @@ def _scene(
         energy = energy[keep]
     table = photon_table(float(energy.max()), floor_MeV=FLOOR_MeV)
     dense = np.ascontiguousarray(density, dtype=np.float32)
-    material = material_index(dense, tissue=tissue)
+    material = np.ascontiguousarray(material)
     heaviest = np.zeros(table.attenuation.shape[0])
     np.maximum.at(heaviest, material.ravel(), dense.ravel())
     majorant = np.asarray((table.attenuation * heaviest[:, None]).max(axis=0))

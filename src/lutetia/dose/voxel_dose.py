@@ -277,7 +277,7 @@ def _result(
     if density is not None and solid is not None:
         scale = np.float32(SOFT_TISSUE_G_PER_ML) / np.maximum(rho, np.float32(AIR_g_per_mL))
         energy_dose *= scale
-        sd = None if sd is None else sd * scale * solid
+        sd = None if sd is None else np.asarray(sd * scale * solid, dtype=np.float32)
     tissue = "soft tissue of 1.04 g/mL" if density is None else "density map"
     return VoxelDose(
         dose=_volume(energy_dose, box, activity.grid, unit),

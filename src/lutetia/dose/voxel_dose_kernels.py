@@ -60,7 +60,7 @@ def convolved(
     return np.asarray(np.maximum(dose, np.float32(0.0)))
 
 
-def _filter(field: NDArray[np.complex64], response: Float32, padded: int, workers: int) -> None:
+def _filter(field: NDArray[np.complexfloating], response: Float32, padded: int, workers: int) -> None:
     """Transform the first axis, multiply by the kernel's transform and go back, slab by slab of the second axis."""
     k, j, i = field.shape
     fold_k, fold_j = _fold(padded), _fold(j)
