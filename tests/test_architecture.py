@@ -23,6 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "phantom": BASE | {"nuclear", "imaging"},
     "plan": PHYSICS | {"imaging", "clinical", "protocol", "report"},
 }
+ALLOWED["dataset"] = BASE | {"clinical"}
+ALLOWED["simulate"] = set(ALLOWED)
 ALLOWED["validation"] = set(ALLOWED)
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 

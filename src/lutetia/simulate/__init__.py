@@ -1,0 +1,1 @@
+"""Virtual subjects, their measurements, effects of treatment, and studies of many virtual trials."""

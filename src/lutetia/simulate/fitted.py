@@ -1,0 +1,100 @@
+"""Measured dose per activity of virtual subjects by the real kinetics: sampled, fitted, integrated (level ``fitted``).
+
+Scans and samples with noise go through `lutetia.kinetics.fit.fit_curves`; another nuclide is predicted with
+`lutetia.kinetics.transfer.transfer_nuclide`. Each curve is fitted with the form that the truth has: organs and
+remainder mono-exponential, blood bi-exponential. Model choice is validated elsewhere (`lutetia validate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lutetia.core.draws import FloatArray, stream
+from lutetia.kinetics.fit import fit_curves
+from lutetia.kinetics.integrate import activity_at, time_integrated_activity
+from lutetia.kinetics.transfer import transfer_nuclide
+from lutetia.nuclear.nuclides import nuclide
+from lutetia.simulate.measure import Errors
+from lutetia.simulate.population import REGIONS, Measurement
+from lutetia.simulate.subjects import CURVES, REFERENCE, TrueKinetics, regions_from_curves
+
+_FIRST_ORGAN_REGION = tuple(REGIONS.index(name) for name in CURVES[:4])
+# Weight of the points where no error is simulated; it cancels in the fit.
+_LEAST_SD = 1e-3
+
+
+def measured_fitted(
+    kinetics: TrueKinetics,
+    measurement: Measurement,
+    errors: Errors,
+    *,
+    nuclides: Sequence[str],
+    measured: str,
+    seed: int,
+    names: tuple[str | int, ...],
+) -> FloatArray:
+    """Dose per activity from fits to noisy scans and samples.
+
+    Parameters
+    ----------
+    kinetics
+        The true curves.
+    measurement, errors
+        Times and noise, and the errors that scans share.
+    nuclides, measured
+        Nuclides on the last axis, and which of them is measured.
+    seed, names
+        Of the random stream.
+
+    Returns
+    -------
+    Gy/MBq, shape (subject, cycle, region, nuclide).
+    """
+    rate = kinetics.rate_Gy_per_h_per_MBq
+    change = nuclide(measured).decay_constant_per_h - nuclide(REFERENCE).decay_constant_per_h
+    decay = np.where(kinetics.decay_per_h > 0, kinetics.decay_per_h + change, 0.0)
+    areas = np.zeros((*rate.shape[:3], len(nuclides)))
+    noise = stream(seed, *names, "scans")
+    for i, curve in enumerate(CURVES):
+        times, sd = _schedule(curve, measurement)
+        true = activity_at(rate[:, :, i], decay[:, :, i], times)
+        points = true * np.maximum(1.0 + sd * noise.standard_normal(true.shape), 0.05)
+        areas[:, :, i] = _areas(curve, times, points, max(sd, _LEAST_SD), nuclides, measured)
+    ratio = np.stack([kinetics.s_ratio[name] for name in nuclides], axis=-1)
+    per_curve = areas * ratio[:, None] * _shared(errors)[..., None]
+    return np.stack([regions_from_curves(per_curve[..., n]) for n in range(len(nuclides))], axis=-1)
+
+
+def _schedule(curve: str, m: Measurement) -> tuple[tuple[float, ...], float]:
+    """Times and relative noise of a curve."""
+    if curve == "blood":
+        return m.blood_hours, m.blood_sample
+    return (m.whole_body_hours if curve == "remainder" else m.scan_hours), m.counts
+
+
+def _areas(
+    curve: str, time_h: ArrayLike, points: FloatArray, sd: float, nuclides: Sequence[str], measured: str
+) -> FloatArray:
+    """Integrals for every nuclide, shape (subject, cycle, nuclide)."""
+    model = "bi" if curve == "blood" else "mono"
+    physical = nuclide(measured).decay_constant_per_h
+    fits = fit_curves(time_h, points, sd * points, physical_rate_per_h=physical, choice=model)
+    found = []
+    for name in nuclides:
+        c, k = fits.coefficient, fits.rate
+        if name != measured:
+            c, k = transfer_nuclide(c, k, from_nuclide=measured, to_nuclide=name, administered_ratio=1.0)
+        found.append(time_integrated_activity(c, k))
+    return np.stack(found, axis=-1)
+
+
+def _shared(errors: Errors) -> FloatArray:
+    """Factors that all points of a curve share, shape (subject, cycle, curve); blood has its own counter."""
+    factor = np.ones((*errors.region.shape[:2], len(CURVES)))
+    factor[..., :4] = errors.calibration * errors.region[..., list(_FIRST_ORGAN_REGION)]
+    factor[..., 4] = errors.region[..., REGIONS.index("red marrow")]
+    factor[..., 5] = errors.calibration[..., 0]
+    return factor
