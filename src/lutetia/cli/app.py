@@ -9,6 +9,7 @@ import typer
 from lutetia import __version__
 from lutetia.cli.decide import decide
 from lutetia.cli.demo import demo
+from lutetia.cli.dose_map import dose_map
 from lutetia.cli.example import example
 from lutetia.cli.kernel import kernel
 from lutetia.cli.new_case import new_case
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "decide": decide,
     "s-value": s_value,
     "kernel": kernel,
+    "dose-map": dose_map,
     "validate": validate,
 }
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from lutetia.core.draws import Estimate
 
 FloatArray = NDArray[np.float64]
-Basis = Literal["measured", "predicted", "carried", "population", "entered"]
 MAX_COMPONENTS = 4
 
 

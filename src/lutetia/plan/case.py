@@ -73,6 +73,12 @@ class PriorTherapy(_Strict):
     bed_Gy: NonNegative | None = None
     method: str | None = None
 
+    @model_validator(mode="after")
+    def _bed_above_dose(self) -> PriorTherapy:
+        if self.bed_Gy is not None and self.bed_Gy < self.absorbed_dose_Gy:
+            raise ValueError(f"bed_Gy {self.bed_Gy:g} is below absorbed_dose_Gy {self.absorbed_dose_Gy:g}; correct one")
+        return self
+
 
 class Subject(_Strict):
     """The pseudonymous subject."""
@@ -168,6 +174,14 @@ class Cycle(_Strict):
     whole_body: TableFile | None = None
     doses: TableFile | None = None
 
+    @field_validator("administered_at", mode="before")
+    @classmethod
+    def _with_time(cls, given: Any) -> Any:
+        moments = given.values() if isinstance(given, dict) else [given]
+        if any(isinstance(m, dt.date) and not isinstance(m, datetime) for m in moments):
+            raise ValueError("found a date without time of day; give date and time, such as 2026-01-12T09:30:00")
+        return given
+
     @field_validator("administered_MBq", "prescribed_MBq", "administered_at", mode="before")
     @classmethod
     def _each_once(cls, given: Any) -> Any:
@@ -251,7 +265,9 @@ def read_case(path: Path) -> Case:
             f"{file.name}: found {file.stat().st_size} bytes; a case file is text of at most {MAX_CASE_BYTES}"
         )
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CaseError(f"{file.name}: cannot be read ({error.strerror}); check the file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CaseError(f"{file.name}: not valid TOML ({error}); correct it there") from error
     if data.get("schema") != SCHEMA:

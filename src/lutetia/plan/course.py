@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from lutetia.core.draws import Estimate, combine
 from lutetia.dose.organ_dose import single_kidney_doubts
 from lutetia.errors import CaseError
 from lutetia.plan.body import body_results
-from lutetia.plan.case import Case, Cycle
+from lutetia.plan.case import Case, Cycle, PriorTherapy
 from lutetia.plan.cycle import KIDNEYS, fit_regions, region_results
 from lutetia.plan.inputs import Measured, measured_cycle
-from lutetia.plan.ledger import Coefficients, Cumulative, CycleDoses, carried_dose, cumulate, family
+from lutetia.plan.ledger import MARROW, Coefficients, Cumulative, CycleDoses, carried_dose, cumulate, family
 from lutetia.plan.marrow import MarrowResult, blood_result, image_result, method_note
 from lutetia.plan.population import population_coefficients
-from lutetia.plan.tables import EnteredDose, read_doses
+from lutetia.plan.tables import MARROW_METHODS, EnteredDose, marrow_method, read_doses
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.protocol.records import Protocol
 
@@ -80,7 +80,7 @@ def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draw
     for cycle in case.cycles:
         progress(f"cycle {cycle.number}")
         _work(state, case, cycle, folder, protocol, nuclides, draws, progress)
-    cumulative = cumulate(state.cycles, case.subject.prior_therapy, draws)
+    cumulative = cumulate(state.cycles, _prior_by_method(case, protocol, state.cycles), draws)
     doubts = [*state.doubts, *(d for total in cumulative.values() for d in total.doubts)]
     doubts += _cumulative_kidney_doubts(cumulative, len(case.cycles))
     return CourseDoses(
@@ -107,6 +107,19 @@ def measured_nuclide(case: Case, protocol: Protocol) -> str:
             f"protocol {protocol.name}: names no measured_nuclide although arm {arm.name} has several; add it"
         )
     return arm.nuclides[0]
+
+
+def _prior_by_method(case: Case, protocol: Protocol, cycles: Sequence[CycleDoses]) -> list[PriorTherapy]:
+    """Prior therapies; a marrow dose of no stated method counts into every method, so that none overlooks it."""
+    used = {family(dose) for cycle in cycles for dose in cycle.doses if dose.region == MARROW}
+    used |= {limit.method or "blood" for limit in protocol.limits if limit.region == MARROW}
+    every: list[PriorTherapy] = []
+    for therapy in case.subject.prior_therapy:
+        method = marrow_method(therapy.method or "")
+        known = therapy.region != MARROW or method in MARROW_METHODS
+        methods = (method if therapy.region == MARROW else therapy.method,) if known else sorted(used or {"blood"})
+        every += [therapy.model_copy(update={"method": name}) for name in methods]
+    return every
 
 
 def _nuclides(case: Case, protocol: Protocol) -> tuple[str, ...]:
@@ -209,6 +222,8 @@ def _enter(state: _Progressing, cycle: Cycle, folder: Path, nuclides: tuple[str,
     for rows in grouped.values():
         dose, per_MBq = _entered(rows, cycle, draws, where)
         doses.append(dose)
+        if dose.region == MARROW and dose.method not in MARROW_METHODS:
+            state.doubts.append(_method_unknown(dose, cycle))
         if per_MBq is not None and all(n in per_MBq.nuclides for n in nuclides):
             coefficients[(dose.region, family(dose))] = per_MBq
     state.last |= coefficients
@@ -216,9 +231,19 @@ def _enter(state: _Progressing, cycle: Cycle, folder: Path, nuclides: tuple[str,
     state.cycles.append(CycleDoses(cycle.number, cycle.administered_MBq, tuple(doses), coefficients))
 
 
+def _method_unknown(dose: OrganDose, cycle: Cycle) -> Doubt:
+    text = (
+        f"red marrow: the entered dose has method {dose.method!r}, which is neither blood nor image, so it counts into "
+        "no limit; write blood or image into the column `method`"
+    )
+    return Doubt("marrow-method-unknown", text, f"cycle {cycle.number}, doses", "first-line")
+
+
 def _entered(rows: list[EnteredDose], cycle: Cycle, draws: Draws, where: str) -> tuple[OrganDose, Coefficients | None]:
     region, method = rows[0].region, rows[0].method
     by_nuclide = {row.nuclide: row for row in rows}
+    if set(by_nuclide) == {"total"} and len(cycle.administered_MBq) == 1:
+        by_nuclide = dict.fromkeys(cycle.administered_MBq, rows[0])
     if unknown := [n for n in by_nuclide if n != "total" and n not in cycle.administered_MBq]:
         raise CaseError(
             f"{where}: {region} has a dose of {', '.join(unknown)}, which the cycle did not give; correct it"
@@ -233,6 +258,12 @@ def _entered(rows: list[EnteredDose], cycle: Cycle, draws: Draws, where: str) ->
         missing = ", ".join(sorted(set(cycle.administered_MBq) - set(by_nuclide)))
         raise CaseError(f"{where}: {region} lacks the dose of {missing}; add a row for it, or one of nuclide `total`")
     total = drawn.get("total") or combine(lambda *a: np.asarray(sum(a)), *each)
+    parts_Gy = sum(float(e.value) for e in each)
+    if abs(parts_Gy - float(total.value)) > 0.02 * float(total.value) and (complete or parts_Gy > float(total.value)):
+        raise CaseError(
+            f"{where}: {region} has a total of {float(total.value):g} Gy, but its nuclides add up to {parts_Gy:g} Gy; "
+            "correct one of them"
+        )
     beds = [row.bed_Gy for row in rows if row.bed_Gy is not None and (row.nuclide == "total" or len(rows) == 1)]
     bed = None
     if beds:

@@ -19,8 +19,8 @@ import numpy as np
 from lutetia.core.chain import Doubt, RoiMeasurement, TimeActivity
 from lutetia.core.clock import hours_between, time_zone
 from lutetia.core.draws import Estimate, FloatArray, normals, stream
-from lutetia.core.regions import density_g_per_mL
 from lutetia.core.volume import RegionMask, Volume
+from lutetia.dose.organ_dose import mass_from_volume
 from lutetia.dose.region_s import PatientS, patient_s_values
 from lutetia.errors import CaseError, ImageError
 from lutetia.imaging import calibration as counts
@@ -204,7 +204,7 @@ def _camera(calibration: Calibration | None) -> counts.Calibration | None:
         return None
     return counts.Calibration(
         calibration.cps_per_MBq,
-        sd_percent=calibration.sd_percent or default_sizes().calibration_percent,
+        sd_percent=default_sizes().calibration_percent if calibration.sd_percent is None else calibration.sd_percent,
         date=calibration.date,
         dead_time_us=calibration.dead_time_us,
         y90_cps_per_MBq=calibration.y90_cps_per_MBq,
@@ -406,9 +406,8 @@ def _curve(
 
 def _mass(mask: RegionMask, draws: Draws) -> Estimate:
     """Volume × tissue density; the draws follow the uncertainty of the drawn outline."""
-    mass = mask.volume_mL * density_g_per_mL(mask.region)
     factor = draws.factor(100.0 * volume_relative_sd(mask), "mass", mask.region)
-    return Estimate(np.asarray(mass), mass * factor)
+    return mass_from_volume(Estimate(np.asarray(mask.volume_mL), mask.volume_mL * factor), mask.region)
 
 
 def volume_relative_sd(mask: RegionMask) -> float:

@@ -42,7 +42,6 @@ class Coefficients:
     linear_Gy_per_MBq: Mapping[str, Estimate]
     quadratic_Gy_per_MBq2: Estimate | None
     cycle: int
-    bound_per_MBq: Mapping[str, Estimate] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

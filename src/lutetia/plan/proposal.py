@@ -51,6 +51,8 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
     nuclides = protocol.arm(arm).nuclides
     cumulative, last = _known(course, limits, draws) if not case.cycles else (course.cumulative, course.last)
     forecast = build_forecast(limits, nuclides, cumulative, last, protocol=protocol, cycle=cycle, draws=draws)
+    if case.cycles and forecast is None:
+        raise CaseError(_no_forecast(cycle, limits))
     labs, files = _read_labs(case, folder)
     as_of = decision_time(case, protocol, labs)
     toxicity = _assess(case, protocol, labs, as_of)
@@ -79,6 +81,14 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
     )
 
 
+def _no_forecast(cycle: int, limits: tuple[Limit, ...]) -> str:
+    names = ", ".join(dict.fromkeys(f"{li.region} ({li.metric.replace('_', ' ')})" for li in limits))
+    return (
+        f"cycle {cycle}: nothing can be proposed, because no limit can be evaluated: {names}; measure the region in at "
+        "least one cycle, or enter its doses for each nuclide"
+    )
+
+
 def decision_time(case: Case, protocol: Protocol, labs: list[LabValue]) -> datetime | None:
     """When the decision is taken: `decision_at` of the case, or else the planned start of the next cycle.
 
@@ -89,7 +99,12 @@ def decision_time(case: Case, protocol: Protocol, labs: list[LabValue]) -> datet
         moment = case.decision_at
         if not isinstance(moment, datetime):
             moment = datetime.combine(moment, time(23, 59))
-        return localise(moment, zone, where="decision_at")
+        decided = localise(moment, zone, where="decision_at")
+        if case.cycles and decided < (last := min(start_times(case, case.cycles[-1]).values())):
+            raise CaseError(
+                f"decision_at: found {decided}, before cycle {len(case.cycles)} was given ({last}); correct it"
+            )
+        return decided
     known = [v.taken_at for v in labs]
     if case.cycles:
         start = min(start_times(case, case.cycles[-1]).values())

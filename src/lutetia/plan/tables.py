@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lutetia.core.regions import canonical_region
 from lutetia.errors import CaseError
 from lutetia.nuclear.nuclides import canonical_nuclide
 
 MAX_TABLE_BYTES = 20_000_000
+MARROW_METHODS = ("blood", "image")
 Row = Mapping[str, str]
 
 
@@ -55,15 +57,17 @@ def read_rows(
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise CaseError(f"{where}, {path.name}: cannot be read ({error.strerror}); check the file") from error
     except UnicodeDecodeError as error:
         raise CaseError(f"{where}, {path.name}: not UTF-8 text; save the table as CSV (UTF-8)") from error
     kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     reader = csv.DictReader(kept, strict=True)
-    columns = [c.strip() for c in reader.fieldnames or []]
+    columns = [c.strip() for c in _header(reader, f"{where}, {path.name}")]
     reader.fieldnames = columns
     _check_columns(columns, required, tuple(columns) if extra else optional, f"{where}, {path.name}")
     rows: list[Row] = []
-    for number, row in enumerate(reader, start=1):
+    for number, row in enumerate(_whole_rows(reader, f"{where}, {path.name}"), start=1):
         if None in row or None in row.values():
             raise CaseError(f"{where}, {path.name} row {number}: expected {len(columns)} values separated by commas")
         rows.append({name: (value or "").strip() for name, value in row.items()})
@@ -72,7 +76,25 @@ def read_rows(
     return rows
 
 
+def _header(reader: csv.DictReader[str], where: str) -> Sequence[str]:
+    try:
+        return reader.fieldnames or []
+    except csv.Error as error:
+        raise CaseError(f"{where}: the header is not CSV ({error}); save the table again as CSV") from error
+
+
+def _whole_rows(reader: csv.DictReader[str], where: str) -> Iterator[dict[str | Any, str | Any]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise CaseError(
+            f"{where} row {reader.line_num - 1}: not CSV ({error}); check its quotes and commas there"
+        ) from error
+
+
 def _check_columns(columns: list[str], required: tuple[str, ...], optional: tuple[str, ...], where: str) -> None:
+    if twice := sorted({c for c in columns if columns.count(c) > 1}):
+        raise CaseError(f"{where}: the column {', '.join(twice)} is there twice; keep one")
     if missing := [c for c in required if c not in columns]:
         raise CaseError(f"{where}: missing column {', '.join(missing)}; expected {','.join(required + optional)}")
     if unknown := [c for c in columns if c not in required + optional]:
@@ -117,7 +139,10 @@ def _samples(path: Path, *, value: str, where: str, of: str = "") -> list[Sample
                 f"{place}, time_h: found {time_h:g}; a sample comes after the start of infusion (time 0); correct it"
             )
         measured = number(row[value], where=f"{place}, {value}", minimum=0.0)
-        samples.append(Sample(region, time_h, measured, _optional(row, sd, where=place)))
+        spread = _optional(row, sd, where=place)
+        if spread == 0.0:
+            raise CaseError(f"{place}, {sd}: found 0; expected more than 0, or an empty cell for the usual uncertainty")
+        samples.append(Sample(region, time_h, measured, spread))
     _refuse_doubles(samples, f"{where}, {path.name}")
     return sorted(samples, key=lambda s: (s.region, s.time_h))
 
@@ -159,9 +184,21 @@ def read_doses(path: Path, *, where: str) -> list[EnteredDose]:
         dose = number(row["absorbed_dose_Gy"], where=f"{place}, absorbed_dose_Gy", minimum=0.0)
         sd, bed = (_optional(row, c, where=place) for c in ("absorbed_dose_sd_Gy", "bed_Gy"))
         region = canonical_region(row["region"], where=place)
-        doses.append(EnteredDose(region, nuclide, dose, sd, bed, row.get("method") or "entered"))
+        if bed is not None and bed < dose:
+            raise CaseError(
+                f"{place}, bed_Gy: found {bed:g} below the absorbed dose of {dose:g} Gy; correct one of them"
+            )
+        method = row.get("method") or "entered"
+        method = marrow_method(method) if region == "red marrow" else method
+        doses.append(EnteredDose(region, nuclide, dose, sd, bed, method))
     _refuse_double_doses(doses, f"{where}, {path.name}")
     return doses
+
+
+def marrow_method(text: str) -> str:
+    """Id of a marrow method written as a word or two (``Blood method`` → ``blood``); other texts stay as they are."""
+    word = text.strip().lower().removesuffix("method").removesuffix("based").strip(" -_")
+    return word if word in MARROW_METHODS else text
 
 
 def _refuse_double_doses(doses: list[EnteredDose], where: str) -> None:

@@ -52,11 +52,6 @@ class Decision:
     upper_MBq: Mapping[str, float]
     limits: tuple[LimitOutcome, ...]
 
-    @property
-    def remaining_cycles(self) -> int:
-        """Planned cycles not yet given, the one decided here included."""
-        return max(0, self.protocol.cycles - self.cycle + 1)
-
 
 def decide(
     protocol: Protocol,
