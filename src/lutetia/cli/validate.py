@@ -23,7 +23,7 @@ def validate(
     Example: lutetia validate noise-free registration
     """
     from lutetia.errors import UnknownNameError
-    from lutetia.validation.page import validation_page
+    from lutetia.validation.page import source_commit, validation_page
     from lutetia.validation.studies import STUDIES
 
     names = studies or list(STUDIES)
@@ -41,7 +41,7 @@ def validate(
     if json:
         print_json([check.record() for check in checks])
     if out is not None:
-        out.write_text(validation_page(checks), encoding="utf-8")
+        out.write_text(validation_page(checks, commit=source_commit()), encoding="utf-8")
     if not all(check.holds for check in checks):
         raise typer.Exit(1)
 
