@@ -149,11 +149,13 @@ def voxel_dose(
         raise PhysicsError(f"{method}: found no density map; expected one in g/mL from CT, or use the method kernel")
     box = _box(activity.values, None if density is None else density.values)
     grid = activity.grid
-    local = np.maximum(activity.values[box], np.float32(0.0))
+    local = activity.values[box]
     rho = None if density is None else density.values[box]
-    energy_dose = np.zeros(local.shape, dtype=np.float32)
     if chosen.kernel_parts:
-        energy_dose += convolved(local * np.float32(grid.voxel_mL), name, grid.spacing_mm, parts=chosen.kernel_parts)
+        energy_dose = convolved(local, name, grid.spacing_mm, parts=chosen.kernel_parts)
+        energy_dose *= np.float32(grid.voxel_mL)
+    else:
+        energy_dose = np.zeros(local.shape, dtype=np.float32)
     if chosen.electrons == "local":
         energy_dose += local * np.float32(_local_MeV(name, chosen) * GY_G_PER_MBQ_H_MEV / SOFT_TISSUE_G_PER_ML)
     sd: Float32 | None = None

@@ -2,13 +2,14 @@
 
 The kernel reaches over the whole array, uncropped. It is even along every axis, so its transform is real and one octant
 of it, a cosine transform, is enough. Only what holds something is transformed on the way in, only what is asked for on
-the way out, and the longest-strided axis goes in slabs, so that no padded array exists as a whole.
+the way out, and everything goes in slabs, so that no array padded along all axes exists as a whole.
 Not here: densities, methods (`voxel_dose`).
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Literal
@@ -39,7 +40,7 @@ def convolved(
     Parameters
     ----------
     activity_MBq_h
-        Shape (k, j, i): MBq·h in each voxel.
+        Shape (k, j, i): MBq·h in each voxel, or anything proportional to it.
     parts
         What deposits: electrons, their bremsstrahlung, photons.
 
@@ -50,30 +51,34 @@ def convolved(
     k, j, i = activity_MBq_h.shape
     padded = _padded((k, j, i))
     response = kernel_transform(nuclide, spacing_mm, parts, (k, j, i))
-    workers = os.cpu_count() or 1
-    field = fft.rfft(np.asarray(activity_MBq_h, dtype=np.float32), padded[2], axis=2, workers=workers)
-    field = fft.fft(field, padded[1], axis=1, workers=workers)
-    _filter(field, response, padded[0], workers)
-    field = fft.ifft(field, axis=1, overwrite_x=True, workers=workers)[:, :j]
-    dose = fft.irfft(field, padded[2], axis=2, workers=workers)[:, :, :i]
-    # Rounding of the transforms, about 1e-7 of the maximum, may be negative.
-    return np.asarray(np.maximum(dose, np.float32(0.0)))
+    fold_k, fold_j = _fold(padded[0]), _fold(padded[1])
+    field = np.empty((k, padded[1], padded[2] // 2 + 1), dtype=np.complex64)
+    dose = np.empty((k, j, i), dtype=np.float32)
+
+    def forward(planes: slice) -> None:
+        field[planes] = fft.fft(fft.rfft(activity_MBq_h[planes], padded[2], axis=2), padded[1], axis=1)
+
+    def filtered(rows: slice) -> None:
+        block = fft.fft(field[:, rows], padded[0], axis=0)
+        block *= response[np.ix_(fold_k, fold_j[rows])]
+        field[:, rows] = fft.ifft(block, axis=0, overwrite_x=True)[:k]
+
+    def backward(planes: slice) -> None:
+        found = fft.irfft(fft.ifft(field[planes], axis=1)[:, :j], padded[2], axis=2)[:, :, :i]
+        # Rounding of the transforms, about 1e-7 of the maximum, may be negative.
+        np.maximum(found, np.float32(0.0), out=dose[planes])
+
+    _in_slabs(forward, k, padded[1] * padded[2])
+    _in_slabs(filtered, padded[1], padded[0] * field.shape[2])
+    _in_slabs(backward, k, padded[1] * padded[2])
+    return dose
 
 
-def _filter(field: NDArray[np.complexfloating], response: Float32, padded: int, workers: int) -> None:
-    """Transform the first axis, multiply by the kernel's transform and go back, slab by slab of the second axis."""
-    k, j, i = field.shape
-    fold_k, fold_j = _fold(padded), _fold(j)
-    step = max(1, _SLAB_VALUES // (padded * i))
-
-    def one(first: int) -> None:
-        slab = slice(first, min(first + step, j))
-        block = fft.fft(field[:, slab], padded, axis=0)
-        block *= response[np.ix_(fold_k, fold_j[slab])]
-        field[:, slab] = fft.ifft(block, axis=0, overwrite_x=True)[:k]
-
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(one, range(0, j, step)))
+def _in_slabs(work: Callable[[slice], None], count: int, values_per_index: int) -> None:
+    """Run a function on slabs of an axis in threads; the transforms run without the interpreter's lock."""
+    step = max(1, _SLAB_VALUES // max(values_per_index, 1))
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        list(pool.map(work, [slice(first, min(first + step, count)) for first in range(0, count, step)]))
 
 
 def _fold(count: int) -> NDArray[np.intp]:
