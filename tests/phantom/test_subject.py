@@ -10,7 +10,7 @@ import pytest
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.errors import UnknownNameError
 from lutetia.phantom.shapes import Ellipsoid
-from lutetia.phantom.subject import Subject, random_subject, reference_woman
+from lutetia.phantom.subject import Subject, random_subject, reference_woman, second_cycle_of
 from lutetia.phantom.voxels import render_masks
 
 COARSE = axis_aligned_grid((80, 60, 80), (4.0, 4.0, 4.0), origin_mm=(-160.0, -120.0, -140.0))
@@ -53,6 +53,34 @@ def test_all_of_the_activity_is_in_the_body_at_the_start(subject: Subject) -> No
 def test_the_same_seed_gives_the_same_subject_and_another_seed_another() -> None:
     assert random_subject(5) == random_subject(5)
     assert random_subject(5).organ("liver") != random_subject(6).organ("liver")
+
+
+def test_random_subjects_differ_in_masses_places_and_kinetics() -> None:
+    subjects = SUBJECTS[1:]
+    for region, least in (("left kidney", 0.08), ("liver", 0.05), ("spleen", 0.05), ("tumour 1", 0.2)):
+        masses = np.log([s.mass_g(region) for s in subjects])
+        assert least < masses.std() < 0.6, region
+        assert abs(masses.mean() - np.log(reference_woman().mass_g(region))) < 0.2
+        places = np.array([s.organ(region).shape.centre_mm for s in subjects])
+        assert places.std(axis=0).max() > 1.5, region
+        slow = np.log([min(s.organ(region).biology.biological_rate_per_h) for s in subjects])
+        assert 0.1 < slow.std() < 0.35
+        uptake = np.log([max(s.organ(region).biology.coefficient) for s in subjects])
+        assert 0.15 < uptake.std() < 0.5
+
+
+def test_the_second_cycle_keeps_the_anatomy_and_all_activity_but_not_the_kinetics() -> None:
+    one, two = reference_woman(), second_cycle_of(reference_woman())
+    assert [o.shape for o in one.organs] == [o.shape for o in two.organs]
+    assert sum(two.whole_body().coefficient) == pytest.approx(1.0)
+    ratio = {
+        o.region: later.biology.time_integrated_activity_MBq_h("Lu-177", 1.0)
+        / o.biology.time_integrated_activity_MBq_h("Lu-177", 1.0)
+        for o, later in zip(one.organs, two.organs, strict=True)
+    }
+    assert 1.005 < ratio["left kidney"] < 1.03
+    assert ratio["spleen"] == pytest.approx(0.95)
+    assert ratio["liver"] == 1.0
 
 
 def test_masks_hold_the_volume_of_each_organ_without_its_inclusions() -> None:

@@ -49,6 +49,10 @@ class Biology:
         """The same course with all coefficients multiplied."""
         return Biology(tuple(factor * c for c in self.coefficient), self.biological_rate_per_h)
 
+    def slower(self, factor: float) -> Biology:
+        """The same course with all biological rates divided."""
+        return Biology(self.coefficient, tuple(r / factor for r in self.biological_rate_per_h))
+
 
 def biological_rate_per_h(effective_half_life_h: float, nuclide_name: str = "Lu-177") -> float:
     """λ_bio = ln 2 / T_eff − λ_phys.

@@ -1,4 +1,4 @@
-"""A complete case folder from a virtual body: scans, regions, blood and whole-body tables, `case.toml`, truth.
+"""A complete case folder from a virtual body, cycle by cycle: scans, regions, blood and whole body, and the truth.
 
 What can be made wrong on purpose is an option: resolution that the case states, shifted outlines, noise, calibration.
 """
@@ -6,6 +6,7 @@ What can be made wrong on purpose is an option: resolution that the case states,
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -63,10 +64,13 @@ class CaseOptions:
 
     `camera` is what truly happens; `stated_fwhm_mm` is what `case.toml` says (and what the recovery phantom has).
     `motions` places the subject in each scan; `outline_shift_mm` shifts the drawn regions against the CT;
-    `curve_cv` is the noise of blood and whole-body samples. Times are those of mid-acquisition.
+    `curve_cv` is the noise of blood and whole-body samples. Times are those of mid-acquisition. `number` is the cycle
+    that is measured, given at `administered_at`; noise differs between cycles of one seed, the identity does not.
     """
 
     seed: int = 1
+    number: int = 1
+    administered_at: datetime = ADMINISTERED_AT
     times_h: tuple[float, ...] = (4.0, 24.0, 96.0, 168.0)
     duration_s: float = 1800.0
     camera: Camera = field(default_factory=Camera)
@@ -100,18 +104,47 @@ def write_image_case(anatomy: Anatomy, path: Path, options: CaseOptions, *, labs
     OutputError
         If the folder has content or cannot be written.
     """
+    return write_course([(anatomy, options)], path, labs=labs)
+
+
+def write_course(cycles: Sequence[tuple[Anatomy, CaseOptions]], path: Path, *, labs: str | None = None) -> Path:
+    """Write a case folder with imaged cycles of one subject and `truth.json`; the folder appears only when complete.
+
+    Parameters
+    ----------
+    cycles
+        The body and how it is measured, cycle by cycle; seed, arm, camera and what is stated of it are those of the
+        first cycle for the whole course.
+
+    Raises
+    ------
+    OutputError
+        If the folder has content or cannot be written.
+    """
+    subject, first = cycles[0][0].subject, cycles[0][1]
     with new_folder(path) as beside:
-        cycle = beside / "cycle1"
-        written = [_write_scan(anatomy, cycle, scan, options=options) for scan in range(1, len(options.times_h) + 1)]
-        drawn = _write_regions(anatomy, cycle, written[options.drawn_on - 1], options=options)
-        _write_tables(anatomy.subject, cycle, options)
-        stated = replace(options.camera, fwhm_mm=options.stated_fwhm_mm, calibration_error=1.0)
-        _write(beside / "recovery.csv", recovery_csv(measure_spheres(stated, seed=options.seed)))
+        drawn = [_write_cycle(anatomy, beside / f"cycle{options.number}", options) for anatomy, options in cycles]
+        stated = replace(first.camera, fwhm_mm=first.stated_fwhm_mm, calibration_error=1.0)
+        _write(beside / "recovery.csv", recovery_csv(measure_spheres(stated, seed=first.seed)))
         if labs is not None:
             _write(beside / "labs.csv", labs)
-        _write(beside / "case.toml", case_toml(anatomy.subject, options, regions=drawn, labs=labs is not None))
-        _write(beside / "truth.json", json.dumps(truth(anatomy, options), ensure_ascii=False, indent=1) + "\n")
+        every = [options for _, options in cycles]
+        _write(beside / "case.toml", case_toml(subject, every, regions=drawn, labs=labs is not None))
+        _write(beside / "truth.json", json.dumps(truth(cycles), ensure_ascii=False, indent=1) + "\n")
     return path
+
+
+def _write_cycle(anatomy: Anatomy, folder: Path, options: CaseOptions) -> tuple[str, ...]:
+    """Write scans, outlines and tables of one cycle; returns the drawn regions in their order."""
+    written = [_write_scan(anatomy, folder, scan, options=options) for scan in range(1, len(options.times_h) + 1)]
+    drawn = _write_regions(anatomy, folder, written[options.drawn_on - 1], options=options)
+    _write_tables(anatomy.subject, folder, options)
+    return drawn
+
+
+def scan_in_course(scan: int, options: CaseOptions) -> int:
+    """Number of a scan that no other cycle of the course has, for its noise: 1, 2, … and 11, 12, … in cycle 2."""
+    return scan + 10 * (options.number - 1)
 
 
 def scan_counts(anatomy: Anatomy, scan: int, options: CaseOptions) -> Volume:
@@ -123,7 +156,7 @@ def scan_counts(anatomy: Anatomy, scan: int, options: CaseOptions) -> Volume:
     return acquire_counts(
         anatomy.activity(grid, options.motion(scan), time_h=time_h, administered_MBq=given["Lu-177"]),
         options.camera,
-        stream(options.seed, "phantom", "spect noise", scan),
+        stream(options.seed, "phantom", "spect noise", scan_in_course(scan, options)),
         duration_s=options.duration_s,
         y90_per_lu177=ratio,
     )
@@ -132,8 +165,9 @@ def scan_counts(anatomy: Anatomy, scan: int, options: CaseOptions) -> Volume:
 def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, *, options: CaseOptions) -> WrittenSeries:
     """Write SPECT and CT of one visit; returns the series on which regions are drawn."""
     started, subject = scan_start(scan, options), anatomy.subject
+    serial = scan_in_course(scan, options)
     study = Study(
-        f"{subject.name} {options.seed} {scan} {options.image} {options.position}",
+        f"{subject.name} {options.seed} {serial} {options.image} {options.position}",
         f"VIRTUAL-{options.seed:04d}",
         subject.sex,
         started - timedelta(minutes=10),
@@ -141,7 +175,7 @@ def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, *, options: CaseOption
         weight_kg=subject.weight_kg,
         height_cm=subject.height_cm,
     )
-    given = Radiopharmaceutical("Lu-177", dict(options.administered_MBq)["Lu-177"], ADMINISTERED_AT)
+    given = Radiopharmaceutical("Lu-177", dict(options.administered_MBq)["Lu-177"], options.administered_at)
     timing: dict[str, Any] = {"given": given, "acquired_at": started, "duration_s": options.duration_s}
     spect = _write_spect(
         scan_counts(anatomy, scan, options), cycle / spect_name(scan, options), study, options=options, timing=timing
@@ -149,7 +183,7 @@ def _write_scan(anatomy: Anatomy, cycle: Path, scan: int, *, options: CaseOption
     if not options.with_ct:
         return spect
     grid = in_position(options.ct_grid, options.position)
-    ct = anatomy.ct(grid, options.motion(scan), seed=100 * options.seed + scan)
+    ct = anatomy.ct(grid, options.motion(scan), seed=100 * options.seed + serial)
     path = cycle / ct_name(scan, options)
     if options.image == "NIfTI":
         return _as_nifti(ct, path, study)
@@ -181,7 +215,7 @@ def _quantified(counts: Volume, options: CaseOptions) -> Volume:
 
 def scan_start(scan: int, options: CaseOptions) -> datetime:
     """Start of the acquisition, so that its middle is at the scan's time after administration."""
-    middle = ADMINISTERED_AT + timedelta(hours=options.times_h[scan - 1])
+    middle = options.administered_at + timedelta(hours=options.times_h[scan - 1])
     return middle - timedelta(seconds=options.duration_s / 2)
 
 
@@ -223,25 +257,47 @@ def _write_tables(subject: Subject, cycle: Path, options: CaseOptions) -> None:
         ("blood", subject.blood_per_mL, BLOOD_TIMES_H, "activity_MBq_per_mL"),
         ("whole_body", subject.whole_body(), WHOLE_BODY_TIMES_H, "activity_MBq"),
     ):
-        _write(
-            cycle / f"{name}.csv",
-            curve_csv(biology, times, given, column=column, cv=options.curve_cv, seed=options.seed),
+        text = curve_csv(
+            biology, times, given, column=column, cv=options.curve_cv, seed=options.seed, cycle=options.number
         )
+        _write(cycle / f"{name}.csv", text)
 
 
 def curve_csv(
-    biology: Biology, times_h: tuple[float, ...], administered_MBq: float, *, column: str, cv: float, seed: int
+    biology: Biology,
+    times_h: tuple[float, ...],
+    administered_MBq: float,
+    *,
+    column: str,
+    cv: float,
+    seed: int,
+    cycle: int = 1,
 ) -> str:
     """A measured 177Lu curve with its standard deviations, as text of a CSV file."""
     exact = biology.activity_MBq(times_h, "Lu-177", administered_MBq)
-    measured = exact * lognormal_factors(stream(seed, "phantom", column), cv, len(times_h))
+    noise = stream(seed, "phantom", column, *([cycle] if cycle > 1 else []))
+    measured = exact * lognormal_factors(noise, cv, len(times_h))
     sd = column.replace("activity", "sd")
     rows = [f"{t:g},{a:.6g},{max(cv, 0.005) * a:.3g}" for t, a in zip(times_h, measured, strict=True)]
     return "\n".join([f"time_h,{column},{sd}", *rows]) + "\n"
 
 
-def truth(anatomy: Anatomy, options: CaseOptions) -> dict[str, Any]:
+def truth(cycles: Sequence[tuple[Anatomy, CaseOptions]]) -> dict[str, Any]:
     """Everything that is true about the case, as written into `truth.json`."""
+    subject, first = cycles[0][0].subject, cycles[0][1]
+    records = [_cycle_truth(anatomy, options) for anatomy, options in cycles]
+    return {
+        "schema": "lutetia.truth/1",
+        "subject": subject.name,
+        "model": "image-space SPECT model (Gaussian resolution, correlated noise), not a projector",
+        "cycles": records,
+        "cumulative": _cumulative_truth(records),
+        "resolution_fwhm_mm": first.camera.fwhm_mm,
+        "calibration_error": first.camera.calibration_error,
+    }
+
+
+def _cycle_truth(anatomy: Anatomy, options: CaseOptions) -> dict[str, Any]:
     given = dict(options.administered_MBq)
     doses = {name: anatomy.doses(name, MBq) for name, MBq in given.items()}
     regions = [
@@ -255,14 +311,19 @@ def truth(anatomy: Anatomy, options: CaseOptions) -> dict[str, Any]:
     ]
     motions = [options.motion(scan) for scan in range(1, len(options.times_h) + 1)]
     return {
-        "schema": "lutetia.truth/1",
-        "subject": anatomy.subject.name,
-        "model": "image-space SPECT model (Gaussian resolution, correlated noise), not a projector",
-        "cycles": [{"number": 1, "administered_MBq": given, "regions": regions}],
-        "resolution_fwhm_mm": options.camera.fwhm_mm,
-        "calibration_error": options.camera.calibration_error,
+        "number": options.number,
+        "administered_MBq": given,
+        "regions": regions,
         "motion": [{"shift_mm": m.shift_mm, "rotation_deg": m.rotation_deg, "centre_mm": m.centre_mm} for m in motions],
     }
+
+
+def _cumulative_truth(cycles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sum over the cycles, by region."""
+    total: dict[str, float] = {}
+    for row in (row for cycle in cycles for row in cycle["regions"]):
+        total[row["region"]] = total.get(row["region"], 0.0) + row["absorbed_dose_Gy"]
+    return [{"region": region, "absorbed_dose_Gy": _round(dose)} for region, dose in total.items()]
 
 
 def _dose_entry(dose: TrueDose) -> dict[str, float]:
@@ -282,23 +343,31 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def case_toml(subject: Subject, options: CaseOptions, *, regions: tuple[str, ...], labs: bool) -> str:
-    """Text of `case.toml` for an imaged cycle."""
+def case_toml(
+    subject: Subject, cycles: Sequence[CaseOptions], *, regions: Sequence[tuple[str, ...]], labs: bool
+) -> str:
+    """Text of `case.toml` for imaged cycles; `regions` are the drawn ones of each cycle."""
     lines = ['schema = "lutetia.case/1"', f'timezone = "{ZONE}"', "", *subject_lines(subject, labs=labs)]
-    lines += ["", "[protocol]", 'name = "duonen"', f'arm = "{options.arm}"', "", *_calibration_lines(options)]
-    lines += ["", *cycle_lines(1, ADMINISTERED_AT, dict(options.administered_MBq))]
+    lines += ["", "[protocol]", 'name = "duonen"', f'arm = "{cycles[0].arm}"', "", *_calibration_lines(cycles[0])]
+    for options, drawn in zip(cycles, regions, strict=True):
+        lines += _imaged_cycle_lines(options, drawn)
+    return "\n".join(lines) + "\n"
+
+
+def _imaged_cycle_lines(options: CaseOptions, regions: tuple[str, ...]) -> list[str]:
+    folder = f"cycle{options.number}"
+    lines = ["", *cycle_lines(options.number, options.administered_at, dict(options.administered_MBq))]
     for scan in range(1, len(options.times_h) + 1):
-        lines += ["", "[[cycles.scans]]", f'spect = "cycle1/{spect_name(scan, options)}"']
-        lines += [f'ct = "cycle1/{ct_name(scan, options)}"'] if options.with_ct else []
+        lines += ["", "[[cycles.scans]]", f'spect = "{folder}/{spect_name(scan, options)}"']
+        lines += [f'ct = "{folder}/{ct_name(scan, options)}"'] if options.with_ct else []
         if options.image == "NIfTI":
             lines += [f"time_h = {options.times_h[scan - 1]:g}", 'decay_corrected_to = "none"', 'unit = "MBq_per_mL"']
     drawn = {"SEG": "seg.dcm", "RTSTRUCT": "rtstruct.dcm", "label map": "labels.nii.gz"}[options.segmentation]
-    lines += ["", "[[cycles.segmentation]]", f'file = "cycle1/{drawn}"', f"scan = {options.drawn_on}"]
+    lines += ["", "[[cycles.segmentation]]", f'file = "{folder}/{drawn}"', f"scan = {options.drawn_on}"]
     if options.segmentation == "label map":
         lines += ["labels = { " + ", ".join(f'{n} = "{name}"' for n, name in enumerate(regions, start=1)) + " }"]
-    lines += ["", "[cycles.blood]", 'file = "cycle1/blood.csv"']
-    lines += ["", "[cycles.whole_body]", 'file = "cycle1/whole_body.csv"']
-    return "\n".join(lines) + "\n"
+    lines += ["", "[cycles.blood]", f'file = "{folder}/blood.csv"']
+    return [*lines, "", "[cycles.whole_body]", f'file = "{folder}/whole_body.csv"']
 
 
 def subject_lines(subject: Subject, *, labs: bool) -> list[str]:

@@ -1,7 +1,11 @@
-"""The packaged example cases: a woman in arm B of `duonen` whose true doses are known."""
+"""The packaged example cases: a woman in arm B of `duonen` whose true doses are known.
+
+Two finished tandem cycles, four SPECT/CT each; the second was given what the first one's dosimetry proposes.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,10 +24,10 @@ from lutetia.phantom.case import (
     curve_csv,
     cycle_lines,
     subject_lines,
-    write_image_case,
+    write_course,
 )
 from lutetia.phantom.shapes import Motion
-from lutetia.phantom.subject import Subject, reference_woman
+from lutetia.phantom.subject import Subject, reference_woman, second_cycle_of
 
 CENTRE = (0.0, 30.0, 40.0)
 EXAMPLE_MOTIONS = (
@@ -32,23 +36,34 @@ EXAMPLE_MOTIONS = (
     Motion((-4.0, 2.0, -5.0), (-1.0, 0.5, 2.0), CENTRE),
     Motion((4.0, 1.0, 6.5), (1.5, -1.0, -2.5), CENTRE),
 )
+SECOND_CYCLE_MOTIONS = (
+    Motion((-3.0, -4.0, 6.0), (1.0, -0.5, -1.5), CENTRE),
+    Motion((3.0, -3.0, -4.0), (-0.5, 0.5, 1.0), CENTRE),
+    Motion((-1.0, 1.5, 2.5), (0.5, 1.5, -0.5), CENTRE),
+    Motion((-5.0, -2.0, 1.0), (0.0, -1.0, 2.0), CENTRE),
+)
+BETWEEN_CYCLES = timedelta(weeks=8)
+# What `lutetia plan` proposes for cycle 2 from cycle 1 of seed 1 (a test repeats it).
+SECOND_CYCLE_MBQ = (("Lu-177", 3700.0), ("Y-90", 2200.0))
 ORGANS = ("left kidney", "right kidney", "liver", "spleen")
 DRAWN = (*ORGANS, "tumour 1", "tumour 2", "tumour 3", "vertebra L2", "vertebra L3", "vertebra L4")
-# analyte, unit, lower and upper limit of normal, and values before cycle 1, four and seven weeks after it
-LABS: tuple[tuple[str, str, float | None, float | None, tuple[float, float, float]], ...] = (
-    ("haemoglobin", "g/L", 120, 160, (128, 121, 124)),
-    ("platelets", "10^9/L", 150, 400, (241, 168, 189)),
-    ("leukocytes", "10^9/L", 4.0, 10.0, (6.1, 4.3, 4.8)),
-    ("neutrophils", "10^9/L", 1.8, 7.5, (3.8, 2.7, 3.0)),
-    ("lymphocytes", "10^9/L", 1.0, 4.0, (1.6, 0.9, 1.1)),
-    ("creatinine", "umol/L", 45, 84, (66, 68, 67)),
-    ("alt", "U/L", None, 35, (24, 27, 25)),
-    ("ast", "U/L", None, 35, (26, 28, 27)),
-    ("alp", "U/L", 35, 105, (88, 92, 90)),
-    ("ggt", "U/L", None, 40, (36, 38, 37)),
-    ("bilirubin", "umol/L", None, 21, (9, 10, 9)),
-    ("albumin", "g/L", 35, 52, (42, 41, 42)),
-    ("inr", "1", None, 1.2, (1.0, 1.0, 1.0)),
+# days from the first administration, and name of the visit
+VISITS = ((-4, "baseline"), (28, "week 4"), (52, "pre-cycle 2"), (84, "week 12"), (107, "pre-cycle 3"))
+# analyte, unit, lower and upper limit of normal, and a value for each visit
+LABS: tuple[tuple[str, str, float | None, float | None, tuple[float, ...]], ...] = (
+    ("haemoglobin", "g/L", 120, 160, (128, 121, 124, 118, 122)),
+    ("platelets", "10^9/L", 150, 400, (241, 168, 189, 154, 172)),
+    ("leukocytes", "10^9/L", 4.0, 10.0, (6.1, 4.3, 4.8, 4.0, 4.4)),
+    ("neutrophils", "10^9/L", 1.8, 7.5, (3.8, 2.7, 3.0, 2.5, 2.8)),
+    ("lymphocytes", "10^9/L", 1.0, 4.0, (1.6, 0.9, 1.1, 0.8, 1.0)),
+    ("creatinine", "umol/L", 45, 84, (66, 68, 67, 69, 68)),
+    ("alt", "U/L", None, 35, (24, 27, 25, 28, 26)),
+    ("ast", "U/L", None, 35, (26, 28, 27, 29, 27)),
+    ("alp", "U/L", 35, 105, (88, 92, 90, 93, 91)),
+    ("ggt", "U/L", None, 40, (36, 38, 37, 39, 38)),
+    ("bilirubin", "umol/L", None, 21, (9, 10, 9, 10, 9)),
+    ("albumin", "g/L", 35, 52, (42, 41, 42, 41, 41)),
+    ("inr", "1", None, 1.2, (1.0, 1.0, 1.0, 1.0, 1.0)),
 )
 
 
@@ -58,8 +73,22 @@ def example_options(seed: int = 1) -> CaseOptions:
     return CaseOptions(seed=seed, camera=camera, motions=EXAMPLE_MOTIONS, regions=DRAWN)
 
 
+def example_course(seed: int = 1) -> list[tuple[EllipsoidAnatomy, CaseOptions]]:
+    """Body and measurement of both cycles: outlines of the first as RTSTRUCT, of the second as SEG."""
+    first, subject = example_options(seed), reference_woman()
+    second = replace(
+        first,
+        number=2,
+        administered_at=ADMINISTERED_AT + BETWEEN_CYCLES,
+        administered_MBq=SECOND_CYCLE_MBQ,
+        motions=SECOND_CYCLE_MOTIONS,
+        segmentation="SEG",
+    )
+    return [(EllipsoidAnatomy(subject), first), (EllipsoidAnatomy(second_cycle_of(subject)), second)]
+
+
 def write_example(path: Path, *, seed: int = 1) -> Path:
-    """Write the packaged example: one finished tandem cycle with four SPECT/CT, about 35 MB.
+    """Write the packaged example: two finished tandem cycles with four SPECT/CT each, about 62 MB.
 
     Parameters
     ----------
@@ -73,16 +102,14 @@ def write_example(path: Path, *, seed: int = 1) -> Path:
     OutputError
         If the folder has content or cannot be written.
     """
-    return write_image_case(
-        EllipsoidAnatomy(reference_woman()), path, example_options(seed), labs=labs_csv((-4, 28, 51))
-    )
+    return write_course(example_course(seed), path, labs=labs_csv())
 
 
 def write_table_example(path: Path, *, seed: int = 1) -> Path:
     """Write an example made of tables only: two finished tandem cycles eight weeks apart, the second with less 90Y."""
     subject = reference_woman()
-    given = ({"Lu-177": 3700.0, "Y-90": 3700.0}, {"Lu-177": 3700.0, "Y-90": 2600.0})
-    starts = (ADMINISTERED_AT, ADMINISTERED_AT + timedelta(weeks=8))
+    given = ({"Lu-177": 3700.0, "Y-90": 3700.0}, dict(SECOND_CYCLE_MBQ))
+    starts = (ADMINISTERED_AT, ADMINISTERED_AT + BETWEEN_CYCLES)
     lines = ['schema = "lutetia.case/1"', f'timezone = "{ZONE}"', "", *subject_lines(subject, labs=True)]
     lines += ["", "[protocol]", 'name = "duonen"', 'arm = "B"', "", "[calibration]", "sd_percent = 4"]
     with new_folder(path) as beside:
@@ -91,7 +118,7 @@ def write_table_example(path: Path, *, seed: int = 1) -> Path:
             folder.mkdir()
             _write_cycle_tables(subject, folder, activity["Lu-177"], seed=10 * seed + number)
             lines += ["", *cycle_lines(number, start, activity), *_table_lines(subject, number)]
-        (beside / "labs.csv").write_text(labs_csv((-4, 28, 107)), encoding="utf-8", newline="\n")
+        (beside / "labs.csv").write_text(labs_csv(), encoding="utf-8", newline="\n")
         (beside / "case.toml").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     return path
 
@@ -126,12 +153,12 @@ def _table_lines(subject: Subject, number: int) -> list[str]:
     return [*lines, "", "[cycles.whole_body]", f'file = "cycle{number}/whole_body.csv"']
 
 
-def labs_csv(days: tuple[int, int, int]) -> str:
-    """Laboratory values before cycle 1, at the nadir and before the next cycle; days from the first administration."""
+def labs_csv() -> str:
+    """Laboratory values at baseline, at the nadir after each cycle and before cycles 2 and 3, as text of a CSV file."""
     rows = ["subject_id,sample_id,analyte,taken_at,visit,qualifier,value,unit,lln,uln,missing_reason"]
-    for sample, (day, visit) in enumerate(zip(days, ("baseline", "week 4", "pre-cycle"), strict=True), start=1):
+    for sample, (day, visit) in enumerate(VISITS):
         taken = (ADMINISTERED_AT + timedelta(days=day)).replace(hour=8, minute=0).isoformat()
         for analyte, unit, lln, uln, values in LABS:
             low, high = ("" if v is None else f"{v:g}" for v in (lln, uln))
-            rows.append(f"VIRTUAL-001,S{sample},{analyte},{taken},{visit},,{values[sample - 1]:g},{unit},{low},{high},")
+            rows.append(f"VIRTUAL-001,S{sample + 1},{analyte},{taken},{visit},,{values[sample]:g},{unit},{low},{high},")
     return "\n".join(rows) + "\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,24 @@ class Ellipsoid:
         """Whether LPS positions (..., 3) lie inside, shape (...)."""
         unit = (position_mm - np.asarray(self.centre_mm)) / np.asarray(self.semi_axes_mm)
         return np.asarray(np.einsum("...d,...d->...", unit, unit) <= 1.0)
+
+    def surface_mm(self) -> FloatArray:
+        """Evenly spread positions on its surface, shape (point, 3)."""
+        return np.asarray(np.asarray(self.centre_mm) + _unit_sphere() * np.asarray(self.semi_axes_mm))
+
+    def towards(self, other: Ellipsoid, share: float) -> Ellipsoid:
+        """A share of the way from this ellipsoid (0) to another (1), in centre and semi-axes."""
+        x, y, z = (a + share * (b - a) for a, b in zip(self.centre_mm, other.centre_mm, strict=True))
+        p, q, r = (a + share * (b - a) for a, b in zip(self.semi_axes_mm, other.semi_axes_mm, strict=True))
+        return Ellipsoid((x, y, z), (p, q, r))
+
+
+@cache
+def _unit_sphere(count: int = 3000) -> FloatArray:
+    """A golden-angle spiral of unit vectors, shape (point, 3)."""
+    z = 1.0 - (2.0 * np.arange(count) + 1.0) / count
+    angle, radius = np.arange(count) * math.pi * (3.0 - math.sqrt(5.0)), np.sqrt(1.0 - z * z)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=-1)
 
 
 @dataclass(frozen=True, slots=True)
