@@ -97,7 +97,7 @@ ClinicOf = Callable[[int, FloatArray, FloatArray], Clinic]
 def untroubled(subjects: int, interval_days: float) -> ClinicOf:
     """A clinic without toxicity, drop-out or delay."""
 
-    def clinic(cycle: int, days: FloatArray, marrow_Gy: FloatArray) -> Clinic:
+    def clinic(cycle: int, days: FloatArray, true_Gy: FloatArray) -> Clinic:
         zeros = np.zeros(subjects, dtype=np.int64)
         never, always = np.zeros(subjects, dtype=bool), np.ones(subjects, dtype=bool)
         return Clinic(zeros, never, np.full(subjects, (cycle - 1) * interval_days), zeros, always)
@@ -156,8 +156,8 @@ def run_courses(
     delivery
         Administered over prescribed activity, shape (subject, cycle).
     clinic
-        Called before each cycle with its number, the days of the infusions so far (NaN: none) and the true marrow
-        doses (subject, cycle); default `untroubled`.
+        Called before each cycle with its number, the days of the infusions so far (NaN: none) and the true
+        doses (subject, cycle, region); default `untroubled`.
 
     Notes
     -----
@@ -181,7 +181,7 @@ def run_courses(
     linear, quadratic = _at_limits(expected, None, rules, where)
     running, carried = np.ones(n, dtype=bool), np.zeros(n, dtype=bool)
     for k in range(cycles):
-        seen = ask(k + 1, day, true_Gy[:, :, REGIONS.index("red marrow")])
+        seen = ask(k + 1, np.where(np.isfinite(administered).all(axis=-1), day, np.nan), true_Gy)
         decision = decide_arrays(
             rules, _with_risk(rules, given, linear, quadratic, doses.relative_sd), cycle=k + 1, previous_MBq=last,
             no_increase=seen.no_increase | carried, action=seen.action,

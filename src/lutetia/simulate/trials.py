@@ -53,6 +53,7 @@ class Block:
     population: FloatArray
     relative_sd: float
     delivery: FloatArray
+    analyte_noise: Mapping[str, float]
 
 
 def protocol_nuclides(protocol: Protocol) -> tuple[str, ...]:
@@ -126,6 +127,7 @@ def draw_block(
         population=typical,
         relative_sd=_told_sd(measurement),
         delivery=delivery,
+        analyte_noise={name: s.within_log_sd for name, s in population.quantities.items()},
     )
 
 
