@@ -12,7 +12,7 @@ import numpy as np
 from lutetia.core.chain import Doubt, KineticFit, NuclideDose, OrganDose, TimeActivity
 from lutetia.core.draws import Estimate, combine
 from lutetia.dose.organ_dose import single_kidney_doubts
-from lutetia.errors import CaseError
+from lutetia.errors import CaseError, IdentityError
 from lutetia.plan.body import body_results
 from lutetia.plan.case import Case, Cycle, PriorTherapy
 from lutetia.plan.cycle import KIDNEYS, fit_regions, region_results
@@ -63,6 +63,7 @@ class _Progressing:
     slices: list[Any] = field(default_factory=list)
     single_time_point: bool = False
     marrow_incomplete: bool = False
+    patient: tuple[str, int] | None = None
 
 
 def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draws, progress: Progress) -> CourseDoses:
@@ -144,8 +145,21 @@ def _work(
             draws=draws,
             progress=progress,
         )
+        _check_patient(state, cycle, measured.patient_key)
         _measure(state, case, cycle, measured, nuclides, draws)
     _carry(state, cycle, protocol, draws)
+
+
+def _check_patient(state: _Progressing, cycle: Cycle, key: str) -> None:
+    """The images of all cycles are of one person; keys are hashes that mean nothing outside of this run."""
+    if not key:
+        return
+    known, number = state.patient = state.patient or (key, cycle.number)
+    if key != known:
+        raise IdentityError(
+            f"cycle {cycle.number}, scan 1: found another patient identity than in cycle {number}; expected one "
+            "subject in a case; check that no folder of another subject is named in case.toml"
+        )
 
 
 def _measure(

@@ -22,7 +22,7 @@ from lutetia.core.draws import Estimate, FloatArray, normals, stream
 from lutetia.core.volume import RegionMask, Volume
 from lutetia.dose.organ_dose import mass_from_volume
 from lutetia.dose.region_s import PatientS, patient_s_values
-from lutetia.errors import CaseError, ImageError
+from lutetia.errors import CaseError, ImageError, InputError, PhysicsError
 from lutetia.imaging import calibration as counts
 from lutetia.imaging.carry import CarriedRegion, carry_regions
 from lutetia.imaging.ct import CtScan, read_ct
@@ -80,6 +80,7 @@ class Imaged:
     files: tuple[Path, ...]
     slices: tuple[SliceImage, ...]
     registrations: tuple[Registered, ...]
+    patient_key: str
 
 
 def imaged_regions(
@@ -120,7 +121,8 @@ def imaged_regions(
     picture = _picture(cycle, drawn_on, [c.region for c in carried[drawn_on.number - 1]])
     quality = tuple(d for scan in carried for region in scan for d in region.doubts)
     every = tuple(dict.fromkeys((*quality, *doubts)))
-    return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried))
+    key = next((p.spect.patient_key for p in points if p.spect.patient_key), "")
+    return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried), key)
 
 
 def _read_point(
@@ -333,17 +335,20 @@ def _measure(
     for point, regions in zip(points, carried, strict=True):
         where = f"cycle {cycle.number}, scan {point.number}"
         inside = {c.region.region: c.inside for c in regions}
-        measured = measure_regions(
-            point.activity,
-            [c.region for c in regions],
-            nuclide=nuclide,
-            time_h=point.time_h,
-            resolution=resolution,
-            method=method,
-            volumes_mL=volumes if point.number not in drawn else None,
-            scan=point.number,
-            source=where,
-        )
+        try:
+            measured = measure_regions(
+                point.activity,
+                [c.region for c in regions],
+                nuclide=nuclide,
+                time_h=point.time_h,
+                resolution=resolution,
+                method=method,
+                volumes_mL=volumes if point.number not in drawn else None,
+                scan=point.number,
+                source=where,
+            )
+        except (InputError, PhysicsError) as error:
+            raise type(error)(f"{where}, {error}") from error
         doubts += [*point.doubts, *measurement_doubts(measured, resolution, inside=inside, where=where)]
         results.append(measured)
     return results, tuple(dict.fromkeys(doubts))

@@ -41,6 +41,7 @@ class Measured:
     doubts: tuple[Doubt, ...] = ()
     slices: tuple[Any, ...] = ()
     registrations: tuple[Any, ...] = ()
+    patient_key: str = ""
 
 
 def table_regions(
@@ -192,6 +193,7 @@ def measured_cycle(
         doubts=(*(imaged.doubts if imaged is not None else ()), *_unused(cycle, tables)),
         slices=imaged.slices if imaged is not None else (),
         registrations=imaged.registrations if imaged is not None else (),
+        patient_key=imaged.patient_key if imaged is not None else "",
     )
     _check_before_next(case, cycle, found)
     return found
