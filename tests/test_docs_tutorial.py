@@ -103,7 +103,7 @@ def test_decay_corrected_activities_look_as_the_text_says(by_hand: Path) -> None
     result = run_plan(by_hand, draws=100).result
     part = result["cycles"][0]["regions"][0]["nuclides"]["Lu-177"]
     assert 75 < part["effective_half_life_h"] < 85
-    assert 7.5 < part["absorbed_dose_Gy"] < 8.5
+    assert 7.0 < part["absorbed_dose_Gy"] < 7.8
     assert "much_extrapolated" in {w["code"] for w in result["warnings"]}
 
 
