@@ -32,7 +32,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 PriorScores = Mapping[PriorName, FloatArray]
 # Starts of the iteration by number of log-rates.
-_STARTS = {1: 1, 2: 2, 3: 3}
+_STARTS = {1: 1, 2: 3, 3: 3}
 # Curves from which a second thread is worth its start; the compiled code runs without the interpreter's lock.
 _BATCH_FOR_THREADS = 2000
 # A model must beat a simpler one by this much in AICc; less is within the tolerance of what a prior alone decides.
@@ -137,8 +137,9 @@ def fit_model(
     _check_rate(physical_rate_per_h)
     known = prior or population_prior("other")
     box = log_rate_box(chosen, physical_rate_per_h, known, first_h=float(t[0]))
-    # The unit is removed so that tolerances mean the same for kBq and GBq.
-    scale = a.max(axis=-1, keepdims=True)
+    # The unit is removed so that rounding means the same for kBq and GBq; by the sd, so that curves of one sd, such as
+    # the draws of one region, also share their weights to the last bit, which the compiled fit uses.
+    scale = s.max(axis=-1, keepdims=True)
     lead = a.shape[:-1]
     centre = np.broadcast_to(box.centre, (*lead, len(box.centre))).copy()
     for index, name in enumerate(chosen.priors):
