@@ -21,10 +21,12 @@ def plan(
 
     Example: lutetia plan cases/DUO-014 --out cases/DUO-014/out
     """
+    from lutetia.plan.case import case_file
     from lutetia.plan.run import run_plan
     from lutetia.plan.summary import summary_lines
-    from lutetia.plan.write import write_outputs
+    from lutetia.plan.write import check_folder, write_outputs
 
+    check_folder(out or case_file(case).parent / "out")
     with progress_line() as progress:
         planned = run_plan(case, draws=draws, seed=seed, progress=progress)
         progress("writing the report")

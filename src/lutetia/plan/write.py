@@ -14,6 +14,8 @@ from lutetia.plan.run import Planned
 from lutetia.report.html import render_html
 from lutetia.report.pdf import render_pdf
 
+NAMES = ("result.json", "report.html", "report.pdf")
+
 
 def write_outputs(planned: Planned, folder: Path) -> Path:
     """Write `result.json`, `report.html` and `report.pdf` into a folder, all or none; returns the folder.
@@ -25,6 +27,7 @@ def write_outputs(planned: Planned, folder: Path) -> Path:
     OutputError
         If the folder cannot be written.
     """
+    check_folder(folder)
     document = plan_document(planned.result, slices=planned.slices)
     contents = {
         "result.json": json.dumps(planned.result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n",
@@ -41,11 +44,55 @@ def write_outputs(planned: Planned, folder: Path) -> Path:
     try:
         for name, content in contents.items():
             (beside / name).write_bytes(content)
-        folder.mkdir(exist_ok=True)
-        for name in contents:
-            os.replace(beside / name, folder / name)
+        _exchange(beside, folder)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); free space or choose --out") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def _exchange(beside: Path, folder: Path) -> None:
+    """Move the new files into the folder; if one cannot be moved, everything is again as it was."""
+    made = not folder.exists()
+    folder.mkdir(exist_ok=True)
+    begun = []
+    try:
+        for name in NAMES:
+            begun.append(name)
+            if (folder / name).exists():
+                os.replace(folder / name, beside / f"{name}.old")
+            os.replace(beside / name, folder / name)
+    except OSError:
+        for name in begun:
+            _restore(beside / f"{name}.old", folder / name)
+        if made:
+            folder.rmdir()
+        raise
+
+
+def _restore(old: Path, place: Path) -> None:
+    if old.exists():
+        os.replace(old, place)
+    elif old.with_suffix("").exists():
+        return  # neither moved away nor replaced
+    else:
+        place.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that the results cannot go into, before anything is computed or replaced.
+
+    Raises
+    ------
+    OutputError
+        If a file is in the place of the folder, or a folder in the place of one of the files.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: found a file; expected a folder, or nothing yet; choose another one with --out")
+    for name in NAMES:
+        if (folder / name).is_dir():
+            raise OutputError(f"{folder / name}: found a folder in the place of a result; remove it, or choose --out")
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder}: cannot be written; choose another folder with --out")
