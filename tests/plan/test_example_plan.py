@@ -1,4 +1,4 @@
-"""The packaged example through `lutetia plan`: cycle 2 got what was proposed, and the proposal for cycle 3 makes sense."""
+"""The packaged example through `lutetia plan`: cycle 2 got what was proposed; the proposal for cycle 3 makes sense."""
 
 from __future__ import annotations
 
