@@ -48,7 +48,8 @@ class Courses:
     `prescribed_MBq`, `administered_MBq` (subject, cycle, nuclide); `state`, `bound_by` (subject, cycle), −1 where no
     decision was taken; `category` (subject, cycle, nuclide); `over_limit` (subject, cycle);
     `true_Gy`, `measured_Gy` (subject, cycle, region) doses of each cycle; `given_Gy` (subject, cycle, limit) before
-    the decision; `held` (subject, cycle) decisions that held; `day` (subject, cycle) of the decision or infusion.
+    the decision, `next_Gy` what was expected from the cycle;
+    `held` (subject, cycle) decisions that held; `day` (subject, cycle) of the decision or infusion.
     """
 
     rules: Rules
@@ -61,6 +62,7 @@ class Courses:
     true_Gy: FloatArray
     measured_Gy: FloatArray
     given_Gy: FloatArray
+    next_Gy: FloatArray
     held: IntArray
     day: FloatArray
 
@@ -173,6 +175,7 @@ def run_courses(
     category, over = np.zeros((n, cycles, nuclides), dtype=np.int64), np.zeros((n, cycles), dtype=bool)
     true_Gy, measured_Gy = np.zeros((n, cycles, regions)), np.zeros((n, cycles, regions))
     given_before = np.full((n, cycles, len(where)), np.nan)
+    next_Gy = np.full((n, cycles, len(where)), np.nan)
     held, day = np.zeros((n, cycles), dtype=np.int64), np.full((n, cycles), np.nan)
     last = np.zeros((n, nuclides))
     given = np.zeros((n, len(where)))
@@ -193,6 +196,7 @@ def run_courses(
         category[:, k], over[:, k] = np.where(asked[:, None], decision.category, 0), asked & decision.over_limit
         held[:, k], day[:, k] = np.where(running, seen.held, 0), np.where(asked, seen.day, np.nan)
         given_before[:, k] = np.where(asked[:, None], given, np.nan)
+        next_Gy[:, k] = _limit_dose(linear, quadratic, activity)
         prescribed[:, k] = activity
         administered[:, k] = activity * delivery[:, k, None]
         used = np.where(treated[:, None], administered[:, k], 0.0)
@@ -207,7 +211,19 @@ def run_courses(
         linear, quadratic = linear * rules.drift[:, None], quadratic * rules.drift[:, None, None] ** 2
         running = asked & treated
     return Courses(
-        rules, prescribed, administered, state, bound, category, over, true_Gy, measured_Gy, given_before, held, day
+        rules=rules,
+        prescribed_MBq=prescribed,
+        administered_MBq=administered,
+        state=state,
+        bound_by=bound,
+        category=category,
+        over_limit=over,
+        true_Gy=true_Gy,
+        measured_Gy=measured_Gy,
+        given_Gy=given_before,
+        next_Gy=next_Gy,
+        held=held,
+        day=day,
     )
 
 

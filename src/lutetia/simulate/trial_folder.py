@@ -1,0 +1,32 @@
+"""One virtual trial as the exchange folder (`lutetia.dataset`), byte for byte from its seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lutetia.core.provenance import software
+from lutetia.dataset.folder import Row, write_dataset
+from lutetia.simulate.export import VirtualTrial
+from lutetia.simulate.export_clinical import clinical_tables
+from lutetia.simulate.export_doses import dose_tables
+from lutetia.simulate.export_study import study_text
+
+
+def write_trial(trial: VirtualTrial, folder: Path) -> str:
+    """Write the exchange folder of a virtual trial, all or none; returns the snapshot's SHA-256."""
+    tables: dict[str, Sequence[Row]] = {**clinical_tables(trial), **dose_tables(trial)}
+    block = trial.block
+    record = {
+        "schema": "lutetia.snapshot/1",
+        "id": f"simulated-{trial.protocol.name}-{len(trial.subjects)}-{block.seed}",
+        "simulated": True,
+        "level": block.level,
+        "dose_effect": trial.effects.mode,
+        "seed": block.seed,
+        "software": software(),
+        "cut_at": trial.cut.isoformat(),
+        "extracted_at": trial.cut.isoformat(),
+        "audit_head": None,
+    }
+    return write_dataset(folder, tables, files={"study.toml": study_text(trial).encode()}, snapshot=record)

@@ -1,0 +1,88 @@
+"""The exchange folder: what is written can be read, and what was changed is noticed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from lutetia.dataset.folder import csv_bytes, read_dataset, write_dataset
+from lutetia.dataset.tables import TABLES
+from lutetia.errors import InputError, OutputError, UnknownNameError
+
+STUDY = {"study.toml": b'schema = "lutetia.study/1"\n'}
+ROWS = {"vitals": [{"subject_id": "S1", "taken_on": "2026-01-01", "weight_kg": "70.5", "note": 'a "quoted", text'}]}
+
+
+def write(folder: Path) -> str:
+    return write_dataset(folder, ROWS, files=STUDY, snapshot={"id": "x"})
+
+
+def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
+    digest = write(tmp_path / "data")
+    found = read_dataset(tmp_path / "data")
+    assert found.snapshot_sha256 == digest
+    assert found.tables["vitals"][0]["weight_kg"] == "70.5"
+    assert found.tables["vitals"][0]["note"] == 'a "quoted", text'
+    assert found.tables["labs"] == ()
+
+
+def test_the_snapshot_hash_is_that_of_the_sorted_lines(tmp_path: Path) -> None:
+    digest = write(tmp_path / "data")
+    paths = [p for p in (tmp_path / "data").iterdir() if p.name != "snapshot.json"]
+    lines = sorted(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}" for p in paths)
+    assert digest == hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    record = json.loads((tmp_path / "data" / "snapshot.json").read_text())
+    assert {entry["name"] for entry in record["files"]} == {p.name for p in paths}
+
+
+def test_every_table_has_its_columns_in_order(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    for name, columns in TABLES.items():
+        with (tmp_path / "data" / f"{name}.csv").open(newline="") as file:
+            assert tuple(next(csv.reader(file)))[: len(columns.names)] == columns.names
+
+
+def test_a_file_changed_after_the_snapshot_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    with (tmp_path / "data" / "vitals.csv").open("a") as file:
+        file.write("S2,2026-01-02\r\n")
+    with pytest.raises(InputError, match=r"vitals\.csv: changed after the snapshot was taken"):
+        read_dataset(tmp_path / "data")
+
+
+def test_a_folder_without_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"study\.toml is missing"):
+        read_dataset(tmp_path)
+
+
+def test_two_rows_with_one_key_are_refused() -> None:
+    with pytest.raises(InputError, match="two rows have the key S1, 2026-01-01"):
+        csv_bytes("vitals", [ROWS["vitals"][0], ROWS["vitals"][0]])
+
+
+def test_an_unknown_table_names_close_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean labs"):
+        csv_bytes("lab", [])
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not an empty folder or an earlier dataset"):
+        write(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_earlier_dataset_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    write(tmp_path / "data")
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write(tmp_path / "file" / "data")
