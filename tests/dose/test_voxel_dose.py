@@ -108,6 +108,23 @@ def test_lung_takes_the_energy_of_tissue_over_its_own_mass() -> None:
     np.testing.assert_allclose(lung, water * 1.04 / 0.26, rtol=1e-5)
 
 
+def test_photons_deposit_where_the_mass_is() -> None:
+    source = np.zeros((31, 31, 31))
+    source[10:21, 10:21, 10:15] = 1.0
+    density = np.full(source.shape, 1.04)
+    density[:, :, 22:] = 0.26
+    activity, mass = maps(source, 8.0, density)
+    found = voxel_dose(activity, "Lu-177", density=mass).dose.values
+    uniform = voxel_dose(activity, "Lu-177").dose.values
+    # Far from electrons the dose, not the energy, is that of uniform tissue: the lung holds a quarter of the energy.
+    ratio = found[15, 15, 24] / uniform[15, 15, 24]
+    assert ratio == pytest.approx(found[15, 15, 19] / uniform[15, 15, 19], rel=1e-3)
+    assert 1.0 < ratio < 1.1
+    assert energy_MeV(found, density, activity.grid) == pytest.approx(
+        energy_MeV(uniform, np.full(source.shape, 1.04), activity.grid), rel=1e-5
+    )
+
+
 def test_energy_on_air_is_not_shown_and_is_told() -> None:
     source = np.zeros((20, 20, 20))
     source[:, :, :10] = 1.0

@@ -2,13 +2,15 @@
 
 Methods by name (`METHODS`): what becomes of the electrons and of the photons.
 
-- ``kernel``: both by the nuclide's voxel kernel, convolved as in uniform tissue and divided by the patient's density;
-  energy is neither made nor lost.
+- ``kernel``: both by the nuclide's voxel kernel, convolved as in uniform tissue; energy is neither made nor lost.
 - ``local electrons``: electrons stay in their voxel, photons by kernel. The honest choice for organ means of 177Lu on
   SPECT maps, which already carry a blur of about 10 mm, far more than the range of these electrons.
 - ``local deposition``: electrons stay in their voxel, photons are left out.
 - ``monte carlo``: photons by Monte Carlo through the patient's tissues, electrons by kernel.
 - ``monte carlo, local electrons``: photons by Monte Carlo, electrons stay.
+
+With a density map, electron energy is divided by the mass where it falls; photon energy falls where the mass is: in
+proportion to the density, the total in the body kept (a lung takes a quarter of what the same volume of tissue would).
 
 Not here: time integration (`lutetia.kinetics.voxelwise`), histograms (`dvh`).
 """
@@ -46,19 +48,20 @@ LARGEST_IN_AIR = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """What becomes of electrons and photons; `kernel_parts` go through the convolution."""
+    """What becomes of electrons and photons."""
 
     electrons: Literal["kernel", "local"]
     photons: Literal["kernel", "monte carlo", "none"]
 
     @property
-    def kernel_parts(self) -> tuple[Part, ...]:
-        """Parts of the nuclide's kernel that are convolved."""
-        parts: tuple[Part, ...] = ("electron", "bremsstrahlung") if self.electrons == "kernel" else ()
+    def photon_parts(self) -> tuple[Part, ...]:
+        """Parts of the nuclide's photon kernel that are convolved.
+
+        Bremsstrahlung leaves the voxel even where electrons are taken to stay; only local deposition keeps it.
+        """
         if self.photons == "kernel":
-            # Bremsstrahlung leaves the voxel even where electrons are taken to stay.
-            parts = ("electron", "bremsstrahlung", "photon") if parts else ("bremsstrahlung", "photon")
-        return parts
+            return ("bremsstrahlung", "photon")
+        return () if self.photons == "none" else ("bremsstrahlung",)
 
 
 METHODS: dict[str, Method] = {
@@ -109,8 +112,9 @@ def voxel_dose(
 ) -> VoxelDose:
     """Dose map of one nuclide.
 
-    D(v) = ρ_K / ρ(v) · Σ_u A(u) K(v − u) by kernel;  D(v) = k E_electron ã(v) / ρ(v) by local deposition;
-    D(v) = k Ã e(v) / (ρ(v) V) with the energy e(v) per decay by Monte Carlo.
+    By kernel D(v) = ρ_K / ρ(v) · Σ_u A(u) K_e(v − u) + c · Σ_u A(u) K_γ(v − u), with K_e for electrons, K_γ for photons
+    and c such that the photon energy in the body is that of uniform tissue (c = ρ_K / ρ where ρ is uniform);
+    by local deposition D(v) = k E_electron ã(v) / ρ(v); by Monte Carlo D(v) = k Ã e(v) / (ρ(v) V), e energy per decay.
 
     Parameters
     ----------
@@ -137,8 +141,9 @@ def voxel_dose(
 
     Notes
     -----
-    The kernel reaches over the whole map. Energy is carried as in uniform tissue: ranges in lung are too short, those
-    in bone too long; for photons there, use Monte Carlo. Dose in voxels below 0.1 g/mL is not shown (0).
+    The kernel reaches over the whole map. Energy is carried as in uniform tissue: ranges of electrons in lung are too
+    short, those in bone too long, and photons meet no air; near lung and skin, use Monte Carlo. Dose in voxels below
+    0.1 g/mL is not shown (0).
     """
     name = canonical_nuclide(nuclide)
     if method not in METHODS:
@@ -151,13 +156,16 @@ def voxel_dose(
     grid = activity.grid
     local = activity.values[box]
     rho = None if density is None else density.values[box]
-    if chosen.kernel_parts:
-        energy_dose = convolved(local, name, grid.spacing_mm, parts=chosen.kernel_parts)
+    if chosen.electrons == "kernel":
+        energy_dose = convolved(local, name, grid.spacing_mm, parts=("electron",))
         energy_dose *= np.float32(grid.voxel_mL)
     else:
-        energy_dose = np.zeros(local.shape, dtype=np.float32)
-    if chosen.electrons == "local":
-        energy_dose += local * np.float32(_local_MeV(name, chosen) * GY_G_PER_MBQ_H_MEV / SOFT_TISSUE_G_PER_ML)
+        energy_dose = local * np.float32(_local_MeV(name, chosen) * GY_G_PER_MBQ_H_MEV / SOFT_TISSUE_G_PER_ML)
+    if chosen.photon_parts:
+        photon_dose = convolved(local, name, grid.spacing_mm, parts=chosen.photon_parts)
+        photon_dose *= np.float32(grid.voxel_mL)
+        energy_dose += photon_dose if rho is None else _where_the_mass_is(photon_dose, rho)
+        del photon_dose
     sd: Float32 | None = None
     if chosen.photons == "monte carlo" and rho is not None:
         sd = _add_photons(energy_dose, local, rho, grid, name, photons=photons, seed=seed)
@@ -235,10 +243,25 @@ def _box(activity: Float32, density: Float32 | None) -> Box:
     return spans[0], spans[1], spans[2]
 
 
+def _where_the_mass_is(energy_dose: Float32, density: Float32) -> Float32:
+    """Photon energy in proportion to the density, the sum over the body kept; changed in place.
+
+    Photons are absorbed by mass. As in uniform tissue, a lung would take its volume's share, four times too much.
+    """
+    solid = density >= AIR_g_per_mL
+    energy_dose *= solid
+    before = float(energy_dose.sum(dtype=np.float64))
+    energy_dose *= density
+    after = float(energy_dose.sum(dtype=np.float64))
+    if after > 0.0:
+        energy_dose *= np.float32(before / after)
+    return energy_dose
+
+
 def _local_MeV(name: str, method: Method) -> float:
     """Electron energy that stays: all of it, less the bremsstrahlung where that goes its own way by kernel."""
     total = find_nuclide(name).electron_MeV
-    return total - float(point_kernel(name).bremsstrahlung_MeV.sum()) if method.photons == "kernel" else total
+    return total - float(point_kernel(name).bremsstrahlung_MeV.sum()) if method.photon_parts else total
 
 
 def _add_photons(

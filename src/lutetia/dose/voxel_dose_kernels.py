@@ -49,8 +49,9 @@ def convolved(
     Gy, shape (k, j, i), ≥ 0.
     """
     k, j, i = activity_MBq_h.shape
-    padded = _padded((k, j, i))
-    response = kernel_transform(nuclide, spacing_mm, parts, (k, j, i))
+    reach = _reach((k, j, i), nuclide, spacing_mm, parts)
+    padded = _padded((k, j, i), reach)
+    response = kernel_transform(nuclide, spacing_mm, parts, reach, padded)
     fold_k, fold_j = _fold(padded[0]), _fold(padded[1])
     field = np.empty((k, padded[1], padded[2] // 2 + 1), dtype=np.complex64)
     dose = np.empty((k, j, i), dtype=np.float32)
@@ -88,11 +89,12 @@ def _fold(count: int) -> NDArray[np.intp]:
 
 
 @lru_cache(maxsize=4)
-def kernel_transform(nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...], shape: Triple) -> Float32:
-    """Octant of the kernel's real transform for arrays of that shape: cosine transform of the kernel's octant."""
-    padded = _padded(shape)
+def kernel_transform(
+    nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...], reach: Triple, padded: Triple
+) -> Float32:
+    """Octant of the real transform of a kernel of `reach` offsets: cosine transform of the kernel's octant."""
     field = np.zeros([p // 2 + 1 for p in padded], dtype=np.float32)
-    octant = kernel_octant(nuclide, spacing_mm, parts, shape)
+    octant = kernel_octant(nuclide, spacing_mm, parts, reach)
     field[tuple(slice(n) for n in octant.shape)] = octant
     response = np.asarray(fft.dctn(field, type=1, overwrite_x=True, workers=os.cpu_count() or 1))
     response.setflags(write=False)
@@ -158,7 +160,16 @@ def _only(kernel: PointKernel, parts: tuple[Part, ...]) -> PointKernel:
     )
 
 
-def _padded(shape: Triple) -> Triple:
-    """Even fast sizes that hold every displacement within the array without wrapping."""
-    k, j, i = (2 * fft.next_fast_len(max(n, 1), real=True) for n in shape)
+def _reach(shape: Triple, nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...]) -> Triple:
+    """Number of offsets along each axis that the kernel fills: all of the array's, or those that electrons reach."""
+    if parts != ("electron",):
+        return shape
+    range_mm = point_kernel(nuclide).electron_range_mm / SOFT_TISSUE_G_PER_ML
+    k, j, i = (min(n, int(range_mm / s) + 3) for n, s in zip(shape, spacing_mm, strict=True))
+    return k, j, i
+
+
+def _padded(shape: Triple, reach: Triple) -> Triple:
+    """Even fast sizes that hold every displacement within the array and the kernel without wrapping."""
+    k, j, i = (2 * fft.next_fast_len(max((n + r) // 2, r), real=True) for n, r in zip(shape, reach, strict=True))
     return k, j, i
