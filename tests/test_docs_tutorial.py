@@ -145,3 +145,11 @@ def test_files_of_the_example_are_those_of_the_table(tmp_path: Path) -> None:
     for name in ("case.toml", "cycle1/blood.csv", "cycle1/whole_body.csv", "labs.csv"):
         assert f"`{name}`" in PAGE
         assert (tmp_path / "case" / name).is_file()
+
+
+def test_parts_of_the_report_have_the_headings_that_the_text_names() -> None:
+    text = PAGE.split("### The report")[1].split("## 2.")[0]
+    named = set(re.findall(r"\*\*([^*]+)\*\*", text.replace("\n   ", " "))) - {"Proposal for cycle 3"}
+    code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "src/lutetia/plan").glob("report*.py"))
+    assert len(named) > 8
+    assert [name for name in named if f'"{name}"' not in code] == []
