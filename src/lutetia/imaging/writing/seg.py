@@ -51,7 +51,7 @@ def write_seg(
         pixel_array=pixels.astype(np.float32) if fractional else (pixels >= 0.5).astype(np.uint8),
         segmentation_type="FRACTIONAL" if fractional else "BINARY",
         fractional_type="OCCUPANCY",
-        segment_descriptions=[_segment(n, m.region) for n, m in enumerate(masks, start=1)],
+        segment_descriptions=[segment(n, m.region) for n, m in enumerate(masks, start=1)],
         series_instance_uid=make_uid(drawn_on.study.key, "SEG", "series"),
         series_number=4,
         sop_instance_uid=make_uid(drawn_on.study.key, "SEG"),
@@ -67,7 +67,8 @@ def write_seg(
     return path
 
 
-def _segment(number: int, region: str) -> highdicom.seg.SegmentDescription:
+def segment(number: int, region: str) -> highdicom.seg.SegmentDescription:
+    """Coded description of a region; the label is its canonical name."""
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=region,
