@@ -95,7 +95,7 @@ BAD: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "more than was given": (
         rows("spleen,10,5000,1\n"),
-        ("cycle 1, spleen", "5000 MBq at 10 h", "3700 MBq", "check units, decay correction"),
+        ("cycle 1, spleen", "5000 MBq at 10 h", "3700 MBq", "check units, times, decay correction"),
     ),
     "administered in GBq": (
         lambda d: first(d).update(administered_MBq={"Lu-177": 3.7, "Y-90": 3.7}),

@@ -111,7 +111,7 @@ def _check_amount(time_h: Sequence[float], amount_MBq: Sequence[float], cycle: C
         if amount > MORE_THAN_GIVEN * left:
             raise CaseError(
                 f"{where}: found {amount:.4g} MBq at {t:g} h, but of the {given:g} MBq of {name} given at most "
-                f"{left:.4g} MBq are left then; check units, decay correction (none here) and administered_MBq"
+                f"{left:.4g} MBq are left then; check units, times, decay correction and administered_MBq"
             )
 
 
