@@ -85,6 +85,16 @@ def test_no_photon_energy_is_lost() -> None:
     assert found.photons == 200_000
 
 
+def test_photons_below_the_floor_stay_where_they_start() -> None:
+    activity, density = point(5, 10.0)
+    found = photon_energy(
+        activity, density, axis_aligned_grid((5,) * 3, (10.0,) * 3),
+        nuclide="Lu-177", lines=(np.array([1e-3, 2e-3]), np.array([1.0, 0.5])), photons=3200,
+    )  # fmt: skip
+    assert found.emitted_MeV == pytest.approx(2e-3)
+    assert float(found.energy_MeV[2, 2, 2]) == pytest.approx(2e-3, rel=0.01)
+
+
 def test_the_same_seed_gives_the_same_map_whatever_the_threads() -> None:
     activity, density = point(15, 10.0)
     grid = axis_aligned_grid((15,) * 3, (10.0,) * 3)

@@ -220,6 +220,8 @@ def test_the_result_says_method_and_blur() -> None:
         assert found.nuclide == "Lu-177"
         assert found.method.startswith(method)
         assert "FWHM 10 mm" in found.blur
+        assert [d.code for d in found.doubts] == (["voxel-blurred-twice"] if method == "kernel" else [])
+    assert not voxel_dose(activity, "Y-90", resolution_mm=10.0).doubts
 
 
 def test_zero_activity_gives_zero_dose_and_a_doubt() -> None:

@@ -185,7 +185,7 @@ def _scene(
         )
     else:
         energy = energy[keep]
-    table = photon_table(float(energy.max()), floor_MeV=FLOOR_MeV)
+    table = photon_table(max(float(energy.max()), 2.0 * FLOOR_MeV), floor_MeV=FLOOR_MeV)
     dense = np.ascontiguousarray(density, dtype=np.float32)
     material = np.ascontiguousarray(material)
     heaviest = np.zeros(table.attenuation.shape[0])

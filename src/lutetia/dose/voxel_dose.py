@@ -311,7 +311,7 @@ def _result(
         method=f"{text}, {tissue}",
         blur=_blur(text, resolution_mm),
         escaped_share=escaped,
-        doubts=_doubts(activity, solid, box),
+        doubts=(*_doubts(activity, solid, box), *_blurred_twice(name, text, resolution_mm)),
     )
 
 
@@ -346,6 +346,15 @@ def _blur(text: str, resolution_mm: float | None) -> str:
     return (
         f"activity map blurred by imaging (FWHM {resolution_mm:g} mm), {own}; small regions are low by partial volume"
     )
+
+
+def _blurred_twice(name: str, text: str, resolution_mm: float | None) -> tuple[Doubt, ...]:
+    """Note for organ means: a kernel on a map that the scanner has blurred by more than the electrons' range."""
+    advised = recommended_method(name, measured_by_spect=True)
+    if resolution_mm is None or advised != "local electrons" or "local" in text:
+        return ()
+    message = f"electrons of {name} reach far less than the blur of the map; for organ means use 'local electrons'"
+    return (Doubt("voxel-blurred-twice", message, severity="note"),)
 
 
 def _doubts(activity: Volume, solid: NDArray[np.bool_] | None, box: Box) -> tuple[Doubt, ...]:

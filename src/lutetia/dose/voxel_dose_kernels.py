@@ -88,7 +88,7 @@ def _fold(count: int) -> NDArray[np.intp]:
     return np.minimum(index, count - index)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def kernel_transform(
     nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...], reach: Triple, padded: Triple
 ) -> Float32:

@@ -261,8 +261,12 @@ def predict_voxels(
     rate = curves.rate_per_h
     if (rate[curves.coefficient > 0] < old * (1 - 1e-6)).any():
         raise PhysicsError(f"nuclide transfer: found effective rates below the physical decay of {from_nuclide}; refit")
-    own_start = np.exp(rate * np.float32(-max(-delay_h, 0.0))) if delay_h < 0 else np.float32(1.0)
-    return np.asarray(_summed(curves.coefficient * own_start, rate, new - old) * np.float32(administered_ratio))
+    coefficient = curves.coefficient
+    if delay_h < 0:
+        coefficient = coefficient * np.exp(rate * np.float32(delay_h))
+    predicted = _summed(coefficient, rate, new - old)
+    predicted *= np.float32(administered_ratio)
+    return predicted
 
 
 def integrate_scans(
@@ -388,10 +392,13 @@ def _check(
 
 
 def _summed(coefficient: Float32, rate: Float32, exchange: float) -> Float32:
-    """Σ c / (λ + exchange) over components."""
+    """Σ c / (λ + exchange) over components; padding has c = 0."""
     total = np.zeros(coefficient.shape[1:], dtype=np.float32)
     for c, k in zip(coefficient, rate, strict=True):
-        total += np.divide(c, k + np.float32(exchange), out=np.zeros_like(total), where=c > 0)
+        part = k + np.float32(exchange)
+        np.maximum(part, np.float32(1e-12), out=part)
+        np.divide(c, part, out=part)
+        total += part
     return total
 
 
