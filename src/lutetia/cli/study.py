@@ -1,0 +1,100 @@
+"""`lutetia study`: many virtual trials and their operating characteristics."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lutetia.cli.output import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def study(
+    protocol: Annotated[str, typer.Option(help="Packaged protocol, or a path that ends in .toml.")] = "duonen",
+    subjects: Annotated[int, typer.Option(help="Subjects in a trial.")] = 56,
+    trials: Annotated[int, typer.Option(help="Number of trials.")] = 200,
+    level: Annotated[str, typer.Option(help="How doses are measured: analytic or fitted.")] = "analytic",
+    effect: Annotated[
+        str, typer.Option(help="Blood counts follow the marrow dose (planted) or not (none).")
+    ] = "planted",
+    seed: Annotated[int, typer.Option(help="The result depends on it, not on the number of workers.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786.")] = None,
+    population: Annotated[Path | None, typer.Option(help="Population file; default: the packaged one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of study.json, the report, and parts to resume from.")] = Path(
+        "study"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print the machine-readable answer.")] = False,
+) -> None:
+    """Run virtual trials and report doses, modifications, toxicity and power by arm; the same command resumes.
+
+    Example: lutetia study --protocol duonen --subjects 56 --trials 200 --workers 2 --out DIR
+    """
+    from lutetia.protocol.profile import read_protocol
+    from lutetia.simulate.population import read_population
+    from lutetia.simulate.study import run_study, study_result, study_spec
+    from lutetia.simulate.study_report import write_study
+
+    spec = study_spec(
+        read_protocol(protocol), subjects=subjects, trials=trials, seed=seed, level=level, effect=effect,
+        population=read_population(population),
+    )  # fmt: skip
+    with _progress() as show:
+        outcomes = run_study(spec, out, workers=workers, scheduler=scheduler, progress=show)
+    result = study_result(spec, outcomes)
+    write_study(result, out)
+    if json:
+        print_json(result)
+    else:
+        _print(result, out)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar of finished trials on a terminal, nothing when piped."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("trials", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(result: Mapping[str, Any], out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lutetia.simulate.study_report import rejection_rows, study_rows
+
+    console = Console(highlight=False, markup=False)
+    console.print(
+        f"{result['trials']} virtual trials of {result['subjects']} subjects, protocol {result['protocol']['name']}, "
+        f"level {result['level']}, effect {result['effect']}, seed {result['seed']}"
+    )
+    table = Table("mean over trials (90 % of trials)")
+    for arm in result["arms"]:
+        table.add_column(f"arm {arm}", justify="right")
+    for row in study_rows(result):
+        table.add_row(*row)
+    console.print(table)
+    tests = Table("test at 5 %", "rejects", "standard error", "trials")
+    for row in rejection_rows(result):
+        tests.add_row(*row)
+    console.print(tests)
+    for statement in result["published"]:
+        console.print(f"{100 * statement['share_of_trials']:5.1f} % of trials: {statement['statement']}")
+    if count := len(result["assumptions"]):
+        console.print(
+            f"{count} values of this protocol and most of the population are assumptions; the report lists them"
+        )
+    console.print(f"report: {out / 'report.html'}")

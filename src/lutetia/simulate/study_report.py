@@ -1,0 +1,242 @@
+"""The report of a study as a document: what was simulated, doses and modifications by arm, tests, assumptions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lutetia.errors import OutputError
+from lutetia.report.document import (
+    Block,
+    Callout,
+    Column,
+    Document,
+    Figure,
+    Heading,
+    KeyFigure,
+    KeyFigures,
+    ListBlock,
+    Panel,
+    Paragraph,
+    Table,
+    rich,
+)
+from lutetia.report.figures.limits import LimitBar, limit_panel
+from lutetia.report.html import render_html
+from lutetia.report.pdf import render_pdf
+from lutetia.simulate.population import read_population
+
+INTENDED_USE = (
+    "Virtual subjects: the numbers describe the assumptions, not patients. For planning and for testing of a protocol; "
+    "not for decisions about a patient."
+)
+Record = Mapping[str, Any]
+# Rows of the table by arm: words, name of the outcome, whether it is a share.
+ROWS: tuple[tuple[str, str, bool], ...] = (
+    ("Subjects in a trial", "subjects", False),
+    ("Cycles given", "cycles given", False),
+    ("Kidney dose, median of subjects (Gy)", "kidneys true median Gy", False),
+    ("Kidney dose as measured (Gy)", "kidneys measured median Gy", False),
+    ("Marrow dose, median of subjects (Gy)", "red marrow true median Gy", False),
+    ("Tumour dose, median of subjects (Gy)", "tumour 1 true median Gy", False),
+    ("Subjects over the kidney limit", "over kidneys", True),
+    ("Subjects over the marrow limit", "over marrow", True),
+    ("Decisions: reduced", "category reduced", True),
+    ("Decisions: unchanged", "category unchanged", True),
+    ("Decisions: increased", "category increased", True),
+    ("Decisions: withheld", "category withheld", True),
+    ("Decisions: stopped", "category stopped", True),
+    ("Decisions above a soft limit (override)", "override proposals", True),
+    ("Holds for toxicity, per subject", "holds", False),
+    ("Haematology grade 3+, not lymphocytes", "haematology G3+ (not lymphocytes)", True),
+    ("Platelets grade 2+", "platelets G2+", True),
+    ("Lymphocytes grade 3+", "lymphocytes G3+", True),
+    ("Creatinine grade 2+", "creatinine G2+", True),
+)
+
+
+def study_rows(result: Record) -> list[list[str]]:
+    """The table by arm as text: name, then mean over trials and the range of 90 % of trials for every arm."""
+    rows = []
+    for words, name, share in ROWS:
+        cells = [arm.get(name) for arm in result["arms"].values()]
+        if any(cell is not None for cell in cells):
+            rows.append([words, *(_cell(cell, share) for cell in cells)])
+    return rows
+
+
+def rejection_rows(result: Record) -> list[list[str]]:
+    """Rejection rates as text."""
+    return [
+        [_test_words(name), _percent(row["rejected"]), _percent(row["standard_error"]), str(row["trials"])]
+        for name, row in result["tests"].items()
+    ]
+
+
+def study_document(result: Record) -> Document:
+    """The report of a study from its result record."""
+    protocol = result["protocol"]
+    return Document(
+        title=rich(f"Virtual trials of protocol {protocol['name']}"),
+        subtitle=rich(
+            f"{result['trials']} trials of {result['subjects']} subjects, level {result['level']}, "
+            f"dose effect {result['effect']}, seed {result['seed']}"
+        ),
+        header=(f"Protocol {protocol['name']} {protocol['version']}", f"level {result['level']}"),
+        footer=(f"{result['software']['name']} {result['software']['version']}", f"protocol {protocol['sha256'][:12]}"),
+        intended_use=INTENDED_USE,
+        blocks=tuple(_blocks(result)),
+    )
+
+
+def write_study(result: Record, folder: Path) -> None:
+    """Write `study.json`, `report.html` and `report.pdf` into a folder, each whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    document = study_document(result)
+    contents = {
+        "study.json": json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n",
+        "report.html": render_html(document).encode(),
+        "report.pdf": render_pdf(document),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (folder / f".{name}.part").write_bytes(content)
+        for name in contents:
+            os.replace(folder / f".{name}.part", folder / name)
+    except OSError as error:
+        for name in contents:
+            (folder / f".{name}.part").unlink(missing_ok=True)
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror}); free space and run the same command again"
+        ) from error
+
+
+def _blocks(result: Record) -> list[Block]:
+    blocks: list[Block] = [
+        Callout(
+            "info",
+            rich("What this is"),
+            (
+                rich(
+                    "Virtual subjects with known truth went through measurement, the activity controller and the "
+                    "toxicity rules of the protocol. Every number depends on the assumptions at the end."
+                ),
+            ),
+        ),
+        _key_figures(result),
+        Heading(rich("By arm")),
+        _arm_table(result),
+        *_figures(result),
+    ]
+    if result["published"]:
+        blocks += [Heading(rich("Published directions")), _published_table(result)]
+    blocks += [Heading(rich("Tests")), _test_table(result), Heading(rich("Assumptions"))]
+    return [*blocks, *_assumptions(result)]
+
+
+def _key_figures(result: Record) -> KeyFigures:
+    items = []
+    for arm, outcomes in list(result["arms"].items())[:4]:
+        kidney, over = outcomes["kidneys true median Gy"], outcomes.get("over kidneys", {"mean": None})
+        details = (rich(f"{_percent(over['mean'])} over the limit"),) if over["mean"] is not None else ()
+        items.append(KeyFigure(rich(f"Arm {arm}: kidneys"), rich(_number(kidney["mean"])), "Gy", details))
+    return KeyFigures(tuple(items))
+
+
+def _arm_table(result: Record) -> Table:
+    columns = (Column(rich("")), *(Column(rich(f"Arm {arm}"), align="right") for arm in result["arms"]))
+    note = (
+        "Mean over trials; in brackets the range that holds 90 % of the trials. Decisions are those about cycles 2 and "
+        "later, the variable nuclide against its base. Doses are true doses unless said otherwise. A proposal above a "
+        "soft limit counts as given: the override is assumed to be granted."
+    )
+    return Table(columns, tuple(tuple(rich(cell) for cell in row) for row in study_rows(result)), notes=(rich(note),))
+
+
+def _figures(result: Record) -> list[Block]:
+    panels = []
+    for title, name, limit in (
+        ("Kidneys: median dose in a trial", "kidneys true median Gy", 23.0),
+        ("Red marrow: median dose in a trial", "red marrow true median Gy", 2.0),
+    ):
+        bars = []
+        for arm, outcomes in result["arms"].items():
+            row = outcomes[name]
+            if row["mean"] is not None:
+                interval = (row["low"], row["high"])
+                bars.append(LimitBar(f"Arm {arm}", row["mean"], interval, _number(row["mean"])))
+        if bars:
+            picture = limit_panel(title, bars, limit_Gy=limit, limit_text=f"{limit:g} Gy")
+            panels.append(Panel(picture, title))
+    caption = "Median of the subjects of a trial: mean over trials and the range of 90 % of them; line: 23 and 2 Gy."
+    return [Figure(tuple(panels), rich(caption), columns=2)] if panels else []
+
+
+def _published_table(result: Record) -> Table:
+    columns = (Column(rich("Published statement")), Column(rich("Holds in"), "of trials", align="right"))
+    rows = tuple((rich(p["statement"]), rich(_percent(p["share_of_trials"]))) for p in result["published"])
+    return Table(columns, rows)
+
+
+def _test_table(result: Record) -> Table:
+    columns = (
+        Column(rich("Test at 5 %")),
+        Column(rich("Rejects"), align="right"),
+        Column(rich("Standard error"), align="right"),
+        Column(rich("Trials"), align="right"),
+    )
+    note = (
+        "Dose: measured marrow dose of cycle 1 against log(nadir of cycle 1 / baseline), adjusted for arm. With an "
+        "effect the rate is the power, without one it is the rate of false alarms. Category: reduced, unchanged, "
+        "increased against the lowest value of the course; pooled over arms it confuses arm and category."
+    )
+    return Table(columns, tuple(tuple(rich(c) for c in row) for row in rejection_rows(result)), notes=(rich(note),))
+
+
+def _assumptions(result: Record) -> list[Block]:
+    population = read_population()
+    chosen = [n for n, s in population.quantities.items() if s.status == "assumption"]
+    carried = (
+        "Base activities, drift 1, even allocation and a risk of 50 % (protocol), the kidney dose of 0.47 Gy/GBq with "
+        "a spread of 30 %, and S-values and decay that give 90Y about four times the dose of 177Lu per activity carry "
+        "the directions of doses and modifications. Slopes of blood counts carry toxicity and power."
+    )
+    words = f"Population {result['population']['name']}: {len(chosen)} of {len(population.quantities)} are assumptions."
+    items = tuple(rich(text) for text in result["assumptions"])
+    return [Paragraph(rich(carried)), Paragraph(rich(words)), ListBlock(items)]
+
+
+def _test_words(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
+def _cell(row: Record | None, share: bool) -> str:
+    if row is None or row["mean"] is None:
+        return "–"
+    if not share:
+        return f"{_number(row['mean'])} ({_number(row['low'])}–{_number(row['high'])})"
+    low, high = (f"{100.0 * row[end]:.0f}" for end in ("low", "high"))
+    return f"{_percent(row['mean'])} ({low}–{high})"
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return "–"
+    if 0.0 < value < 0.001:
+        return "<0.1 %"
+    return f"{100.0 * value:.0f} %" if value >= 0.1 or value == 0.0 else f"{100.0 * value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

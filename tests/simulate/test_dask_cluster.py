@@ -1,0 +1,68 @@
+"""Chunks over Dask distributed; skipped, loudly, where the extra `dask` is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lutetia.errors import InputError
+from lutetia.protocol.profile import read_protocol
+from lutetia.simulate.chunks import map_chunks
+from lutetia.simulate.study import run_study, study_spec
+
+INSTALLED = importlib.util.find_spec("distributed") is not None
+needs_dask = pytest.mark.skipif(not INSTALLED, reason="Dask distributed is not installed (extra `dask`)")
+
+
+def slow_square(value: int) -> tuple[int, int]:
+    time.sleep(0.2)
+    return value * value, os.getpid()
+
+
+@pytest.mark.skipif(INSTALLED, reason="Dask distributed is installed")
+def test_without_dask_a_scheduler_is_refused_with_what_to_install() -> None:
+    with pytest.raises(InputError, match="install lutetia with the extra `dask`"):
+        list(map_chunks(abs, [1], scheduler="tcp://127.0.0.1:1"))
+
+
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_an_unreachable_scheduler_is_named() -> None:
+    with pytest.raises(InputError, match=r"scheduler tcp://127\.0\.0\.1:1: cannot be reached"):
+        list(map_chunks(abs, [1], scheduler="tcp://127.0.0.1:1"))
+
+
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_a_cluster_of_two_workers_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    spec = study_spec(read_protocol("duonen"), subjects=28, trials=430, seed=5)
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        found = run_study(spec, scheduler=cluster.scheduler_address)
+    for name, values in run_study(spec).items():
+        np.testing.assert_array_equal(values, found[name])
+
+
+@needs_dask
+@pytest.mark.filterwarnings("ignore")
+def test_chunks_of_a_killed_worker_are_computed_elsewhere(tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
+    ) as cluster:
+        found: dict[int, int] = {}
+        for index, (value, worker) in map_chunks(slow_square, range(30), scheduler=cluster.scheduler_address):
+            if not found:
+                os.kill(worker, signal.SIGKILL)
+            found[index] = value
+    assert found == {i: i * i for i in range(30)}
