@@ -47,6 +47,7 @@ class CourseDoses:
     doubts: tuple[Doubt, ...]
     files: tuple[Path, ...]
     slices: tuple[Any, ...] = field(default=())
+    images: tuple[Any, ...] = field(default=())
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class _Progressing:
     doubts: list[Doubt] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     slices: list[Any] = field(default_factory=list)
+    images: list[Any] = field(default_factory=list)
     single_time_point: bool = False
     marrow_incomplete: bool = False
     patient: tuple[str, int] | None = None
@@ -95,6 +97,7 @@ def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draw
         doubts=tuple(doubts),
         files=tuple(state.files),
         slices=tuple(state.slices),
+        images=tuple(state.images),
     )
 
 
@@ -207,6 +210,7 @@ def _measure(
     state.registrations[cycle.number] = measured.registrations
     state.files += measured.files
     state.slices += measured.slices
+    state.images += [] if measured.images is None else [measured.images]
     state.doubts += measured.doubts
     state.doubts += [_placed(d, cycle.number) for dose in doses for d in dose.doubts]
 

@@ -33,9 +33,10 @@ from lutetia.imaging.registration import register_rigid
 from lutetia.imaging.resample import resample_mask, resample_volume
 from lutetia.imaging.segmentation import read_segmentation
 from lutetia.imaging.spect import SpectScan, read_spect
-from lutetia.imaging.transform import RigidTransform, identity
-from lutetia.plan.case import Calibration, Case, Cycle, Scan, start_times
+from lutetia.imaging.transform import RigidTransform, identity, inverse
+from lutetia.plan.case import Calibration, Case, Cycle, Scan, delays_h, start_times
 from lutetia.plan.cycle import RegionInput, is_organ
+from lutetia.plan.cycle_images import CycleImages, ScanImage
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.report.slices import SliceImage, fused_views
 
@@ -81,6 +82,7 @@ class Imaged:
     slices: tuple[SliceImage, ...]
     registrations: tuple[Registered, ...]
     patient_key: str
+    images: CycleImages
 
 
 def imaged_regions(
@@ -122,7 +124,8 @@ def imaged_regions(
     quality = tuple(d for scan in carried for region in scan for d in region.doubts)
     every = tuple(dict.fromkeys((*quality, *doubts)))
     key = next((p.spect.patient_key for p in points if p.spect.patient_key), "")
-    return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried), key)
+    kept = _images(case, cycle, points, carried, drawn, folder, nuclide)
+    return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried), key, kept)
 
 
 def _read_point(
@@ -272,6 +275,41 @@ def _carry(
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(one, points))
+
+
+def _images(
+    case: Case,
+    cycle: Cycle,
+    points: Sequence[TimePoint],
+    carried: Sequence[Sequence[CarriedRegion]],
+    drawn: Mapping[int, Sequence[RegionMask]],
+    folder: Path,
+    nuclide: str,
+) -> CycleImages:
+    """What dose maps need: the scans with their way from the first scan that was drawn on."""
+    first = points[next(iter(drawn)) - 1]
+    scan = cycle.scans[first.number - 1]
+
+    def to_first(point: TimePoint, regions: Sequence[CarriedRegion]) -> RigidTransform:
+        own = point.number in drawn and point.number != first.number
+        return _transform(cycle, point, first) if own else regions[0].transform
+
+    return CycleImages(
+        number=cycle.number,
+        nuclide=nuclide,
+        administered_MBq=cycle.administered_MBq,
+        delay_h=delays_h(case, cycle),
+        scans=tuple(
+            ScanImage(point.activity, point.time_h, inverse(to_first(point, regions)))
+            for point, regions in sorted(zip(points, carried, strict=True), key=lambda pair: pair[0].time_h)
+        ),
+        drawn_on=sorted(points, key=lambda point: point.time_h).index(first),
+        regions=tuple(drawn[first.number]),
+        on_spect=tuple(region.region for region in carried[first.number - 1]),
+        spect=folder / scan.spect,
+        ct=None if scan.ct is None else folder / scan.ct,
+        resolution_mm=None if case.calibration is None else case.calibration.resolution_fwhm_mm,
+    )
 
 
 def _patient_s(organs: Sequence[RegionMask], nuclides: Sequence[str]) -> dict[str, PatientS]:

@@ -42,6 +42,7 @@ class Measured:
     slices: tuple[Any, ...] = ()
     registrations: tuple[Any, ...] = ()
     patient_key: str = ""
+    images: Any = None
 
 
 def table_regions(
@@ -194,6 +195,7 @@ def measured_cycle(
         slices=imaged.slices if imaged is not None else (),
         registrations=imaged.registrations if imaged is not None else (),
         patient_key=imaged.patient_key if imaged is not None else "",
+        images=imaged.images if imaged is not None else None,
     )
     _check_before_next(case, cycle, found)
     return found

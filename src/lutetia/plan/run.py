@@ -25,11 +25,12 @@ def _quiet(text: str) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
-    """The result as plain values, the pictures for the report, and the case's folder."""
+    """The result as plain values, the pictures for the report, the case's folder, and images by cycle (dose maps)."""
 
     result: dict[str, Any]
     folder: Path
     slices: tuple[Any, ...] = field(default=())
+    images: tuple[Any, ...] = field(default=())
 
 
 def run_plan(case_path: Path, *, draws: int = 1000, seed: int = 1, progress: Progress = _quiet) -> Planned:
@@ -60,7 +61,7 @@ def run_plan(case_path: Path, *, draws: int = 1000, seed: int = 1, progress: Pro
     if case.protocol.file is not None:
         files.append(folder / case.protocol.file)
     result = _result(case, protocol, course, proposal, shared, sha256_of_files(files, folder))
-    return Planned(rounded(result), folder, course.slices)
+    return Planned(rounded(result), folder, course.slices, course.images)
 
 
 def _protocol(case: Case, folder: Path) -> Protocol:

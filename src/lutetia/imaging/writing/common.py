@@ -209,9 +209,8 @@ def save(dataset: Dataset, path: Path) -> None:
         ) from error
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill beside `path`, renamed to it at the end; removed if anything fails.
+def check_new_folder(path: Path) -> None:
+    """Refuse a path that is not free for a new folder.
 
     Raises
     ------
@@ -222,6 +221,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise OutputError(
             f"{path}: found a file or a folder with content; expected a new or empty folder; name another"
         )
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill beside `path`, renamed to it at the end; removed if anything fails.
+
+    Raises
+    ------
+    OutputError
+        If `path` exists and is not an empty folder.
+    """
+    check_new_folder(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
