@@ -34,12 +34,12 @@ def dose_map(
     ],
     out: Annotated[Path, typer.Option(help="NIfTI file for the dose map, on the same grid.")],
     density: Annotated[
-        Path | None, typer.Option(help="NIfTI map of g/mL on the same grid [soft tissue everywhere].")
+        Path | None, typer.Option(help="NIfTI map of g/mL on the same grid; without it, soft tissue everywhere.")
     ] = None,
     method: Annotated[
         str,
         typer.Option(
-            help="kernel, 'local electrons', 'local deposition', 'monte carlo', or 'monte carlo, local electrons'."
+            help="kernel, 'local electrons', 'local deposition', 'monte carlo', or 'monte carlo and local electrons'."
         ),
     ] = "kernel",
     photons: Annotated[int, typer.Option(min=1000, max=10**10, help="Photons of the Monte Carlo.")] = 5_000_000,

@@ -7,7 +7,7 @@ Methods by name (`METHODS`): what becomes of the electrons and of the photons.
   SPECT maps, which already carry a blur of about 10 mm, far more than the range of these electrons.
 - ``local deposition``: electrons stay in their voxel, photons are left out.
 - ``monte carlo``: photons by Monte Carlo through the patient's tissues, electrons by kernel.
-- ``monte carlo, local electrons``: photons by Monte Carlo, electrons stay.
+- ``monte carlo and local electrons``: photons by Monte Carlo, electrons stay.
 
 With a density map, electron energy is divided by the mass where it falls; photon energy falls where the mass is: in
 proportion to the density, the total in the body kept (a lung takes a quarter of what the same volume of tissue would).
@@ -69,7 +69,7 @@ METHODS: dict[str, Method] = {
     "local electrons": Method("local", "kernel"),
     "local deposition": Method("local", "none"),
     "monte carlo": Method("kernel", "monte carlo"),
-    "monte carlo, local electrons": Method("local", "monte carlo"),
+    "monte carlo and local electrons": Method("local", "monte carlo"),
 }
 RESULT_UNIT: dict[str, Unit] = {"MBq_per_mL": "Gy_per_h", "MBq_h_per_mL": "Gy"}
 
@@ -169,7 +169,9 @@ def voxel_dose(
     sd: Float32 | None = None
     if chosen.photons == "monte carlo" and rho is not None:
         sd = _add_photons(energy_dose, local, rho, grid, name, photons=photons, seed=seed)
-    return _result(activity, density, box, (energy_dose, sd), name, _text(method, chosen, photons, seed), resolution_mm)
+    return _result(
+        activity, density, box, (energy_dose, sd), name, _text(method, chosen, photons, seed), (chosen, resolution_mm)
+    )
 
 
 def check_inputs(activity: Volume, density: Volume | None = None) -> None:
@@ -287,7 +289,7 @@ def _result(
     maps: tuple[Float32, Float32 | None],
     name: str,
     text: str,
-    resolution_mm: float | None,
+    origin: tuple[Method, float | None],
 ) -> VoxelDose:
     """Divide by the density, place in the whole grid, and say what was done."""
     unit = RESULT_UNIT[activity.unit]
@@ -309,9 +311,9 @@ def _result(
         sd=None if sd is None else _volume(sd, box, activity.grid, unit),
         nuclide=name,
         method=f"{text}, {tissue}",
-        blur=_blur(text, resolution_mm),
+        blur=_blur(*origin),
         escaped_share=escaped,
-        doubts=(*_doubts(activity, solid, box), *_blurred_twice(name, text, resolution_mm)),
+        doubts=(*_doubts(activity, solid, box), *_blurred_twice(name, *origin)),
     )
 
 
@@ -339,8 +341,8 @@ def _text(name: str, method: Method, photons: int, seed: int) -> str:
     return name
 
 
-def _blur(text: str, resolution_mm: float | None) -> str:
-    own = "electrons and photons at their range" if text.startswith(("kernel", "monte carlo (")) else "electrons local"
+def _blur(method: Method, resolution_mm: float | None) -> str:
+    own = "electrons at their range" if method.electrons == "kernel" else "electrons local"
     if resolution_mm is None:
         return f"activity map taken as it is, {own}"
     return (
@@ -348,10 +350,10 @@ def _blur(text: str, resolution_mm: float | None) -> str:
     )
 
 
-def _blurred_twice(name: str, text: str, resolution_mm: float | None) -> tuple[Doubt, ...]:
+def _blurred_twice(name: str, method: Method, resolution_mm: float | None) -> tuple[Doubt, ...]:
     """Note for organ means: a kernel on a map that the scanner has blurred by more than the electrons' range."""
     advised = recommended_method(name, measured_by_spect=True)
-    if resolution_mm is None or advised != "local electrons" or "local" in text:
+    if resolution_mm is None or advised != "local electrons" or method.electrons == "local":
         return ()
     message = f"electrons of {name} reach far less than the blur of the map; for organ means use 'local electrons'"
     return (Doubt("voxel-blurred-twice", message, severity="note"),)

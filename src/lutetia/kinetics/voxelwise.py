@@ -147,7 +147,7 @@ def fit_voxels_bi(
 
     Notes
     -----
-    About 20 µs a voxel; leave voxels outside the body at zero, which are skipped.
+    Some 50 µs a voxel; leave voxels outside the body at zero, which are skipped.
     """
     time, values, w = _check(time_h, activity, weight)
     model = MODELS["bi"]
