@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
+from scipy.special import gammaincc
 
 from lutetia.core.chain import TimeActivity
 from lutetia.core.draws import Estimate, combine, normals, stream
 from lutetia.errors import FitError, PhysicsError, UnknownNameError
+from lutetia.kinetics.doubts import chance_of_more
 from lutetia.kinetics.fit import (
     corrected_criterion,
     fit_curves,
@@ -144,13 +146,16 @@ def test_a_change_of_unit_scales_the_coefficients_only(power: int, name: str, se
     st.lists(st.floats(0.1, 1e3), min_size=8, max_size=8),
     st.sampled_from([*sorted(MODELS), "aicc", "average"]),
 )
+@example([3.0, 9.0, 3.0, 0.25, 2.0, 2.0, 2.0, 11.0], "average")
 def test_no_curve_however_odd_decays_slower_than_the_nuclide(values: list[float], choice: str) -> None:
     time, value = np.array([1.0, 4, 12, 24, 48, 72, 120, 168]), np.array(values)
     fit = fit_curves(time, value, 0.1 * value, physical_rate_per_h=RATE, choice=choice, prior=PRIOR)
     assert (fit.rate[fit.coefficient != 0] >= RATE * (1 - 1e-12)).all()
     assert np.isfinite(fit.coefficient).all()
     assert time_integrated_activity(fit.coefficient, fit.rate) > 0
-    assert fit.coefficient.sum() >= -1e-9 * np.abs(fit.coefficient).max()
+    # An average of models with and without uptake is merged to four components, which keeps its integral but not a(0).
+    margin = 0.02 if choice == "average" else 1e-9
+    assert fit.coefficient.sum() >= -margin * np.abs(fit.coefficient).max()
 
 
 def test_merging_components_keeps_integral_and_mean_time() -> None:
@@ -289,3 +294,20 @@ def test_an_unknown_model_lists_the_known_ones() -> None:
 def test_a_missing_physical_rate_is_refused(rate: float) -> None:
     with pytest.raises(PhysicsError, match="decay constant"):
         fit_curves(FOUR, mono(FOUR), np.ones(4), physical_rate_per_h=rate)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 8])
+def test_the_chance_of_a_larger_chi_square_is_that_of_the_gamma_function(freedom: int) -> None:
+    for chi2 in (0.0, 1e-9, 0.3, 4.0, 60.0):
+        assert chance_of_more(chi2, freedom) == pytest.approx(float(gammaincc(freedom / 2, chi2 / 2)), rel=1e-12)
+
+
+def test_curves_of_one_sd_are_fitted_like_curves_that_share_nothing() -> None:
+    generator = np.random.default_rng(3)
+    value = mono(DENSE) * (1 + 0.05 * generator.standard_normal((6, len(DENSE))))
+    sd = np.array([0.05, 0.05, 0.1, 0.05, 0.05, 0.1])[:, None] * mono(DENSE)
+    for name in MODELS:
+        together = fit_model(DENSE, value, sd, model=name, physical_rate_per_h=RATE, prior=PRIOR)
+        for row in range(len(value)):
+            alone = fit_model(DENSE, value[row], sd[row], model=name, physical_rate_per_h=RATE, prior=PRIOR)
+            np.testing.assert_array_equal(alone.coefficient, together.coefficient[row])

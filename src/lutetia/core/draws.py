@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from lutetia.errors import PhysicsError
 
@@ -33,8 +34,17 @@ def normals(generator: np.random.Generator, size: int | tuple[int, ...]) -> Floa
     tail probability over 1,000 draws carries far less noise than with independent draws. `size` is (draw, ...).
     """
     shape = (size,) if isinstance(size, int) else size
-    quantiles = np.broadcast_to(((np.arange(shape[0]) + 0.5) / shape[0]).reshape(-1, *[1] * (len(shape) - 1)), shape)
-    return ndtri(generator.permuted(quantiles, axis=0))
+    scores = np.broadcast_to(_mid_quantiles(shape[0]).reshape(-1, *[1] * (len(shape) - 1)), shape)
+    return generator.permuted(scores, axis=0)
+
+
+@lru_cache(maxsize=16)
+def _mid_quantiles(count: int) -> FloatArray:
+    """Standard normal quantiles of (i + ½)/count, shape (count,)."""
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((i + 0.5) / count) for i in range(count)], dtype=np.float64)
+    scores.setflags(write=False)
+    return scores
 
 
 def lognormal_factors(

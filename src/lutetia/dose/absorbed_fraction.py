@@ -11,9 +11,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 
-from lutetia.dose.point_kernels import PointKernel, point_kernel
+from lutetia.dose.monotone import MonotoneCubic, monotone_cubic
+from lutetia.dose.point_kernels import point_kernel
 from lutetia.dose.shapes import Overlap, ellipsoid_overlap, organ_overlap
 from lutetia.errors import PhysicsError
 from lutetia.nuclear.nuclides import canonical_nuclide
@@ -64,7 +64,7 @@ def photon_absorbed_fraction(
     return _evaluate(photon, mass_g, density_g_per_mL)
 
 
-def _evaluate(table: PchipInterpolator, mass_g: ArrayLike, density_g_per_mL: float) -> FloatArray:
+def _evaluate(table: MonotoneCubic, mass_g: ArrayLike, density_g_per_mL: float) -> FloatArray:
     mass = np.asarray(mass_g, dtype=np.float64)
     low, high = MASS_LIMITS_g
     if not (np.isfinite(mass).all() and (mass >= low).all() and (mass <= high).all()):
@@ -75,24 +75,27 @@ def _evaluate(table: PchipInterpolator, mass_g: ArrayLike, density_g_per_mL: flo
 
 
 @cache
-def _tables(nuclide: str, shape: Shape) -> tuple[PchipInterpolator, PchipInterpolator]:
+def _tables(nuclide: str, shape: Shape) -> tuple[MonotoneCubic, MonotoneCubic]:
     """Absorbed fractions of electrons and photons over log(m ρ²)."""
     kernel = point_kernel(nuclide)
     overlap = organ_overlap(shape) if isinstance(shape, str) else ellipsoid_overlap(shape)
     radius_mm = 10.0 * (3.0 * np.exp(_NODES) / (4.0 * np.pi)) ** (1 / 3)
-    shares = np.array([_shell_means(overlap, kernel, a) for a in radius_mm])
-    electron = shares @ (kernel.electron_MeV + kernel.bremsstrahlung_MeV)
-    photon = shares @ kernel.photon_MeV
+    deposit = np.stack([kernel.electron_MeV + kernel.bremsstrahlung_MeV, kernel.photon_MeV])
+    electron, photon = np.array([_absorbed(overlap, kernel.edge_mm / a, deposit) for a in radius_mm]).T
     electron_total = float(kernel.electron_MeV.sum() + kernel.bremsstrahlung_MeV.sum())
     return _fraction(electron, electron_total), _fraction(photon, float(kernel.photon_MeV.sum()))
 
 
-def _fraction(absorbed_MeV: FloatArray, total_MeV: float) -> PchipInterpolator:
-    return PchipInterpolator(_NODES, absorbed_MeV / total_MeV if total_MeV > 0 else np.zeros_like(absorbed_MeV))
+def _fraction(absorbed_MeV: FloatArray, total_MeV: float) -> MonotoneCubic:
+    return monotone_cubic(_NODES, absorbed_MeV / total_MeV if total_MeV > 0 else np.zeros_like(absorbed_MeV))
 
 
-def _shell_means(overlap: Overlap, kernel: PointKernel, radius_mm: float) -> FloatArray:
-    """Mean of γ over each shell by Simpson's rule, shape (shell,)."""
-    edge = kernel.edge_mm / radius_mm
-    at_edge, middle = overlap(edge), overlap(0.5 * (edge[1:] + edge[:-1]))
-    return np.asarray((at_edge[1:] + at_edge[:-1] + 4.0 * middle) / 6.0)
+def _absorbed(overlap: Overlap, edge: FloatArray, deposit_MeV: FloatArray) -> FloatArray:
+    """Σ_shells E_shell γ, the mean of γ over each shell by Simpson's rule; shapes (..., shell) → (...)."""
+    # Beyond the largest diameter nothing overlaps.
+    at_edge = overlap(edge)
+    near = min(1 + int(np.count_nonzero(at_edge > 0.0)), edge.size)
+    at_edge, middle = at_edge[:near], overlap(0.5 * (edge[1:near] + edge[: near - 1]))
+    mean = (at_edge[1:] + at_edge[:-1] + 4.0 * middle) / 6.0
+    # Not as a matrix product: the threads of BLAS cost more than this sum.
+    return np.asarray((deposit_MeV[..., : near - 1] * mean).sum(axis=-1))

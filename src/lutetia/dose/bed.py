@@ -175,9 +175,12 @@ def _pair_integral(rate: FloatArray, start: FloatArray, repair: float) -> FloatA
     """2 ∫ e^(−λ_i(t−s_i)) ∫_{t'<t} e^(−λ_j(t'−s_j)) e^(−μ(t−t')) dt' dt, shape (..., i, j).
 
     With t' before t; d = s_i − s_j. For d > 0 a part of j's exposure precedes the start of i:
-    its unrepaired remainder at s_i is (e^(−λ_j d) − e^(−μ d)) / (μ − λ_j), written without cancellation.
+    its unrepaired remainder at s_i is (e^(−λ_j d) − e^(−μ d)) / (μ − λ_j), written without cancellation. With one start
+    for all, exponentials and remainder are 1 and 0.
     """
     late, early = rate[..., :, None], rate[..., None, :]
+    if (start == start[..., :1]).all():
+        return np.asarray(2.0 / ((late + early) * (late + repair)))
     shift = start[..., :, None] - start[..., None, :]
     after, before = np.maximum(shift, 0.0), np.maximum(-shift, 0.0)
     together = np.exp(-early * after - late * before) / (late + early)

@@ -1,7 +1,9 @@
 """Energy that a point source of a nuclide deposits around itself in water, by radius: the base of all S-values.
 
 Monoenergetic tables (`data/electron_kernels.npz`, `data/photon_kernels.npz`; builders/) are folded with the emissions
-of a nuclide. Not here: geometry of regions (`absorbed_fraction`, `shapes`) and voxels (`kernels`).
+of a nuclide. For the nuclides of every day the result of `fold_kernel` is packaged (`data/folded_kernels.npz`,
+builders/build_folded_kernels.py), so that no command waits for it. Not here:
+geometry of regions (`absorbed_fraction`, `shapes`) and voxels (`kernels`).
 """
 
 from __future__ import annotations
@@ -12,16 +14,17 @@ from importlib.resources import as_file, files
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from lutetia.dose.spectra import Emissions, bremsstrahlung_shares, electron_emissions, photon_emissions
 from lutetia.errors import PhysicsError
+from lutetia.nuclear.nuclides import canonical_nuclide
 from lutetia.nuclear.nuclides import nuclide as find_nuclide
 
 FloatArray = NDArray[np.float64]
 GY_G_PER_MBQ_H_MEV = 1.602176634e-13 * 1e6 * 3600.0 * 1e3
 """Gy·g per MBq·h for 1 MeV absorbed per decay."""
 EDGES_mm = np.concatenate([[0.0], np.geomspace(1e-3, 5000.0, 1400)])
+PARTS = ("electron_MeV", "bremsstrahlung_MeV", "photon_MeV")
 ELECTRON_LIMIT_MeV, PHOTON_LIMIT_MeV, PHOTON_FLOOR_MeV = 2.6, 3.0, 0.003
 
 
@@ -48,7 +51,17 @@ class PointKernel:
 
 @cache
 def point_kernel(nuclide: str) -> PointKernel:
-    """Point kernel of a nuclide in unit-density water.
+    """Point kernel of a nuclide in unit-density water: the packaged one, or that of `fold_kernel`."""
+    name = canonical_nuclide(nuclide)
+    packaged = _read("folded")
+    if f"{name} electron_MeV" not in packaged:
+        return fold_kernel(name)
+    parts = (packaged[f"{name} {part}"] for part in PARTS)
+    return _read_only(PointKernel(name, EDGES_mm, *parts))
+
+
+def fold_kernel(nuclide: str) -> PointKernel:
+    """Point kernel of a nuclide in unit-density water, computed from its emissions.
 
     Energy in shell = Σ_i n_i E_i [f(r₂/R(E_i); E_i) − f(r₁/R(E_i); E_i)], with f the cumulative fraction of the
     monoenergetic tables, interpolated in log E at equal r/R (electrons, R the range) or equal μr (photons).
@@ -70,9 +83,12 @@ def point_kernel(nuclide: str) -> PointKernel:
     fraction = _electron_cumulative(energy)
     deposit = np.diff((energy * number) @ fraction)
     radiated = _bremsstrahlung_deposit(energy, energy * number * (1.0 - fraction[:, -1]))
-    kernel = PointKernel(data.name, EDGES_mm, deposit, radiated, _photon_deposit(photons))
-    for array in (kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV):
-        array.setflags(write=False)
+    return _read_only(PointKernel(data.name, EDGES_mm, deposit, radiated, _photon_deposit(photons)))
+
+
+def _read_only(kernel: PointKernel) -> PointKernel:
+    for part in PARTS:
+        getattr(kernel, part).setflags(write=False)
     return kernel
 
 
@@ -99,6 +115,8 @@ def _read(name: str) -> dict[str, FloatArray]:
 
 def _electron_range_mm(energy_MeV: FloatArray) -> FloatArray:
     """Range by which the kernels are scaled; below the table it falls as E^1.75 (assumption; micrometres)."""
+    from scipy.interpolate import CubicSpline  # heavy, and packaged kernels need none
+
     table = _read("electron")
     log_energy, asked = np.log(table["energy_MeV"]), np.log(energy_MeV)
     log_range = CubicSpline(log_energy, np.log(table["range_mm"]))
@@ -130,6 +148,8 @@ def _bremsstrahlung_deposit(energy_MeV: FloatArray, radiated_MeV: FloatArray) ->
 
 def _photon_cumulative(energy_MeV: FloatArray) -> FloatArray:
     """Fraction deposited within each edge of `EDGES_mm` by photons of given energies, shape (energy, edge)."""
+    from scipy.interpolate import CubicSpline
+
     table = _read("photon")
     log_energy, asked = np.log(table["energy_MeV"]), np.log(energy_MeV)
     mu = np.exp(CubicSpline(log_energy, np.log(table["mu_per_mm"]))(asked))
@@ -155,6 +175,8 @@ def _interpolate(
     x: FloatArray, log_energy: FloatArray, nodes: FloatArray, edge: FloatArray, cumulative: FloatArray
 ) -> FloatArray:
     """Monotone in x along `edge`, linear in log E between the rows of a table; shape of `x`."""
+    from scipy.interpolate import PchipInterpolator
+
     upper = np.clip(np.searchsorted(nodes, log_energy), 1, nodes.size - 1)
     share = np.clip((log_energy - nodes[upper - 1]) / (nodes[upper] - nodes[upper - 1]), 0.0, 1.0)[:, None]
     result = np.empty_like(x)

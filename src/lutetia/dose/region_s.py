@@ -20,8 +20,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
-from scipy.ndimage import zoom
 
 from lutetia.core.geometry import Grid
 from lutetia.core.regions import density_g_per_mL
@@ -147,6 +145,8 @@ def s_matrix(occupancy: NDArray[np.float32], kernel: Kernel, voxel_mL: float, *,
     -----
     By Parseval's theorem one transform per region is enough: Σ_v w_t (K * w_s) = Σ_f conj(ŵ_t) K̂ ŵ_s / N.
     """
+    from scipy import fft  # heavy, and cases without images need none
+
     size = occupancy.shape[1:]
     cropped = _centre(np.asarray(kernel.values, dtype=np.float32), size)
     padded = tuple(fft.next_fast_len(n + k // 2, real=True) for n, k in zip(size, cropped.shape, strict=True))
@@ -200,6 +200,8 @@ def _sub_voxels(shape: tuple[int, ...], spacing_mm: float) -> int:
 
 def _smooth_surface(inside: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     """Filled or empty sub-voxels: linear interpolation, cut at the level that keeps the volume."""
+    from scipy.ndimage import zoom
+
     fine = zoom(inside, factor, order=1, mode="grid-constant", grid_mode=True) if factor > 1 else inside
     count = max(round(float(inside.sum(dtype=np.float64)) * factor**3), 1)
     order = np.argsort(fine, axis=None, kind="stable")[::-1]

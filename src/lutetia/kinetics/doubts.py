@@ -7,11 +7,11 @@ project's reference); the others are assumptions, named below.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc
 
 from lutetia.core.chain import Doubt
 from lutetia.kinetics.integrate import (
@@ -133,6 +133,16 @@ def _shape_doubts(
         yield Doubt("unusual_half_life", text, where)
 
 
+def chance_of_more(chi2: float, freedom: int) -> float:
+    """Probability that χ² with whole degrees of freedom exceeds a value: Q(freedom/2, χ²/2) as a finite sum."""
+    half = 0.5 * chi2
+    order = 0.5 * (freedom % 2)
+    chance = math.erfc(math.sqrt(half)) if order else 0.0
+    for n in range(freedom // 2):
+        chance += math.exp((n + order) * math.log(half) - half - math.lgamma(n + order + 1.0)) if half > 0 else n == 0
+    return min(chance, 1.0)
+
+
 def _quality_doubts(points: int, model: Model, chi2: float, converged: bool, where: str) -> Iterator[Doubt]:
     if not converged:
         yield Doubt("not_converged", f"the fit of model {model.name} did not converge", where, "first-line")
@@ -141,7 +151,7 @@ def _quality_doubts(points: int, model: Model, chi2: float, converged: bool, whe
         text = f"{points} points for {k} free parameters of model {model.name}; at least {k + 2} are wanted"
         yield Doubt("few_points", text, where)
     freedom = points - k
-    if freedom > 0 and (chance := float(gammaincc(freedom / 2.0, chi2 / 2.0))) < LEAST_P:
+    if freedom > 0 and (chance := chance_of_more(chi2, freedom)) < LEAST_P:
         text = f"points lie off the {model.name} curve by more than their sd (χ² {chi2:.1f}, p {chance:.1g})"
         yield Doubt("poor_fit", text, where)
 

@@ -19,10 +19,10 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from lutetia.core.chain import MAX_COMPONENTS, Doubt, KineticFit, TimeActivity
 from lutetia.core.draws import Estimate, normals, stream
+from lutetia.core.regions import shared_name
 from lutetia.errors import FitError, PhysicsError
 from lutetia.kinetics.discrepancy import BASE, BEFORE_FIRST, discrepancy_factors
 from lutetia.kinetics.fit import check_curve
@@ -57,6 +57,8 @@ def _single_point(curve: TimeActivity) -> tuple[float, float, FloatArray]:
 
 def _half_life_draws(prior: LognormalPrior, longest_h: float, scores: FloatArray) -> FloatArray:
     """Lognormal half-lives cut off (not piled up) at the physical half-life."""
+    from scipy.special import ndtr, ndtri  # heavy, and most curves have more points
+
     ceiling = ndtr(np.log(longest_h / prior.median_h) / prior.log_sd)
     return np.minimum(prior.quantile_h(ndtri(ndtr(scores) * ceiling)), longest_h)
 
@@ -75,7 +77,7 @@ def _population_draws(
     known = prior or population_prior(curve.region, curve.nuclide)
     physical = nuclide(curve.nuclide).half_life_h
     count = len(curve.activity_MBq.draws)
-    scores = normals(stream(seed, curve.region, "effective half-life"), count)
+    scores = normals(stream(seed, shared_name(curve.region), "effective half-life"), count)
     nominal = float(_half_life_draws(known.effective, physical, np.zeros(1))[0])
     draws = _half_life_draws(known.effective, physical, scores)
     before = 1.0 - 2.0 ** (-float(curve.time_h[0]) / nominal)
@@ -180,7 +182,7 @@ def bayesian(curve: TimeActivity, *, prior: KineticPrior | None = None, seed: in
     """
     time, value, draws = _single_point(curve)
     known, half_life, half_lives, spread = _population_draws(curve, prior, seed)
-    uptakes = known.uptake.quantile_h(normals(stream(seed, curve.region, "uptake half-life"), len(draws)))
+    uptakes = known.uptake.quantile_h(normals(stream(seed, shared_name(curve.region), "uptake half-life"), len(draws)))
     nominal = _uptake_curve(np.asarray(value), time, np.asarray(half_life), np.asarray(known.uptake.median_h))
     drawn = _uptake_curve(draws * spread, time, half_lives, np.minimum(uptakes, 0.5 * half_lives))
     return _record(curve, "bayesian", nominal, drawn, _early_doubt(curve, time / half_life))
@@ -234,7 +236,7 @@ def own_half_life(curve: TimeActivity, earlier: KineticFit, *, seed: int = 1, cy
             "expected the same number; fit both with the same --draws"
         )
     physical = nuclide(curve.nuclide).decay_constant_per_h
-    scores = normals(stream(seed, curve.region, "half-life between cycles", cycle), len(draws))
+    scores = normals(stream(seed, shared_name(curve.region), "half-life between cycles", cycle), len(draws))
     change = np.exp(BETWEEN_CYCLES_LOG_SD * scores)[:, None]
     rates = earlier.rate_per_h.draws
     changed = np.where(rates > 0.0, np.maximum(rates * change, np.minimum(rates, physical)), 0.0)

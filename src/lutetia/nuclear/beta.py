@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import loggamma
 
 from lutetia.errors import PhysicsError, UnknownNameError
 
@@ -39,6 +38,8 @@ def fermi_function(total_energy: ArrayLike, charge: int, *, radius: float, order
     order
         k: 1 for allowed transitions; 2 enters the unique first-forbidden shape.
     """
+    from scipy.special import loggamma  # heavy, and the kernels of every day are packaged
+
     w = np.asarray(total_energy, dtype=np.float64)
     p = np.sqrt(w**2 - 1.0)
     strength = FINE_STRUCTURE * charge
