@@ -65,6 +65,11 @@ def density_g_per_mL(region: str) -> float:
     return _BY_NAME[canonical_region(region)].density_g_per_mL
 
 
+def shared_name(region: str) -> str:
+    """Name under which a region shares what one body has in common: both kidneys are one organ in two parts."""
+    return "kidneys" if region in ("left kidney", "right kidney") else region
+
+
 def is_tumour(region: str) -> bool:
     """Whether a canonical region is a tumour."""
     return region.startswith("tumour ")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lutetia.core.draws import normals, stream
+from lutetia.core.regions import shared_name
 from lutetia.kinetics.integrate import extrapolated_fraction, integral_between, time_integrated_activity
 
 FloatArray = NDArray[np.float64]
@@ -52,5 +53,5 @@ def discrepancy_factors(relative_sd: float, draws: int, *, seed: int, region: st
     The stream depends on seed and region only: the same organ keeps the same departure from the model in every cycle
     and for every nuclide, so that the error does not average out over cycles.
     """
-    scores = normals(stream(seed, region, "kinetic model"), draws)
+    scores = normals(stream(seed, shared_name(region), "kinetic model"), draws)
     return np.asarray(np.exp(np.sqrt(np.log1p(relative_sd**2)) * scores))

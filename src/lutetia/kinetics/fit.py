@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lutetia.core.chain import MAX_COMPONENTS, Doubt, KineticFit, TimeActivity
 from lutetia.core.draws import Estimate, normals, stream
+from lutetia.core.regions import shared_name
 from lutetia.errors import FitError, PhysicsError, UnknownNameError
 from lutetia.kinetics.discrepancy import discrepancy_factors, discrepancy_sd
 from lutetia.kinetics.doubts import fit_doubts
@@ -490,7 +491,9 @@ def _drawn_scores(curve: TimeActivity, seed: int) -> PriorScores:
     """Scores of the priors' centres for each draw; one stream a region, so that all cycles share them."""
     count = len(curve.activity_MBq.draws)
     names: tuple[PriorName, ...] = ("effective", "uptake", "fast")
-    return {name: normals(stream(seed, curve.region, f"prior of {name} half-life"), count) for name in names}
+    return {
+        name: normals(stream(seed, shared_name(curve.region), f"prior of {name} half-life"), count) for name in names
+    }
 
 
 def _weights_of(curve: TimeActivity) -> tuple[FloatArray, tuple[Doubt, ...]]:

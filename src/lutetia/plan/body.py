@@ -41,7 +41,7 @@ def body_results(
     fit = whole_body_fit(cycle, whole_body, draws)
     mass = Estimate(np.asarray(1e3 * weight_kg), 1e3 * weight_kg * draws.factor(WEIGHT_PERCENT, "weight"))
     sources = (self_term(fit, mass, sex, nuclides=nuclides),)
-    dose = organ_dose("whole body", sources, cycle.administered_MBq, mass_g=mass, start_h=cycle.start_h)
+    dose = organ_dose("whole body", sources, cycle.administered_MBq, mass_g=mass)
     per_MBq = dose_coefficients(
         "whole body",
         sources,

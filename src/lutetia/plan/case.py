@@ -121,6 +121,12 @@ class Calibration(_Strict):
     recovery_applied: bool = False
     y90_cps_per_MBq: NonNegative | None = None
 
+    @model_validator(mode="after")
+    def _y90_with_calibration(self) -> Calibration:
+        if self.y90_cps_per_MBq is not None and self.cps_per_MBq is None:
+            raise ValueError("y90_cps_per_MBq needs cps_per_MBq, to which it is compared; give both")
+        return self
+
 
 class Scan(_Strict):
     """One quantitative SPECT with its CT."""

@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from lutetia.core.chain import Doubt, KineticFit, NuclideDose, OrganDose, TimeActivity
-from lutetia.core.draws import Estimate, combine
+from lutetia.core.chain import Doubt, KineticFit, OrganDose, TimeActivity
+from lutetia.core.draws import Estimate
+from lutetia.core.regions import shared_name
 from lutetia.dose.organ_dose import single_kidney_doubts
 from lutetia.errors import CaseError, IdentityError
 from lutetia.plan.body import body_results
 from lutetia.plan.case import Case, Cycle, PriorTherapy
 from lutetia.plan.cycle import KIDNEYS, fit_regions, region_results
+from lutetia.plan.entered import entered_cycle
 from lutetia.plan.inputs import Measured, measured_cycle
 from lutetia.plan.ledger import MARROW, Coefficients, Cumulative, CycleDoses, carried_dose, cumulate, family
 from lutetia.plan.marrow import MarrowResult, blood_result, image_result, method_note
 from lutetia.plan.population import population_coefficients
-from lutetia.plan.tables import MARROW_METHODS, EnteredDose, marrow_method, read_doses
+from lutetia.plan.tables import MARROW_METHODS, marrow_method
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.protocol.records import Protocol
 
@@ -34,7 +36,8 @@ class CourseDoses:
     """Doses of all given cycles, the ledger, and what the forecast needs.
 
     `cumulative` and `last` are keyed by (region, family of methods); `last` holds the coefficients of the last cycle
-    in which they were measured. `single_time_point` and `marrow_incomplete` speak of the last cycle.
+    in which they were measured. `single_time_point` and `not_measured` (regions of limits) speak of the last cycle;
+    `marrow_incomplete` says that the marrow dose of any cycle lacks the blood or the remainder.
     """
 
     cycles: tuple[CycleDoses, ...]
@@ -44,6 +47,7 @@ class CourseDoses:
     registrations: Mapping[int, tuple[Any, ...]]
     single_time_point: bool
     marrow_incomplete: bool
+    not_measured: tuple[str, ...]
     doubts: tuple[Doubt, ...]
     files: tuple[Path, ...]
     slices: tuple[Any, ...] = field(default=())
@@ -65,6 +69,7 @@ class _Progressing:
     images: list[Any] = field(default_factory=list)
     single_time_point: bool = False
     marrow_incomplete: bool = False
+    not_measured: tuple[str, ...] = ()
     patient: tuple[str, int] | None = None
 
 
@@ -94,6 +99,7 @@ def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draw
         registrations=state.registrations,
         single_time_point=state.single_time_point,
         marrow_incomplete=state.marrow_incomplete,
+        not_measured=state.not_measured,
         doubts=tuple(doubts),
         files=tuple(state.files),
         slices=tuple(state.slices),
@@ -135,9 +141,9 @@ def _work(
     state: _Progressing, case: Case, cycle: Cycle, folder: Path, protocol: Protocol, nuclides: tuple[str, ...],
     draws: Draws, progress: Progress,
 ) -> None:  # fmt: skip
-    state.single_time_point = state.marrow_incomplete = False
+    state.single_time_point = False
     if cycle.doses is not None:
-        _enter(state, cycle, folder, nuclides, draws)
+        _enter(state, case, cycle, folder, nuclides, draws)
     else:
         measured = measured_cycle(
             case,
@@ -149,7 +155,7 @@ def _work(
             progress=progress,
         )
         _check_patient(state, cycle, measured.patient_key)
-        _measure(state, case, cycle, measured, nuclides, draws)
+        _measure(state, case, cycle, measured, protocol, nuclides, draws)
     _carry(state, cycle, protocol, draws)
 
 
@@ -166,7 +172,13 @@ def _check_patient(state: _Progressing, cycle: Cycle, key: str) -> None:
 
 
 def _measure(
-    state: _Progressing, case: Case, cycle: Cycle, measured: Measured, nuclides: tuple[str, ...], draws: Draws
+    state: _Progressing,
+    case: Case,
+    cycle: Cycle,
+    measured: Measured,
+    protocol: Protocol,
+    nuclides: tuple[str, ...],
+    draws: Draws,
 ) -> None:
     """Doses of the regions and of the marrow that were measured in this cycle."""
     doses: list[OrganDose] = []
@@ -183,7 +195,10 @@ def _measure(
             coefficients[(region, "organ")] = result.coefficients
             if result.curve is not None and result.fit is not None:
                 curves[(region, result.dose.method)] = (result.curve, result.fit)
-        state.single_time_point = any(part.curve.time_h.size == 1 for part in measured.organs.regions.values())
+        limited = {limit.region for limit in protocol.limits}
+        limited |= set(KIDNEYS) if "kidneys" in limited else set()
+        parts = measured.organs.regions
+        state.single_time_point = any(p.curve.time_h.size == 1 for name, p in parts.items() if name in limited)
     body = body_results(
         measured.organs,
         measured.whole_body,
@@ -202,7 +217,7 @@ def _measure(
         curves[key] = (found.curve, found.fit)
     if len(marrow) == 2:
         state.doubts.append(method_note(marrow[0], marrow[1]))
-    state.marrow_incomplete = measured.blood is None or measured.whole_body is None
+    state.marrow_incomplete |= measured.blood is None or measured.whole_body is None
     state.fits |= {region: fit for region, fit in fits.items() if measured.organs.regions[region].curve.time_h.size > 1}
     state.last |= coefficients
     state.curves[cycle.number] = curves
@@ -228,118 +243,63 @@ def _marrow_results(
     return found
 
 
-def _enter(state: _Progressing, cycle: Cycle, folder: Path, nuclides: tuple[str, ...], draws: Draws) -> None:
-    """A cycle known by its result: doses and coefficients from the table."""
+def _enter(
+    state: _Progressing, case: Case, cycle: Cycle, folder: Path, nuclides: tuple[str, ...], draws: Draws
+) -> None:
+    """A cycle known by its result; measured coefficients that hold BED are not replaced by entered ones without."""
     assert cycle.doses is not None
-    path = folder / cycle.doses.file
-    where = f"cycle {cycle.number}, doses"
-    grouped: dict[Key, list[EnteredDose]] = {}
-    for row in read_doses(path, where=where):
-        grouped.setdefault((row.region, row.method), []).append(row)
-    doses, coefficients = [], {}
-    for rows in grouped.values():
-        dose, per_MBq = _entered(rows, cycle, draws, where)
-        doses.append(dose)
-        if dose.region == MARROW and dose.method not in MARROW_METHODS:
-            state.doubts.append(_method_unknown(dose, cycle))
-        if per_MBq is not None and all(n in per_MBq.nuclides for n in nuclides):
-            coefficients[(dose.region, family(dose))] = per_MBq
-    state.last |= coefficients
-    state.files.append(path)
-    state.cycles.append(CycleDoses(cycle.number, cycle.administered_MBq, tuple(doses), coefficients))
-
-
-def _method_unknown(dose: OrganDose, cycle: Cycle) -> Doubt:
-    text = (
-        f"red marrow: the entered dose has method {dose.method!r}, which is neither blood nor image, so it counts into "
-        "no limit; write blood or image into the column `method`"
+    doses, doubts = entered_cycle(
+        cycle, folder, nuclides=nuclides, kidneys_present=case.subject.kidneys_present, draws=draws
     )
-    return Doubt("marrow-method-unknown", text, f"cycle {cycle.number}, doses", "first-line")
-
-
-def _entered(rows: list[EnteredDose], cycle: Cycle, draws: Draws, where: str) -> tuple[OrganDose, Coefficients | None]:
-    region, method = rows[0].region, rows[0].method
-    by_nuclide = {row.nuclide: row for row in rows}
-    if set(by_nuclide) == {"total"} and len(cycle.administered_MBq) == 1:
-        by_nuclide = dict.fromkeys(cycle.administered_MBq, rows[0])
-    if unknown := [n for n in by_nuclide if n != "total" and n not in cycle.administered_MBq]:
-        raise CaseError(
-            f"{where}: {region} has a dose of {', '.join(unknown)}, which the cycle did not give; correct it"
-        )
-    drawn = {n: _entered_estimate(row, draws) for n, row in by_nuclide.items()}
-    parts = tuple(
-        NuclideDose(n, "entered", "", drawn[n], cycle.administered_MBq[n], method=method) for n in drawn if n != "total"
-    )
-    each = [drawn[n] for n in drawn if n != "total"]
-    complete = set(by_nuclide) - {"total"} == set(cycle.administered_MBq)
-    if "total" not in drawn and not complete:
-        missing = ", ".join(sorted(set(cycle.administered_MBq) - set(by_nuclide)))
-        raise CaseError(f"{where}: {region} lacks the dose of {missing}; add a row for it, or one of nuclide `total`")
-    total = drawn.get("total") or combine(lambda *a: np.asarray(sum(a)), *each)
-    parts_Gy = sum(float(e.value) for e in each)
-    if abs(parts_Gy - float(total.value)) > 0.02 * float(total.value) and (complete or parts_Gy > float(total.value)):
-        raise CaseError(
-            f"{where}: {region} has a total of {float(total.value):g} Gy, but its nuclides add up to {parts_Gy:g} Gy; "
-            "correct one of them"
-        )
-    beds = [row.bed_Gy for row in rows if row.bed_Gy is not None and (row.nuclide == "total" or len(rows) == 1)]
-    bed = None
-    if beds:
-        scale = beds[0] / float(total.value) if total.value > 0 else 1.0
-        bed = Estimate(np.asarray(beds[0]), total.draws * scale)
-    dose = OrganDose(region, method, parts, total, bed)
-    if not complete:
-        return dose, None
-    linear = {
-        n: Estimate(e.value / a, e.draws / a)
-        for n, e in drawn.items()
-        if n != "total"
-        for a in [cycle.administered_MBq[n]]
-    }
-    return dose, Coefficients(tuple(linear), linear, None, cycle.number)
-
-
-def _entered_estimate(row: EnteredDose, draws: Draws) -> Estimate:
-    value = row.absorbed_dose_Gy
-    percent = default_sizes().entered_dose_percent
-    if row.absorbed_dose_sd_Gy is not None and value > 0:
-        percent = 100.0 * row.absorbed_dose_sd_Gy / value
-    return Estimate(np.asarray(value), value * draws.factor(percent, "entered dose", row.region))
+    for key, per_MBq in doses.coefficients.items():
+        known = state.last.get(key)
+        if known is None or known.quadratic_Gy_per_MBq2 is None or not known.cycle:
+            state.last[key] = per_MBq
+    state.marrow_incomplete |= not any(dose.region == MARROW for dose in doses.doses)
+    state.doubts += doubts
+    state.files.append(folder / cycle.doses.file)
+    state.cycles.append(doses)
 
 
 def _carry(state: _Progressing, cycle: Cycle, protocol: Protocol, draws: Draws) -> None:
-    """Fill regions of the limits that were not measured in this cycle from an earlier one, or from the population."""
+    """Fill what was not measured in this cycle from an earlier one, or from the population.
+
+    Filled are the regions of the limits, and single kidneys that an earlier cycle has.
+    """
     current = state.cycles[-1]
     present = {(dose.region, family(dose)) for dose in current.doses}
-    added = []
-    for key in dict.fromkeys(
-        (limit.region, family(limit.method or "blood", limit.region)) for limit in protocol.limits
-    ):
-        if key in present:
-            continue
-        known = state.last.get(key) or population_coefficients(key, draws)
-        if known is None or not set(cycle.administered_MBq) <= set(known.nuclides):
-            continue
-        if known.cycle == 0 and key[0] == "red marrow":
-            continue
-        spread = draws.factor(default_sizes().between_cycles_percent, "between cycles", key[0], cycle.number)
-        added.append(
-            carried_dose(
-                key[0],
-                key[1] if key[0] == "red marrow" else "carried",
-                known,
-                cycle.administered_MBq,
-                drift=protocol.drift_per_cycle.get(key[0], 1.0),
-                cycle=cycle.number,
-                spread=Estimate(np.asarray(1.0), spread),
-            )
-        )
-        state.last.setdefault(key, known)
-    if added:
-        state.doubts += [d for dose in added for d in dose.doubts]
-        state.cycles[-1] = CycleDoses(
-            current.number, current.administered_MBq, (*current.doses, *added), current.coefficients
-        )
+    limited = [(limit.region, family(limit.method or "blood", limit.region)) for limit in protocol.limits]
+    singles = [(side, "organ") for side in KIDNEYS if ("kidneys", "organ") not in present]
+    filled = {
+        key: dose
+        for key in (*limited, *singles)
+        if key not in present
+        if (dose := _fill(state, key, cycle, protocol, draws))
+    }
+    state.not_measured = tuple(key[0] for key in filled if key in limited and key[0] != MARROW)
+    if filled:
+        state.doubts += [d for key, dose in filled.items() if key in limited for d in dose.doubts]
+        doses = (*current.doses, *filled.values())
+        state.cycles[-1] = CycleDoses(current.number, current.administered_MBq, doses, current.coefficients)
+
+
+def _fill(state: _Progressing, key: Key, cycle: Cycle, protocol: Protocol, draws: Draws) -> OrganDose | None:
+    """Dose of a region that was not measured; None where nothing is known of it. Marrow has no population value."""
+    known = state.last.get(key) or (None if key[0] == MARROW else population_coefficients(key, draws))
+    if known is None or not set(cycle.administered_MBq) <= set(known.nuclides):
+        return None
+    state.last.setdefault(key, known)
+    method = key[1] if key[0] == MARROW else "carried" if known.cycle else "population"
+    spread = draws.factor(default_sizes().between_cycles_percent, "between cycles", shared_name(key[0]), cycle.number)
+    return carried_dose(
+        key[0],
+        method,
+        known,
+        cycle.administered_MBq,
+        drift=protocol.drift_per_cycle.get(shared_name(key[0]), 1.0),
+        cycle=cycle.number,
+        spread=Estimate(np.asarray(1.0), spread),
+    )
 
 
 def _cumulative_kidney_doubts(cumulative: Mapping[Key, Cumulative], cycles: int) -> tuple[Doubt, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from lutetia.core.chain import Doubt, KineticFit, OrganDose, TimeActivity
 from lutetia.core.draws import Estimate, combine
-from lutetia.core.regions import is_tumour
+from lutetia.core.regions import is_tumour, shared_name
 from lutetia.dose.bed import radiobiology
 from lutetia.dose.organ_dose import (
     DoseCoefficients,
@@ -159,7 +159,7 @@ def _sources(
 ) -> tuple[SourceTerm, ...]:
     """The region itself, then the regions whose photons reach it; the subject's own S-values where images give them."""
     mass = cycle.regions[region].mass_g
-    factor = Estimate(np.asarray(1.0), draws.factor(default_sizes().s_value_percent, "S-value", region))
+    factor = Estimate(np.asarray(1.0), draws.factor(default_sizes().s_value_percent, "S-value", shared_name(region)))
     if all(n in cycle.patient_s and region in cycle.patient_s[n].regions for n in nuclides):
         own_s = {n: cycle.patient_s[n] for n in nuclides}
         return patient_terms(region, tuple(fits.values()), own_s, mass, sex, s_factor=factor)

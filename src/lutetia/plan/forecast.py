@@ -12,6 +12,7 @@ import numpy as np
 
 from lutetia.core.chain import Forecast
 from lutetia.core.draws import Estimate, combine, exact
+from lutetia.errors import ProtocolError
 from lutetia.plan.ledger import Coefficients, Cumulative, family
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.protocol.records import Limit, Protocol
@@ -40,6 +41,7 @@ def build_forecast(
     -------
     None when no limit's region can be evaluated.
     """
+    _refuse_two_methods(limits)
     rows = [row for row in (_row(li, nuclides, cumulative, last, protocol, cycle, draws) for li in limits) if row]
     distinct = {row[0]: row for row in rows}
     if not distinct:
@@ -48,6 +50,19 @@ def build_forecast(
     parts = [distinct[region][1:] for region in regions]
     stacked = [_stack([part[i] for part in parts]) for i in range(4)]
     return Forecast(regions, tuple(nuclides), *stacked)
+
+
+def _refuse_two_methods(limits: Sequence[Limit]) -> None:
+    """One region has one dose in a forecast."""
+    methods: dict[str, set[str]] = {}
+    for limit in limits:
+        methods.setdefault(limit.region, set()).add(limit_family(limit)[1])
+    for region, names in methods.items():
+        if len(names) > 1:
+            raise ProtocolError(
+                f"protocol: found limits for the {region} by different methods ({', '.join(sorted(names))}); "
+                "expected one method a region; keep the limits of one method"
+            )
 
 
 def limit_family(limit: Limit) -> tuple[str, str]:
@@ -69,7 +84,7 @@ def _row(
     if total is None or total.absorbed_dose_Gy is None or per_MBq is None:
         return None
     bed = total.bed_Gy
-    if limit.metric == "bed" and (bed is None or per_MBq.quadratic_Gy_per_MBq2 is None):
+    if limit.metric == "bed" and bed is None:
         return None
     power = protocol.drift_per_cycle.get(limit.region, 1.0) ** max(cycle - per_MBq.cycle, 0) if per_MBq.cycle else 1.0
     spread = draws.factor(default_sizes().between_cycles_percent, "between cycles", limit.region, cycle)

@@ -19,6 +19,7 @@ import numpy as np
 from lutetia.core.chain import Doubt, RoiMeasurement, TimeActivity
 from lutetia.core.clock import hours_between, time_zone
 from lutetia.core.draws import Estimate, FloatArray, normals, stream
+from lutetia.core.regions import shared_name
 from lutetia.core.volume import RegionMask, Volume
 from lutetia.dose.organ_dose import mass_from_volume
 from lutetia.dose.region_s import PatientS, patient_s_values
@@ -34,6 +35,7 @@ from lutetia.imaging.resample import resample_mask, resample_volume
 from lutetia.imaging.segmentation import read_segmentation
 from lutetia.imaging.spect import SpectScan, read_spect
 from lutetia.imaging.transform import RigidTransform, identity, inverse
+from lutetia.nuclear.nuclides import nuclide as find_nuclide
 from lutetia.plan.case import Calibration, Case, Cycle, Scan, delays_h, start_times
 from lutetia.plan.cycle import RegionInput, is_organ
 from lutetia.plan.cycle_images import CycleImages, ScanImage
@@ -108,7 +110,7 @@ def imaged_regions(
     ]
     _check_points(cycle, points)
     progress(f"cycle {cycle.number}: reading the regions")
-    drawn = _read_drawn(cycle, points, folder)
+    drawn = _completed(cycle, points, _read_drawn(cycle, points, folder))
     progress(f"cycle {cycle.number}: carrying the regions to every scan")
     carried = _carry(cycle, points, drawn)
     progress(f"cycle {cycle.number}: measuring")
@@ -194,14 +196,48 @@ def _activity(
             raise CaseError(f"{where}: the image is in counts; add cps_per_MBq to [calibration]")
         duration = spect.duration_s or scan.duration_s
         volume, doubts = counts.counts_to_activity(volume, camera, duration_s=duration, where=where)
-    tandem = set(cycle.administered_MBq) == {"Lu-177", "Y-90"}
     if camera is not None:
-        doubts = (*doubts, *counts.calibration_doubts(camera, spect.mid_acquisition.date(), tandem=tandem))
-    if tandem and camera is not None and camera.y90_cps_per_MBq is not None:
-        ratio = cycle.administered_MBq["Y-90"] / cycle.administered_MBq["Lu-177"]
-        share = np.float32(counts.tandem_factor(camera, ratio, time_h))
+        doubts = (*doubts, *counts.calibration_doubts(camera, spect.mid_acquisition.date(), tandem=_tandem(cycle)))
+    elif _tandem(cycle):
+        doubts = (*doubts, _UNKNOWN_CROSSTALK)
+    if _tandem(cycle) and camera is not None and camera.y90_cps_per_MBq is not None:
+        share = np.float32(counts.tandem_factor(camera, _ratio_at_zero(case, cycle), time_h))
         volume = Volume(volume.values * share, volume.grid, "MBq_per_mL")
     return volume, tuple(doubts)
+
+
+_UNKNOWN_CROSSTALK = Doubt(
+    "tandem-cross-sensitivity",
+    "90Y counts in the window of 177Lu are not known: activities may be too high, never too low; "
+    "give cps_per_MBq and y90_cps_per_MBq",
+    "calibration",
+    "first-line",
+)
+
+
+def _tandem(cycle: Cycle) -> bool:
+    return set(cycle.administered_MBq) == {"Lu-177", "Y-90"}
+
+
+def _ratio_at_zero(case: Case, cycle: Cycle) -> float:
+    """90Y/177Lu that decays to the ratio in the scans, at the cycle's time zero whenever each was given."""
+    delay = delays_h(case, cycle)
+    grown = {n: a * np.exp(find_nuclide(n).decay_constant_per_h * delay[n]) for n, a in cycle.administered_MBq.items()}
+    return float(grown["Y-90"] / grown["Lu-177"])
+
+
+def _crosstalk(case: Case, cycle: Cycle, time_h: FloatArray, draws: Draws) -> FloatArray:
+    """Share of 177Lu in the measured activity where 90Y in its window is not known, shape (draw, time).
+
+    One-sided: 1/(1 + |k| · A_Y/A_Lu), k the unknown sensitivity for 90Y over that for 177Lu.
+    """
+    camera = _camera(case.calibration)
+    if not _tandem(cycle) or (camera is not None and camera.y90_cps_per_MBq is not None):
+        return np.ones((draws.count, len(time_h)))
+    score = np.abs(normals(stream(draws.seed, draws.subject, "90Y in the window of 177Lu"), draws.count))
+    size = default_sizes().tandem_cross_percent / 100.0
+    fall = find_nuclide("Y-90").decay_constant_per_h - find_nuclide("Lu-177").decay_constant_per_h
+    return np.asarray(1.0 / (1.0 + size * score[:, None] * _ratio_at_zero(case, cycle) * np.exp(-fall * time_h)))
 
 
 def _camera(calibration: Calibration | None) -> counts.Calibration | None:
@@ -253,6 +289,33 @@ def _read_drawn(cycle: Cycle, points: Sequence[TimePoint], folder: Path) -> dict
         grid = masks[0].grid
         drawn[scan] = [m if m.grid.same_as(grid) else resample_mask(m, grid) for m in masks]
     return drawn
+
+
+def _completed(
+    cycle: Cycle, points: Sequence[TimePoint], drawn: Mapping[int, Sequence[RegionMask]]
+) -> dict[int, list[RegionMask]]:
+    """Every drawn scan with all regions of the cycle: its own, and those that were drawn on another scan only."""
+    origin: dict[str, int] = {}
+    for scan, masks in drawn.items():
+        for mask in masks:
+            origin.setdefault(mask.region, scan)
+    return {scan: [*masks, *_from_others(cycle, points, drawn, origin, scan)] for scan, masks in drawn.items()}
+
+
+def _from_others(
+    cycle: Cycle,
+    points: Sequence[TimePoint],
+    drawn: Mapping[int, Sequence[RegionMask]],
+    origin: Mapping[str, int],
+    scan: int,
+) -> list[RegionMask]:
+    own, grid = {mask.region for mask in drawn[scan]}, drawn[scan][0].grid
+    found = []
+    for other in dict.fromkeys(number for region, number in origin.items() if region not in own):
+        transform = _transform(cycle, points[scan - 1], points[other - 1])
+        wanted = [m for m in drawn[other] if m.region not in own and origin[m.region] == other]
+        found += [resample_mask(mask, grid, transform) for mask in wanted]
+    return found
 
 
 def _carry(
@@ -422,7 +485,7 @@ def _region_inputs(
     for mask in reference:
         region = mask.region
         rows = sorted((m for scan in measured for m in scan if m.region == region), key=lambda m: m.time_h)
-        curve = _curve(region, rows, cycle, draws, shared, z, nuclide)
+        curve = _curve(region, rows, case, cycle, draws, shared, z, nuclide)
         volume = volumes[region] if region not in SUMMED else mask
         inputs[region] = RegionInput(curve, _mass(volume, draws), volume.volume_mL)
     return inputs
@@ -431,25 +494,27 @@ def _region_inputs(
 def _curve(
     region: str,
     rows: Sequence[RoiMeasurement],
+    case: Case,
     cycle: Cycle,
     draws: Draws,
     shared: FloatArray,
     z: FloatArray,
-    nuclide: str,
+    measured: str,
 ) -> TimeActivity:
-    """One region over the scans; calibration and resolution are shared by all of them."""
+    """One region over the scans; calibration, resolution and unknown 90Y counts are shared by all of them."""
     value = np.maximum([m.activity_MBq for m in rows], 0.0)
     sd = np.array([m.sd_MBq for m in rows])
     relative = np.array([m.recovery_sd / m.recovery if m.recovery > 0 else 0.0 for m in rows])
     noisy = draws.with_noise(value, sd, "counts", cycle.number, region)
-    activity = Estimate(value, noisy.draws * shared[:, None] * np.exp(relative * z[:, None]))
+    time_h = np.array([m.time_h for m in rows])
+    factors = shared[:, None] * np.exp(relative * z[:, None]) * _crosstalk(case, cycle, time_h, draws)
     floor = 0.005 * value.max(initial=0.0)
-    return TimeActivity(region, nuclide, np.array([m.time_h for m in rows]), activity, np.maximum(sd, floor))
+    return TimeActivity(region, measured, time_h, Estimate(value, noisy.draws * factors), np.maximum(sd, floor))
 
 
 def _mass(mask: RegionMask, draws: Draws) -> Estimate:
     """Volume × tissue density; the draws follow the uncertainty of the drawn outline."""
-    factor = draws.factor(100.0 * volume_relative_sd(mask), "mass", mask.region)
+    factor = draws.factor(100.0 * volume_relative_sd(mask), "mass", shared_name(mask.region))
     return mass_from_volume(Estimate(np.asarray(mask.volume_mL), mask.volume_mL * factor), mask.region)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from lutetia.core.chain import Doubt, TimeActivity
 from lutetia.core.clock import hours_between
 from lutetia.core.draws import Estimate
-from lutetia.core.regions import density_g_per_mL, is_tumour
+from lutetia.core.regions import density_g_per_mL, is_tumour, shared_name
 from lutetia.errors import CaseError
 from lutetia.nuclear.nuclides import nuclide as nuclide_named
 from lutetia.plan.case import Calibration, Case, Cycle, delays_h, start_times
@@ -96,7 +96,7 @@ def _mass(region: str, cycle: Cycle, where: str, draws: Draws) -> Estimate:
         raise CaseError(
             f"{where}, masses_g: found {mass:g} g for the {region}; expected {low:g} to {high:g} g; masses are in grams"
         )
-    return Estimate(np.asarray(mass), mass * draws.factor(percent, "mass", region))
+    return Estimate(np.asarray(mass), mass * draws.factor(percent, "mass", shared_name(region)))
 
 
 def _check_amount(time_h: Sequence[float], amount_MBq: Sequence[float], cycle: Cycle, name: str, where: str) -> None:

@@ -13,11 +13,12 @@ import numpy as np
 
 from lutetia.core.chain import Doubt, NuclideDose, OrganDose
 from lutetia.core.draws import Estimate, combine, exact
-from lutetia.dose.bed import quadratic_part
+from lutetia.dose.bed import quadratic_part, radiobiology
 from lutetia.plan.case import PriorTherapy
 from lutetia.plan.uncertainty import Draws
 
 MARROW = "red marrow"
+BED_INCOMPLETE = "bed-incomplete"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +120,10 @@ def cumulate(
     for therapy in prior:
         key = (therapy.region, family(therapy.method or "organ", therapy.region))
         table[key] = _with_prior(table.get(key), key, therapy, draws, started=bool(cycles))
+        if therapy.region == "kidneys":
+            for single in (("left kidney", "organ"), ("right kidney", "organ")):
+                if single in table:
+                    table[single] = _with_prior(table[single], single, therapy, draws, started=True)
     return table
 
 
@@ -134,13 +139,27 @@ def _cumulate_one(key: tuple[str, str], cycles: Sequence[CycleDoses], draws: Dra
         )
         return Cumulative(region, "; ".join(methods), None, None, (Doubt("cumulative-not-evaluable", text, region),))
     total = _sum(dose.absorbed_dose_Gy for dose in doses)
-    beds = [dose.bed_Gy for dose in doses]
-    bed = _sum(b for b in beds if b is not None) if all(b is not None for b in beds) else None
-    doubts: tuple[Doubt, ...] = ()
+    bed, doubts = _cumulate_bed(region, doses)
     if len(methods) > 1:
         text = f"{region}: the cumulative dose joins different methods over the cycles ({'; '.join(methods)})"
-        doubts = (Doubt("methods-joined", text, region),)
+        doubts = (*doubts, Doubt("methods-joined", text, region))
     return Cumulative(region, "; ".join(methods), total, bed, doubts)
+
+
+def _cumulate_bed(region: str, doses: Sequence[OrganDose]) -> tuple[Estimate | None, tuple[Doubt, ...]]:
+    """Sum of BED; a dose without one counts as its absorbed dose, which its BED is never below."""
+    if radiobiology(region) is None:
+        return None, ()
+    total = _sum(dose.absorbed_dose_Gy if dose.bed_Gy is None else dose.bed_Gy for dose in doses)
+    lacking = sum(dose.bed_Gy is None for dose in doses)
+    return total, ((_bed_doubt(region, f"{lacking} cycle(s)"),) if lacking else ())
+
+
+def _bed_doubt(region: str, what: str) -> Doubt:
+    text = (
+        f"{region}: the BED of {what} is not known and counts as the absorbed dose; the cumulative BED is a lower bound"
+    )
+    return Doubt(BED_INCOMPLETE, text, region, "warning")
 
 
 def _of(cycle: CycleDoses, key: tuple[str, str]) -> OrganDose | None:
@@ -151,17 +170,32 @@ def _with_prior(
     known: Cumulative | None, key: tuple[str, str], therapy: PriorTherapy, draws: Draws, *, started: bool
 ) -> Cumulative:
     dose = exact(therapy.absorbed_dose_Gy, draws.count)
-    bed = None if therapy.bed_Gy is None else exact(therapy.bed_Gy, draws.count)
-    text = f"{key[0]}: {therapy.absorbed_dose_Gy:g} Gy of prior therapy counts into the cumulative dose"
-    doubt = Doubt("prior-therapy-counted", text, key[0], "note")
+    bed, doubts = _prior_bed(key[0], therapy, draws)
     if known is None:
         method = therapy.method or "entered"
         return Cumulative(
-            key[0], f"prior therapy ({method})", None if started else dose, None if started else bed, (doubt,)
+            key[0], f"prior therapy ({method})", None if started else dose, None if started else bed, doubts
         )
     total = None if known.absorbed_dose_Gy is None else _sum([known.absorbed_dose_Gy, dose])
     both = None if known.bed_Gy is None or bed is None else _sum([known.bed_Gy, bed])
-    return replace(known, absorbed_dose_Gy=total, bed_Gy=both, doubts=(*known.doubts, doubt))
+    return replace(known, absorbed_dose_Gy=total, bed_Gy=both, doubts=(*known.doubts, *doubts))
+
+
+def _prior_bed(region: str, therapy: PriorTherapy, draws: Draws) -> tuple[Estimate | None, tuple[Doubt, ...]]:
+    """BED of prior therapy, its absorbed dose where it is not stated, and what must be said about the therapy."""
+    text = f"{region}: {therapy.absorbed_dose_Gy:g} Gy of prior therapy counts into the cumulative dose"
+    doubts = [Doubt("prior-therapy-counted", text, region, "note")]
+    if therapy.region in ("left kidney", "right kidney"):
+        text = (
+            f"prior therapy is given for the {therapy.region} only: the kidney limit, which is judged on the pair, "
+            "does not hold it; give the dose of the kidneys too"
+        )
+        doubts.append(Doubt("prior-single-kidney", text, therapy.region, "first-line"))
+    if therapy.bed_Gy is not None:
+        return exact(therapy.bed_Gy, draws.count), tuple(doubts)
+    if radiobiology(region) is None:
+        return None, tuple(doubts)
+    return exact(therapy.absorbed_dose_Gy, draws.count), (*doubts, _bed_doubt(region, "prior therapy"))
 
 
 def _sum(estimates: Iterable[Estimate]) -> Estimate:

@@ -16,7 +16,7 @@ from lutetia.core.draws import Estimate, combine, exact
 from lutetia.dose.marrow import MarrowDose, MarrowSource, blood_method, compare_methods, image_method
 from lutetia.dose.marrow_model import marrow_factors
 from lutetia.dose.s_values import organ_s_value
-from lutetia.errors import UnknownNameError
+from lutetia.errors import CaseError, UnknownNameError
 from lutetia.kinetics.blood import fit_blood, fit_whole_body
 from lutetia.kinetics.fit import fit_time_activity
 from lutetia.kinetics.integrate import effective_half_life_h, time_integrated_activity
@@ -64,7 +64,8 @@ def blood_result(
     Without whole-body measurements the value holds blood and organs only; the largest possible remainder is given in
     a first-line warning, and the case counts as one in which the activity may not be raised.
     """
-    fit, _ = fit_blood(blood, seed=draws.seed)
+    curve = _own_time(cycle, blood)
+    fit, _ = fit_blood(curve, seed=draws.seed)
     body = None if whole_body is None else whole_body_fit(cycle, whole_body, draws)
     curves = MarrowCurves(fit, body, organs)
     factors = marrow_factors(draws.seed, draws.subject, draws.count)
@@ -74,7 +75,7 @@ def blood_result(
         cross = _cross_s(administered, organs, sex)
         return blood_method(sources, cast(Sex, sex), factors, cross_Gy_per_MBq_h=cross)
 
-    return _result(method, cycle, nuclides, blood, fit)
+    return _result(method, cycle, nuclides, curve, fit)
 
 
 def image_result(
@@ -88,7 +89,7 @@ def image_result(
     draws: Draws,
 ) -> MarrowResult:
     """Marrow dose from the activity concentration of the drawn lumbar vertebrae, all of them together."""
-    curve = _vertebral_concentration(vertebrae)
+    curve = _own_time(cycle, _vertebral_concentration(vertebrae))
     rate = nuclide(curve.nuclide).decay_constant_per_h
     fit = fit_time_activity(curve, physical_rate_per_h=rate, seed=draws.seed)
     body = None if whole_body is None else whole_body_fit(cycle, whole_body, draws)
@@ -112,8 +113,18 @@ def method_note(blood: MarrowResult, image: MarrowResult) -> Doubt:
 def whole_body_fit(cycle: CycleInput, curve: TimeActivity, draws: Draws) -> KineticFit:
     """Retention that starts at the administered activity, in hours since the measured nuclide's own start."""
     given = exact(cycle.administered_MBq[cycle.measured_nuclide], draws.count)
+    return fit_whole_body(_own_time(cycle, curve), given, seed=draws.seed)[0]
+
+
+def _own_time(cycle: CycleInput, curve: TimeActivity) -> TimeActivity:
+    """The curve in hours since the measured nuclide's own start, in which its models hold."""
     begin = cycle.start_h.get(cycle.measured_nuclide, 0.0)
-    return fit_whole_body(replace(curve, time_h=curve.time_h - begin), given, seed=draws.seed)[0]
+    if (curve.time_h <= begin).any():
+        raise CaseError(
+            f"cycle {cycle.number}, {curve.region}: found a sample at {float(curve.time_h.min()):g} h, "
+            f"before {cycle.measured_nuclide} was given; correct the times"
+        )
+    return replace(curve, time_h=curve.time_h - begin)
 
 
 def _source(name: str, administered_MBq: float, curves: MarrowCurves, cycle: CycleInput) -> MarrowSource:
@@ -129,7 +140,7 @@ def _source(name: str, administered_MBq: float, curves: MarrowCurves, cycle: Cyc
         nuclide=name,
         basis="measured" if measured else f"predicted from {cycle.measured_nuclide}",
         administered_MBq=administered_MBq,
-        concentration_MBq_h_per_mL=integrated(fit, name, administered_MBq, cycle),
+        concentration_MBq_h_per_mL=integrated(fit, name, administered_MBq, cycle, from_start=True),
         whole_body_MBq_h=_body(curves, name, administered_MBq, cycle),
         organs_MBq_h={r: integrated(organ, name, administered_MBq, cycle) for r, organ in curves.organs.items()},
         model=fit.model,

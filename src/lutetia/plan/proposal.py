@@ -14,11 +14,12 @@ from lutetia.clinical.labs import LabValue, check_values, read_rows
 from lutetia.core.chain import Doubt
 from lutetia.core.clock import localise, time_zone
 from lutetia.core.draws import exact
-from lutetia.errors import CaseError
+from lutetia.dose.bed import radiobiology
+from lutetia.errors import CaseError, ProtocolError
 from lutetia.plan.case import Case, start_times
 from lutetia.plan.course import CourseDoses
 from lutetia.plan.forecast import build_forecast, limit_family
-from lutetia.plan.ledger import Coefficients, Cumulative
+from lutetia.plan.ledger import BED_INCOMPLETE, Coefficients, Cumulative
 from lutetia.plan.population import population_coefficients
 from lutetia.plan.tables import read_rows as read_table
 from lutetia.plan.uncertainty import Draws
@@ -48,6 +49,7 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
     """Decide the activity of the next cycle and say why."""
     arm, cycle = case.protocol.arm, len(case.cycles) + 1
     limits = protocol.limits_of(arm, risk_factors=case.subject.risk_factors)
+    _check_radiobiology(limits)
     nuclides = protocol.arm(arm).nuclides
     cumulative, last = _known(course, limits, draws) if not case.cycles else (course.cumulative, course.last)
     forecast = build_forecast(limits, nuclides, cumulative, last, protocol=protocol, cycle=cycle, draws=draws)
@@ -61,6 +63,10 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
         no_increase.append("marrow_not_evaluable")
     if case.cycles and course.single_time_point:
         no_increase.append("single_time_point")
+    if course.not_measured:
+        no_increase.append("limit_not_measured")
+    if any(li.metric == "bed" for li in limits) and any(d.code == BED_INCOMPLETE for d in course.doubts):
+        no_increase.append("bed_incomplete")
     decision = decide(
         protocol,
         arm,
@@ -79,6 +85,22 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
         doubts=check_values(labs),
         files=files,
     )
+
+
+def _check_radiobiology(limits: tuple[Limit, ...]) -> None:
+    """A limit of BED means the BED that is computed here."""
+    for limit in limits:
+        used = radiobiology(limit.region)
+        if limit.metric != "bed":
+            continue
+        if used is None:
+            raise ProtocolError(f"limit {limit.id}: found BED for the {limit.region}, for which none is defined here")
+        stated = (limit.alpha_beta_Gy or used.alpha_beta_Gy, limit.repair_half_life_h or used.repair_half_life_h)
+        if stated != (used.alpha_beta_Gy, used.repair_half_life_h):
+            raise ProtocolError(
+                f"limit {limit.id}: found α/β {stated[0]:g} Gy and repair half-life {stated[1]:g} h; expected "
+                f"{used.alpha_beta_Gy:g} Gy and {used.repair_half_life_h:g} h, with which BED is computed here"
+            )
 
 
 def _no_forecast(cycle: int, limits: tuple[Limit, ...]) -> str:

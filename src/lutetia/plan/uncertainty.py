@@ -22,6 +22,7 @@ class Sizes:
 
     calibration_percent: float
     activity_percent: float
+    tandem_cross_percent: float
     mass_percent: float
     blood_percent: float
     blood_calibration_percent: float

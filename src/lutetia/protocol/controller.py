@@ -17,7 +17,7 @@ from lutetia.errors import ProtocolError, UnknownNameError
 from lutetia.protocol.allocation import CourseDose, FloatArray
 from lutetia.protocol.arrays import CATEGORIES, STATES, ArrayDecision, decide_arrays
 from lutetia.protocol.outcomes import LimitOutcome, limit_outcomes
-from lutetia.protocol.records import NO_INCREASE_REASONS, Limit, Protocol
+from lutetia.protocol.records import ALWAYS_AGAINST_INCREASE, NO_INCREASE_REASONS, Limit, Protocol
 from lutetia.protocol.rules import ACTIONS, Rules, arm_rules
 
 __all__ = ["Decision", "LimitOutcome", "decide", "decide_arrays"]
@@ -171,7 +171,8 @@ def _acting_reasons(
     if isinstance(no_increase, bool):
         found = ["entered"] if no_increase else []
     else:
-        found = [r for r in NO_INCREASE_REASONS if r in no_increase and r in protocol.no_increase_when]
+        acting = (*protocol.no_increase_when, *ALWAYS_AGAINST_INCREASE)
+        found = [r for r in NO_INCREASE_REASONS if r in no_increase and r in acting]
     for limit in limits:
         if limit.id in missing and limit.kind != "advisory":
             reason = "marrow_not_evaluable" if limit.region == "red marrow" else "limit_not_evaluable"

@@ -13,6 +13,8 @@ REASON_TEXT = {
     "single_time_point": "the dosimetry rests on a single time point",
     "toxicity_grade_2": "a haematological or renal laboratory value is of grade 2 or more",
     "limit_not_evaluable": "the dose under a limit is not evaluable",
+    "limit_not_measured": "the dose under a limit was not measured in the last cycle but carried or of the population",
+    "bed_incomplete": "the BED of some earlier dose is not known and is counted as its absorbed dose, a lower bound",
     "entered": "it was entered that no increase is permitted",
 }
 _METRIC = {"absorbed_dose": "absorbed dose", "bed": "BED"}
@@ -62,6 +64,10 @@ def signing_conditions(decision: Decision, *, labs: Sequence[str] = ()) -> tuple
         found.append(f"{name} is not evaluable: acknowledgement by two people")
     if "marrow_not_evaluable" in decision.no_increase and not _names_marrow(decision):
         found.append("the marrow dose is incomplete: acknowledgement by two people")
+    if "limit_not_measured" in decision.no_increase:
+        found.append("the dose under a limit was not measured in the last cycle: acknowledgement by two people")
+    if "bed_incomplete" in decision.no_increase:
+        found.append("the cumulative BED is a lower bound: acknowledgement by two people")
     if decision.action == "half":
         found.append("half activity for toxicity: confirm the toxicity assessment")
     return tuple(found)

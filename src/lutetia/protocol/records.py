@@ -16,7 +16,9 @@ Kind = Literal["hard", "soft", "advisory"]
 KINDS: tuple[Kind, ...] = ("hard", "soft", "advisory")
 METRICS = ("absorbed_dose", "bed")
 ALLOCATIONS = ("even", "front_load", "per_cycle_quota", "prescribed_doses", "cycle_count")
-NO_INCREASE_REASONS = ("marrow_not_evaluable", "single_time_point", "toxicity_grade_2")
+# Reasons against an increase that act whatever the protocol says: no measured dose supports one.
+ALWAYS_AGAINST_INCREASE = ("limit_not_measured", "bed_incomplete")
+NO_INCREASE_REASONS = ("marrow_not_evaluable", "single_time_point", "toxicity_grade_2", *ALWAYS_AGAINST_INCREASE)
 
 
 @dataclass(frozen=True, slots=True)
