@@ -235,3 +235,27 @@ def test_guided_maps_keep_their_curves() -> None:
     )
     assert isinstance(guided, GuidedMap)
     assert guided.amplitude[0] > guided.amplitude[1]
+
+
+def test_without_regions_all_voxels_follow_one_curve_and_an_empty_region_is_told() -> None:
+    scans, _ = scans_of(np.array(1.0), TIME)
+    scans = [Volume(s.values * (np.arange(6) < 5), s.grid, "MBq_per_mL") for s in scans]
+    whole = integrate_scans(scans, TIME, nuclide="Lu-177")
+    assert whole.maps["Lu-177"].values[:, :, :5].min() > 0
+    assert not whole.maps["Lu-177"].values[:, :, 5].any()
+    empty = np.zeros(scans[0].grid.shape, dtype=bool)
+    empty[:, :, 5] = True
+    found = integrate_scans(scans, TIME, nuclide="Lu-177", regions=[RegionMask("spleen", empty, scans[0].grid)])
+    assert [d.code for d in found.doubts] == ["voxel-region-empty"]
+    np.testing.assert_allclose(found.maps["Lu-177"].values, whole.maps["Lu-177"].values, rtol=1e-5)
+
+
+def test_negative_noise_is_told_and_never_gives_negative_integrals() -> None:
+    scans, _ = scans_of(np.array(1.0), TIME)
+    random = np.random.default_rng(0)
+    noisy_scans = [
+        Volume(s.values + random.normal(0, 0.8, s.values.shape).astype(np.float32), s.grid, "MBq_per_mL") for s in scans
+    ]
+    found = integrate_scans(noisy_scans, TIME, nuclide="Lu-177", predicted={"Y-90": 0.5})
+    assert found.doubts[0].code == "voxel-negative"
+    assert all(v.values.min() >= 0 for v in found.maps.values())
