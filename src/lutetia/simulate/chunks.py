@@ -77,7 +77,7 @@ def _over_machines(
 ) -> Iterator[tuple[int, Result]]:
     distributed = _distributed()
     try:
-        client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT_S)
     except (OSError, ValueError, TimeoutError) as error:
         raise InputError(
             f"scheduler {scheduler}: cannot be reached ({error}); start one with `dask scheduler` or leave it out"
