@@ -1,5 +1,6 @@
 """DICOM results of a plan: dose maps (RTDOSE), regions (SEG) and organ doses (SR) of every imaged cycle.
 
+The maps carry the blur of the SPECT and say so: means over small regions are below the organ doses of the SR.
 One folder a cycle: ``rtdose_<nuclide>.dcm``, ``rtdose_sum.dcm``, ``regions.dcm``, ``organ_doses.dcm``. Patient name and
 identifier are the case's pseudonym; of the images only unique identifiers are kept, so that viewers can join them.
 """
@@ -22,6 +23,7 @@ from lutetia.plan.dose_maps import dose_maps, summed
 from lutetia.plan.run import Planned
 
 Progress = Callable[[str], None]
+BLURRED = "not recovery-corrected"
 
 
 def _quiet(text: str) -> None:
@@ -79,8 +81,9 @@ def _write_maps(images: CycleImages, folder: Path, study: ResultStudy, source: S
     doses, _ = dose_maps(images)
     for number, (name, dose) in enumerate(doses.items(), start=1):
         path = folder / f"rtdose_{name}.dcm"
-        write_rtdose(dose.dose, path, study, source=source, label=name, text=dose.method, number=number)
-    text = " + ".join(doses)
+        text = f"{BLURRED}, {dose.method}"
+        write_rtdose(dose.dose, path, study, source=source, label=name, text=text, number=number)
+    text = f"{BLURRED}, {' + '.join(doses)}"
     path = folder / "rtdose_sum.dcm"
     write_rtdose(summed(doses), path, study, source=source, label="sum", text=text, number=len(doses) + 1)
 
