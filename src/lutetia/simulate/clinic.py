@@ -92,8 +92,10 @@ class VirtualClinic:
         for i, after in enumerate(AFTER_DAYS):
             self.take(first + i, previous + after, days, true_Gy)
         stage, decision, held = self.stage, previous + self.interval_days, zeros
-        waiting = np.isfinite(previous)
+        waiting = open_now = np.isfinite(previous)
         for attempt in range(3):
+            if not waiting.any():
+                break
             self.take(first + 3 + attempt, np.where(waiting, decision - 1.0, np.nan), days, true_Gy)
             seen = self._observations(slice(first, first + 4 + attempt))
             after_window = _TRANSITION[self.stage, self.half_given.astype(np.int64), seen]
@@ -110,37 +112,46 @@ class VirtualClinic:
         present = decision < self.leaves.min(axis=1)
         return Clinic(action, no_increase, decision, held, present)
 
-    def take(self, slot: int, day: FloatArray, days: FloatArray, true_Gy: FloatArray) -> None:
-        """Take a sample of every analyte on a day; none (NaN) after the subject left or where `day` is NaN."""
-        taken = np.where(day < self.observed_until, day, np.nan)
-        since = taken[:, None] - days
-        for i, analyte in enumerate(self.analytes):
-            clean = self._clean(analyte, since, taken, true_Gy)
-            digits = int(self.effects.reporting[analyte]["digits"])
-            self.value[:, slot, i] = np.round(clean * np.exp(self.noise[:, slot, i]), digits)
-        self.day[:, slot] = taken
+    def take(self, slot: int | IntArray, day: FloatArray, days: FloatArray, true_Gy: FloatArray) -> None:
+        """Take a sample of every analyte on a day.
 
-    def _clean(self, analyte: str, since: FloatArray, taken: FloatArray, true_Gy: FloatArray) -> FloatArray:
-        missing = np.where(np.isnan(taken), np.nan, 1.0)
+        Parameters
+        ----------
+        slot
+            Place of the sample, one for all or one a subject.
+        day
+            Shape (subject,); nothing is taken where it is NaN or after the subject left.
+        days, true_Gy
+            Days of the cycles so far (NaN: not given), and their doses (subject, cycle, region).
+        """
+        rows = np.flatnonzero(day < self.observed_until)
+        places = np.broadcast_to(np.asarray(slot), day.shape)[rows]
+        taken = day[rows]
+        since = taken[:, None] - days[rows]
+        since[np.isnan(since)] = 0.0
+        used = max(1, int(np.isfinite(days).any(axis=0).sum()))
+        since, doses = since[:, :used], true_Gy[rows, :used]
+        for i, analyte in enumerate(self.analytes):
+            clean = self._clean(analyte, rows, since=since, taken=taken, true_Gy=doses)
+            digits = int(self.effects.reporting[analyte]["digits"])
+            self.value[rows, places, i] = np.round(clean * np.exp(self.noise[rows, places, i]), digits)
+        self.day[rows, places] = taken
+
+    def _clean(
+        self, analyte: str, rows: IntArray, *, since: FloatArray, taken: FloatArray, true_Gy: FloatArray
+    ) -> FloatArray:
         if analyte in COUNTS:
-            marrow = true_Gy[:, :, REGIONS.index("red marrow")]
-            clean = count_values(
-                self.effects,
-                analyte,
-                self.truth[analyte],
-                sensitivity=self.sensitivity,
-                since_days=since,
-                marrow_Gy=marrow,
-            )
-        elif analyte == "creatinine":
+            return count_values(
+                self.effects, analyte, self.truth[analyte][rows], sensitivity=self.sensitivity[rows],
+                since_days=since, marrow_Gy=true_Gy[:, :, REGIONS.index("red marrow")],
+            )  # fmt: skip
+        if analyte == "creatinine":
             rate = filtration_values(
-                self.effects, self.truth["egfr"], since_first_days=np.nan_to_num(taken), since_days=since,
+                self.effects, self.truth["egfr"][rows], since_first_days=taken, since_days=since,
                 kidney_Gy=true_Gy[:, :, REGIONS.index("kidneys")],
             )  # fmt: skip
-            clean = creatinine_of(rate, self.age, self.female)
-        else:
-            clean = self.truth[analyte]
-        return clean * missing
+            return creatinine_of(rate, self.age[rows], self.female[rows])
+        return self.truth[analyte][rows]
 
     def _observations(self, slots: slice) -> IntArray:
         """Index into `OBSERVATIONS` of every class, shape (subject, class), from the samples of one window."""
@@ -193,19 +204,15 @@ class VirtualClinic:
 
     def follow_up(self, courses: Courses) -> None:
         """Samples after the last cycle that was given."""
-        count = courses.given.sum(axis=1)
-        true_Gy, days = courses.true_Gy, np.where(courses.given, courses.day, np.nan)
-        for last in range(1, courses.given.shape[1] + 1):
-            rows = count == last
-            if not rows.any():
-                continue
-            start = np.where(rows, days[:, last - 1], np.nan)
-            for i, after in enumerate((*AFTER_DAYS, *FOLLOW_UP_DAYS)):
-                slot = 1 + SLOTS * (last - 1) + i
-                kept_value, kept_day = self.value[:, slot].copy(), self.day[:, slot].copy()
-                self.take(slot, start + after, days, true_Gy)
-                keep = ~rows
-                self.value[keep, slot], self.day[keep, slot] = kept_value[keep], kept_day[keep]
+        given = courses.given
+        count, days = given.sum(axis=1), np.where(given, courses.day, np.nan)
+        last = np.maximum(count - 1, 0)
+        start = np.where(count > 0, np.take_along_axis(days, last[:, None], axis=1)[:, 0], np.nan)
+        for i, after in enumerate((*AFTER_DAYS, *FOLLOW_UP_DAYS)):
+            slot = 1 + SLOTS * last + i
+            rows = np.arange(len(slot))
+            self.value[rows, slot], self.day[rows, slot] = np.nan, np.nan
+            self.take(slot, start + after, days, courses.true_Gy)
 
 
 _TRANSITION = transition_table()

@@ -95,13 +95,13 @@ def count_values(
     baseline, sensitivity
         Shape (subject,).
     since_days
-        Days since each cycle, shape (subject, cycle); NaN where it was not given.
+        Days since each cycle, shape (subject, cycle); 0 where it was not given.
     marrow_Gy
         Shape (subject, cycle).
     """
     row = effects.counts[analyte]
     dose = marrow_Gy if effects.mode == "planted" else np.where(marrow_Gy > 0, effects.typical_dose_Gy, 0.0)
-    course = decline(np.nan_to_num(since_days, nan=0.0), row["nadir_days"], row["persistent"])
+    course = decline(since_days, row["nadir_days"], row["persistent"])
     change = row["slope_per_Gy"] * sensitivity * (dose * course).sum(axis=-1)
     return np.asarray(baseline * np.exp(-change))
 
@@ -116,7 +116,7 @@ def filtration_values(
 ) -> FloatArray:
     """eGFR without noise: a slow decline, and a late one with the kidney dose."""
     row = effects.renal
-    late = 1.0 - np.exp2(-np.maximum(np.nan_to_num(since_days, nan=0.0), 0.0) / row["half_time_days"])
+    late = 1.0 - np.exp2(-np.maximum(since_days, 0.0) / row["half_time_days"])
     slope = row["slope_per_Gy"] if effects.mode == "planted" else 0.0
     change = row["decline_per_year"] * np.maximum(since_first_days, 0.0) / 365.25 + slope * (late * kidney_Gy).sum(-1)
     return np.asarray(baseline * np.exp(-change))

@@ -6,6 +6,7 @@ Arrays have shape (trial, arm) or (trial,); what cannot be told is NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def _statistics(
     marrow = REGIONS.index("red marrow")
     dose = _flat(block, {arm: np.log(c.measured_Gy[:, 0, marrow]) for arm, c in courses.items()})
     found: dict[str, FloatArray] = {}
-    without = {arm: _first_cycle_without_effect(block, arm, c) for arm, c in courses.items()}
+    without = {arm: _first_cycle_without_effect(clinics[arm], c) for arm, c in courses.items()}
     score = _flat(block, {arm: _score(c) for arm, c in courses.items()})
     for analyte in STATISTIC_ANALYTES:
         for label, source in (("effect", clinics), ("no effect", without)):
@@ -154,9 +155,10 @@ def _statistics(
     return found
 
 
-def _first_cycle_without_effect(block: Block, arm: str, courses: Courses) -> VirtualClinic:
+def _first_cycle_without_effect(asked: VirtualClinic, courses: Courses) -> VirtualClinic:
     """Samples of the first cycle had the dose no influence; the noise is the same."""
-    clinic = virtual_clinic(block, arm, read_effects("none"))
+    empty, nowhere = np.full_like(asked.value, np.nan), np.full_like(asked.day, np.nan)
+    clinic = replace(asked, effects=read_effects("none"), value=empty, day=nowhere)
     days, n = np.where(courses.given, courses.day, np.nan), len(courses.day)
     days[:, 1:] = np.nan
     clinic.take(0, np.full(n, -7.0), days, courses.true_Gy)
