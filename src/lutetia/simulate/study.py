@@ -168,6 +168,10 @@ def study_result(spec: StudySpec, outcomes: Outcomes) -> dict[str, Any]:
         "schema": SCHEMA,
         **spec.record,
         "alpha": ALPHA,
+        "limits": [
+            {"id": li.id, "region": li.region, "metric": li.metric, "limit_Gy": li.limit_Gy}
+            for li in spec.protocol.limits
+        ],
         "arms": by_arm,
         "tests": tests,
         "published": published_statements(spec, outcomes),

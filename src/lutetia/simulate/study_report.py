@@ -42,8 +42,6 @@ ROWS: tuple[tuple[str, str, bool], ...] = (
     ("Kidney dose as measured (Gy)", "kidneys measured median Gy", False),
     ("Marrow dose, median of subjects (Gy)", "red marrow true median Gy", False),
     ("Tumour dose, median of subjects (Gy)", "tumour 1 true median Gy", False),
-    ("Subjects over the kidney limit", "over kidneys", True),
-    ("Subjects over the marrow limit", "over marrow", True),
     ("Decisions: reduced", "category reduced", True),
     ("Decisions: unchanged", "category unchanged", True),
     ("Decisions: increased", "category increased", True),
@@ -56,12 +54,14 @@ ROWS: tuple[tuple[str, str, bool], ...] = (
     ("Lymphocytes grade 3+", "lymphocytes G3+", True),
     ("Creatinine grade 2+", "creatinine G2+", True),
 )
+_DOSE_ROWS = next(i for i, row in enumerate(ROWS) if row[1].startswith("category"))
 
 
 def study_rows(result: Record) -> list[list[str]]:
     """The table by arm as text: name, then mean over trials and the range of 90 % of trials for every arm."""
     rows = []
-    for words, name, share in ROWS:
+    over = [(f"Subjects over the limit {li['id']}", f"over {li['id']}", True) for li in result["limits"]]
+    for words, name, share in (*ROWS[:_DOSE_ROWS], *over, *ROWS[_DOSE_ROWS:]):
         cells = [arm.get(name) for arm in result["arms"].values()]
         if any(cell is not None for cell in cells):
             rows.append([words, *(_cell(cell, share) for cell in cells)])
@@ -146,7 +146,9 @@ def _blocks(result: Record) -> list[Block]:
 def _key_figures(result: Record) -> KeyFigures:
     items = []
     for arm, outcomes in list(result["arms"].items())[:4]:
-        kidney, over = outcomes["kidneys true median Gy"], outcomes.get("over kidneys", {"mean": None})
+        kidney = outcomes["kidneys true median Gy"]
+        first = next((f"over {li['id']}" for li in result["limits"] if li["region"] == "kidneys"), "")
+        over = outcomes.get(first, {"mean": None})
         details = (rich(f"{_percent(over['mean'])} over the limit"),) if over["mean"] is not None else ()
         items.append(KeyFigure(rich(f"Arm {arm}: kidneys"), rich(_number(kidney["mean"])), "Gy", details))
     return KeyFigures(tuple(items))
@@ -164,20 +166,18 @@ def _arm_table(result: Record) -> Table:
 
 def _figures(result: Record) -> list[Block]:
     panels = []
-    for title, name, limit in (
-        ("Kidneys: median dose in a trial", "kidneys true median Gy", 23.0),
-        ("Red marrow: median dose in a trial", "red marrow true median Gy", 2.0),
-    ):
-        bars = []
+    for limit in (li for li in result["limits"] if li["metric"] == "absorbed_dose"):
+        title, name, bars = f"{limit['id']}: median dose in a trial", f"{limit['region']} true median Gy", []
         for arm, outcomes in result["arms"].items():
             row = outcomes[name]
             if row["mean"] is not None:
                 interval = (row["low"], row["high"])
                 bars.append(LimitBar(f"Arm {arm}", row["mean"], interval, _number(row["mean"])))
         if bars:
-            picture = limit_panel(title, bars, limit_Gy=limit, limit_text=f"{limit:g} Gy")
+            value = limit["limit_Gy"]
+            picture = limit_panel(title, bars, limit_Gy=value, limit_text=f"{value:g} Gy")
             panels.append(Panel(picture, title))
-    caption = "Median of the subjects of a trial: mean over trials and the range of 90 % of them; line: 23 and 2 Gy."
+    caption = "Median of the subjects of a trial: mean over trials and the range of 90 % of them; line: the limit."
     return [Figure(tuple(panels), rich(caption), columns=2)] if panels else []
 
 
@@ -216,7 +216,12 @@ def _assumptions(result: Record) -> list[Block]:
 
 
 def _test_words(name: str) -> str:
-    return name[0].upper() + name[1:]
+    kind, _, rest = name.partition(" ")
+    if kind == "dose":
+        analyte, _, source = rest.partition(" ")
+        return f"Marrow dose and {analyte}: {'power' if source == 'effect' else 'false alarms'}"
+    how, _, analyte = rest.rpartition(" ")
+    return f"Category and {analyte}, {how}"
 
 
 def _cell(row: Record | None, share: bool) -> str:
