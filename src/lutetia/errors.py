@@ -67,9 +67,13 @@ class UnknownNameError(LutetiaError):
     """A name that no table holds. The text lists close names, or all known ones when none is close."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
-        names = sorted(known)
-        close = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=4, cutoff=0.5)
-        nearest = [n for n in names if n.lower() in close]
-        place = f"{where}: " if where else ""
-        hint = f"did you mean {', '.join(nearest)}?" if nearest else f"known: {', '.join(names)}"
-        super().__init__(f"{place}unknown {kind} {name!r}; {hint}")
+        super().__init__(kind, name)
+        self._kind, self._name, self._known, self._where = kind, name, sorted(known), where
+
+    def __str__(self) -> str:
+        # Close names are sought when somebody reads the text: callers that try a name and go on do not wait for them.
+        close = difflib.get_close_matches(self._name.lower(), [n.lower() for n in self._known], n=4, cutoff=0.5)
+        nearest = [n for n in self._known if n.lower() in close]
+        place = f"{self._where}: " if self._where else ""
+        hint = f"did you mean {', '.join(nearest)}?" if nearest else f"known: {', '.join(self._known)}"
+        return f"{place}unknown {self._kind} {self._name!r}; {hint}"
