@@ -80,3 +80,38 @@ def test_a_truncated_file_is_refused(tmp_path, name):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ImageError, match=r"scan: found a (truncated NIfTI file|NIfTI file that cannot be read)"):
         read_nifti(path, where="scan")
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.nii.gz"])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused_although_the_library_reads_them_as_zero(tmp_path, name, kind, bad):
+    values = VALUES.astype(kind)
+    values[1, 2, 3] = bad
+    path = tmp_path / name
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    with pytest.raises(ImageError, match="scan: found values that are not a number or infinite"):
+        read_nifti(path, where="scan")
+
+
+def test_whole_numbers_whose_bits_would_be_no_number_as_reals_are_read(tmp_path):
+    path = tmp_path / "labels.nii"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), -1, dtype=np.int32)), str(path))
+    assert (read_nifti(path, where="labels")[0] == -1.0).all()
+
+
+def test_the_other_byte_order_is_checked_too(tmp_path):
+    path = saved(tmp_path)
+    head, order = bytearray(path.read_bytes()[:352]), {1: "B", 2: "H", 4: "I"}
+    fields = [(0, 4, 1), (32, 4, 1), (36, 2, 1), (40, 2, 8), (56, 4, 3), (68, 2, 4), (76, 4, 8), (108, 4, 3),
+              (120, 2, 1), (124, 4, 4), (140, 4, 2), (252, 2, 2), (256, 4, 18)]  # fmt: skip
+    for start, size, count in fields:
+        numbers = struct.unpack_from(f"<{count}{order[size]}", head, start)
+        struct.pack_into(f">{count}{order[size]}", head, start, *numbers)
+    path.write_bytes(bytes(head) + VALUES.astype(">f4").tobytes())
+    np.testing.assert_array_equal(read_nifti(path, where="scan")[0], VALUES)
+    bad = VALUES.copy()
+    bad[0, 0, 0] = np.nan
+    path.write_bytes(bytes(head) + bad.astype(">f4").tobytes())
+    with pytest.raises(ImageError, match="not a number"):
+        read_nifti(path, where="scan")

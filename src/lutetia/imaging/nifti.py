@@ -17,6 +17,9 @@ from lutetia.errors import ImageError
 from lutetia.imaging.dicom_files import MAX_BYTES
 
 PLACE_TOLERANCE_MM = 0.5  # assumption: rounding of single-precision headers is finer
+BLOCK_BYTES = 1 << 22
+HEADER_BYTES = (348, 540)  # first number of a NIfTI-1 and a NIfTI-2 file; another one means the other byte order
+REAL_TYPES = {"16": "f4", "64": "f8"}  # `datatype` of the header
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings on standard error can quote file names
 
 
@@ -31,7 +34,8 @@ def read_nifti(path: Path, *, where: str) -> tuple[NDArray[np.float64], Grid]:
     Raises
     ------
     ImageError
-        If the file is missing, too large, damaged, not three-dimensional, has sheared axes, no orientation or two.
+        If the file is missing, too large, damaged, not three-dimensional, has sheared axes, no orientation or two, or
+        holds values that are not finite.
     """
     if not path.is_file():
         raise ImageError(f"{where}: found nothing at {path.name!r}; expected a NIfTI file; check the path")
@@ -48,22 +52,40 @@ def read_nifti(path: Path, *, where: str) -> tuple[NDArray[np.float64], Grid]:
         raise ImageError(
             f"{where}: found a NIfTI image of {image.GetDimension()} dimensions; expected three, one value a voxel"
         )
-    _check_length(path, image, where=where)
+    _check_content(path, image, where=where)
     _check_place(image, where=where)
     return sitk.GetArrayFromImage(image).astype(np.float64), grid_of(image)
 
 
-def _check_length(path: Path, image: sitk.Image, *, where: str) -> None:
-    """Refuse a truncated file: the library fills what is missing with zeros, without an error."""
-    bits, start = float(_header(image, "bitpix", "8")), float(_header(image, "vox_offset", "352"))
-    expected = start + np.prod(image.GetSize(), dtype=np.float64) * bits / 8
+def _check_content(path: Path, image: sitk.Image, *, where: str) -> None:
+    """Refuse a truncated file and values that are not finite: the library turns both into zeros, without an error."""
+    each, start = int(_header(image, "bitpix", "8")) // 8, int(float(_header(image, "vox_offset", "352")))
+    size = int(np.prod(image.GetSize())) * each
+    found, finite = 0, True
     try:
         with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
-            found = sum(len(block) for block in iter(lambda: file.read(1 << 22), b""))
+            real = _real_type(file.read(start), image)
+            while block := file.read(BLOCK_BYTES):  # to the end, where gzip has its checksum
+                part = block[: max(size - found, 0)]
+                if real is not None:
+                    finite &= bool(np.isfinite(np.frombuffer(part, real, count=len(part) // each)).all())
+                found += len(block)
     except (OSError, EOFError, zlib.error):
         found = 0
-    if found < expected:
+    if found < size:
         raise ImageError(f"{where}: found a truncated NIfTI file ({path.name}); write it again")
+    if not finite:
+        raise ImageError(
+            f"{where}: found values that are not a number or infinite; expected finite values; write the file again, "
+            "with 0 where nothing was measured"
+        )
+
+
+def _real_type(head: bytes, image: sitk.Image) -> str | None:
+    """Type of the voxels in the file, with its byte order, if it can hold values that are not finite."""
+    order = "<" if int.from_bytes(head[:4], "little") in HEADER_BYTES else ">"
+    letter = REAL_TYPES.get(_header(image, "datatype", ""))
+    return None if letter is None else order + letter
 
 
 def _check_place(image: sitk.Image, *, where: str) -> None:
