@@ -23,14 +23,14 @@ def test_the_second_cycle_got_what_the_first_one_proposes(example: Path) -> None
     text = (example / "case.toml").read_text(encoding="utf-8")
     first_only = example / "first.toml"
     first_only.write_text(text[: text.rindex("[[cycles]]")], encoding="utf-8")
-    prescription = run_plan(first_only, draws=300, seed=1).result["prescription"]
+    prescription = run_plan(first_only, draws=1000, seed=1).result["prescription"]
     assert (prescription["cycle"], prescription["state"]) == (2, "OK")
-    assert prescription["activities_MBq"] == dict(SECOND_CYCLE_MBQ)
+    assert prescription["activities_MBq"] == pytest.approx(dict(SECOND_CYCLE_MBQ), abs=50.0)  # one step of the grid
     assert prescription["category"]["Y-90"] == "reduced"
 
 
 def test_the_third_cycle_keeps_the_kidneys_at_their_limit_and_doses_are_true(example: Path) -> None:
-    result = run_plan(example, draws=300, seed=1).result
+    result = run_plan(example, draws=1000, seed=1).result
     prescription = result["prescription"]
     assert (prescription["cycle"], prescription["state"], prescription["bound_by"]) == (3, "OK", "kidneys")
     assert prescription["activities_MBq"]["Lu-177"] == 3700.0
