@@ -43,7 +43,7 @@ SECOND_CYCLE_MOTIONS = (
     Motion((-5.0, -2.0, 1.0), (0.0, -1.0, 2.0), CENTRE),
 )
 BETWEEN_CYCLES = timedelta(weeks=8)
-# What `lutetia plan` proposes for cycle 2 from cycle 1 of seed 1 (a test repeats it).
+# What `lutetia plan` proposes for cycle 2 from cycle 1 of seed 1, within a step of 50 MBq (a test repeats it).
 SECOND_CYCLE_MBQ = (("Lu-177", 3700.0), ("Y-90", 2200.0))
 ORGANS = ("left kidney", "right kidney", "liver", "spleen")
 DRAWN = (*ORGANS, "tumour 1", "tumour 2", "tumour 3", "vertebra L2", "vertebra L3", "vertebra L4")
