@@ -15,6 +15,8 @@ from lutetia.cli.output import print_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from lutetia.simulate.study import StudySpec
+
 
 def study(
     protocol: Annotated[str, typer.Option(help="Packaged protocol, or a path that ends in .toml.")] = "duonen",
@@ -31,6 +33,9 @@ def study(
     out: Annotated[Path, typer.Option(help="Folder of study.json, the report, and parts to resume from.")] = Path(
         "study"
     ),
+    shape_map: Annotated[
+        bool, typer.Option("--map", help="Instead: where DUONEN's published directions hold, over a declared grid.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the machine-readable answer.")] = False,
 ) -> None:
     """Run virtual trials and report doses, modifications, toxicity and power by arm; the same command resumes.
@@ -46,6 +51,9 @@ def study(
         read_protocol(protocol), subjects=subjects, trials=trials, seed=seed, level=level, effect=effect,
         population=read_population(population),
     )  # fmt: skip
+    if shape_map:
+        _map(spec, out, workers=workers, scheduler=scheduler, json=json)
+        return
     with _progress() as show:
         outcomes = run_study(spec, out, workers=workers, scheduler=scheduler, progress=show)
     result = study_result(spec, outcomes)
@@ -54,6 +62,32 @@ def study(
         print_json(result)
     else:
         _print(result, out)
+
+
+def _map(spec: StudySpec, out: Path, *, workers: int, scheduler: str | None, json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lutetia.simulate.shape_map import map_document, map_rows, run_map, statement_key
+    from lutetia.simulate.study_report import write_report
+
+    with _progress() as show:
+        rows = run_map(spec, workers=workers, scheduler=scheduler, progress=show)
+    record = {"schema": "lutetia.study-map/1", **spec.record, "points": rows}
+    write_report(record, map_document(spec, rows), out, name="map")
+    if json:
+        print_json(record)
+        return
+    titles, lines = map_rows(rows)
+    table = Table(*titles)
+    for line in lines:
+        table.add_row(*line)
+    console = Console(highlight=False, markup=False)
+    console.print(table)
+    console.print("A statement holds where it is true in more than half of the trials:")
+    for words in statement_key(rows):
+        console.print(words)
+    console.print(f"report: {out / 'map.html'}")
 
 
 @contextmanager

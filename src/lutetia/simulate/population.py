@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -46,7 +46,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """Quantities by name, the Cholesky factor of their correlation, and shares; `text` is the file."""
+    """Quantities by name, the Cholesky factor of their correlation, and shares; `text` is the file.
+
+    `nuclide_factor` multiplies the dose per activity of a nuclide in every region: 1 but in studies of that assumption.
+    """
 
     name: str
     quantities: Mapping[str, Spread]
@@ -55,6 +58,7 @@ class Population:
     female_height_factor: float
     drift_per_cycle: Mapping[str, float]
     text: str
+    nuclide_factor: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

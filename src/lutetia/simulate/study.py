@@ -51,7 +51,12 @@ class StudySpec:
         """The specification as data."""
         return {
             "protocol": {"name": self.protocol.name, "version": self.protocol.version, "sha256": self.protocol.sha256},
-            "population": {"name": self.population.name, "sha256": _sha256(self.population.text)},
+            "population": {
+                "name": self.population.name,
+                "sha256": _sha256(self.population.text),
+                "nuclide_factor": dict(self.population.nuclide_factor),
+                "drift_per_cycle": dict(self.population.drift_per_cycle),
+            },
             "measurement_sha256": _sha256(repr(self.measurement)),
             "subjects": self.subjects,
             "trials": self.trials,

@@ -100,12 +100,23 @@ def write_study(result: Record, folder: Path) -> None:
     OutputError
         If the folder cannot be written.
     """
-    document = study_document(result)
-    contents = {
-        "study.json": json.dumps(result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n",
-        "report.html": render_html(document).encode(),
-        "report.pdf": render_pdf(document),
-    }
+    _write_all(folder, {"study.json": _json(result)} | _rendered(study_document(result), "report"))
+
+
+def write_report(record: Record, document: Document, folder: Path, *, name: str) -> None:
+    """Write a record and its document as `name`.json, .html and .pdf; raises as `write_study`."""
+    _write_all(folder, {f"{name}.json": _json(record)} | _rendered(document, name))
+
+
+def _json(record: Record) -> bytes:
+    return json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def _rendered(document: Document, name: str) -> dict[str, bytes]:
+    return {f"{name}.html": render_html(document).encode(), f"{name}.pdf": render_pdf(document)}
+
+
+def _write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():

@@ -128,7 +128,9 @@ def true_kinetics(
     rate[:, :, 4, 1] = blood * (1.0 - slow_share)[:, None] * decay[:, :, 4, 1]
     decay[:, :, 5, 0] = np.maximum(LN2 / v["remainder_half_life_h"], 1.02 * quickest)[:, None]
     rate[:, :, 5, 0] = rest * decay[:, :, 5, 0]
-    return TrueKinetics(rate, decay, {name: s_ratios(subjects, name) for name in nuclides})
+    return TrueKinetics(
+        rate, decay, {name: population.nuclide_factor.get(name, 1.0) * s_ratios(subjects, name) for name in nuclides}
+    )
 
 
 def s_ratios(subjects: Subjects, nuclide_name: str) -> FloatArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,10 +167,7 @@ def _typical(population: Population, nuclides: tuple[str, ...]) -> FloatArray:
     values = {name: np.array([s.median]) for name, s in population.quantities.items()}
     person = Subjects(values, np.zeros(1, dtype=bool))
     still = {n: type(s)(s.median, s.cv, 0.0, s.status, s.source) for n, s in population.quantities.items()}
-    calm = Population(
-        population.name, still, population.cholesky, population.female_share, population.female_height_factor,
-        population.drift_per_cycle, population.text,
-    )  # fmt: skip
+    calm = replace(population, quantities=still)
     kinetics = true_kinetics(calm, person, nuclides, cycles=1, seed=0, names=("typical",))
     return np.asarray(region_coefficients(kinetics, nuclides)[0, 0])
 
