@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
-from tests.imaging.small_dicom import FRAME, ct_series, rtstruct, seg_object, write
+from tests.imaging.small_dicom import FRAME, ct_series, item, rtstruct, seg_object, write
 
 from lutetia.core.geometry import Grid, axis_aligned_grid
 from lutetia.errors import IdentityError, ImageError, UnknownNameError
@@ -163,6 +163,32 @@ def test_rtstruct_that_does_not_fit_is_refused_by_name(tmp_path):
     refuse(save(tmp_path, rtstruct({"liver": [CONTOURS[0][:2]]}), "f"), "6 coordinates", grid=GRID)
     refuse(save(tmp_path, rtstruct({}), "g"), "no drawn regions", grid=GRID)
     refuse(save(tmp_path, rtstruct({"Kidney_L": CONTOURS, "L kidney": CONTOURS}), "h"), "left kidney twice", grid=GRID)
+
+
+def two_frames():
+    """A kidney drawn in the frame of the image and a liver drawn in another one; the object refers to both."""
+    data = rtstruct({"Kidney_L": CONTOURS, "liver": CONTOURS})
+    data.StructureSetROISequence[1].ReferencedFrameOfReferenceUID = "1.2.3"
+    data.ReferencedFrameOfReferenceSequence = [item(FrameOfReferenceUID=FRAME), item(FrameOfReferenceUID="1.2.3")]
+    return data
+
+
+def test_the_frame_of_reference_is_that_of_the_regions_used_not_of_any_in_the_file(tmp_path):
+    facts = {"grid": GRID, "frame_of_reference": FRAME}
+    path = save(tmp_path, two_frames())
+    refuse(path, "another frame of reference", **facts)
+    refuse(path, "another frame of reference", labels={"liver": "liver"}, **facts)
+    (region,) = read_segmentation(path, {"Kidney_L": "left kidney"}, **facts)
+    assert region.region == "left kidney"
+
+
+def test_regions_without_a_frame_have_that_of_the_whole_object(tmp_path):
+    data = two_frames()
+    for roi in data.StructureSetROISequence:
+        del roi.ReferencedFrameOfReferenceUID
+    path = save(tmp_path, data)
+    assert len(read_segmentation(path, grid=GRID, frame_of_reference="1.2.3")) == 2
+    refuse(path, "another frame of reference", grid=GRID, frame_of_reference="1.2.9")
 
 
 def test_unknown_names_ask_for_labels_and_never_quote_the_patient(tmp_path):

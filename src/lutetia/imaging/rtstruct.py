@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -27,12 +27,12 @@ def rtstruct_names(dataset: Dataset) -> dict[int, str]:
     return {int(r.ROINumber): str(r.get("ROIName") or "") for r in items if int(r.ROINumber) in drawn}
 
 
-def rtstruct_frames(dataset: Dataset) -> set[str]:
-    """Frames of reference in which regions are drawn."""
+def rtstruct_frames(dataset: Dataset, numbers: Iterable[int]) -> list[set[str]]:
+    """Frames of reference that each of the named regions can be drawn in: its own, else those of the whole object."""
+    whole = {str(r.get("FrameOfReferenceUID") or "") for r in dataset.get("ReferencedFrameOfReferenceSequence") or []}
     items = dataset.get("StructureSetROISequence") or []
-    found = {str(r.get("ReferencedFrameOfReferenceUID") or "") for r in items}
-    found |= {str(r.get("FrameOfReferenceUID") or "") for r in dataset.get("ReferencedFrameOfReferenceSequence") or []}
-    return found - {""}
+    own = {int(r.ROINumber): str(r.get("ReferencedFrameOfReferenceUID") or "") for r in items}
+    return [{own[number]} if own.get(number) else whole - {""} for number in numbers]
 
 
 def rtstruct_regions(dataset: Dataset, regions: Mapping[int, str], grid: Grid, *, where: str) -> list[RegionMask]:

@@ -6,11 +6,10 @@ To accept one more format: its names and its regions, as two functions in a modu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset
 
 from lutetia.core.geometry import Grid
 from lutetia.core.regions import canonical_region
@@ -67,11 +66,11 @@ def read_segmentation(
     if modality == "RTSTRUCT":
         if grid is None:
             raise ImageError(f"{where}: found an RTSTRUCT; expected the image that it was drawn on; give `scan`")
-        _check_frame(rtstruct_frames(dataset), frame_of_reference, where=where)
         chosen = choose_regions(rtstruct_names(dataset), labels, words=words, where=where)
+        _check_frames(rtstruct_frames(dataset, chosen), frame_of_reference, where=where)
         return rtstruct_regions(dataset, chosen, grid, where=where)
     if modality == "SEG":
-        _check_frame(_frame(dataset), frame_of_reference, where=where)
+        _check_frames([{str(dataset.get("FrameOfReferenceUID") or "")} - {""}], frame_of_reference, where=where)
         chosen = choose_regions(seg_names(dataset), labels, words=words, where=where)
         return seg_regions(dataset, chosen, where=where)
     raise ImageError(f"{where}: found an object of modality {modality!r}; expected RTSTRUCT, SEG or a NIfTI label map")
@@ -123,16 +122,13 @@ def _known(name: str, words: frozenset[str], *, where: str) -> str:
         raise ImageError(f'{text}; give labels = {{ "name in the file" = "region" }} for those to be used') from None
 
 
-def _check_frame(found: set[str], expected: str, *, where: str) -> None:
-    if expected and found and expected not in found:
+def _check_frames(found: Iterable[set[str]], expected: str, *, where: str) -> None:
+    """Refuse regions of which one cannot be in the expected frame; a region that names none is taken as it is."""
+    if expected and any(possible and expected not in possible for possible in found):
         raise ImageError(
             f"{where}: found regions in another frame of reference than the image of `scan`; expected the same; "
             "name the scan that they were drawn on, or export them for it"
         )
-
-
-def _frame(dataset: Dataset) -> set[str]:
-    return {str(dataset.get("FrameOfReferenceUID") or "")} - {""}
 
 
 def _label_map(path: Path, labels: Mapping[str, str] | None, grid: Grid | None, *, where: str) -> list[RegionMask]:
