@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
@@ -20,6 +21,8 @@ from scipy.integrate import solve_ivp
 from lutetia.nuclear.nuclides import nuclide
 from lutetia.protocol.profile import read_protocol
 from lutetia.simulate.compartments import CompartmentModel, compartment_model, parameter_table, residence_times_h
+from lutetia.simulate.fitted import measured_fitted
+from lutetia.simulate.measure import draw_errors, measured_analytic
 from lutetia.simulate.population import packaged_measurement, read_population
 from lutetia.simulate.study import run_study, study_spec
 from lutetia.simulate.subjects import draw_subjects
@@ -30,29 +33,40 @@ ROUNDS = 5
 NUCLIDES = ("Lu-177", "Y-90")
 
 
-def best_s(work: Callable[[], object], rounds: int = ROUNDS) -> float:
+def best_s(work: Callable[[], object], rounds: int = ROUNDS, clock: Callable[[], float] = time.perf_counter) -> float:
     """Shortest of several runs after one to warm up."""
     work()
     times = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = clock()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return min(times)
 
 
-def course_rate(level: str, trials: int) -> tuple[float, float]:
-    """Courses per second of one core: courses with given coefficients, and draws with courses."""
+def course_rate(level: str, trials: int) -> tuple[float, ...]:
+    """Courses per second of one core: measured and decided courses of given subjects, and with drawing the subjects.
+
+    Then the same as rates of processor time, which other programs on the machine disturb less.
+    """
     block = draw_block(PROTOCOL, POPULATION, MEASUREMENT, trials=trials, per_trial=56, seed=1, level=level)
 
     def everything() -> None:
         run_block(draw_block(PROTOCOL, POPULATION, MEASUREMENT, trials=trials, per_trial=56, seed=1, level=level))
 
-    count = 56 * trials
-    return count / best_s(lambda: run_block(block)), count / best_s(everything)
+    def course() -> None:
+        names, cycles = block.names, PROTOCOL.cycles
+        errors = draw_errors(MEASUREMENT, block.subjects.count, cycles, seed=1, names=names)
+        measure = measured_analytic if level == "analytic" else measured_fitted
+        true: Any = block.true if level == "analytic" else block.kinetics
+        measured = measure(true, MEASUREMENT, errors, nuclides=block.nuclides, measured="Lu-177", seed=1, names=names)
+        run_block(replace(block, measured=measured))
+
+    count, clocks = 56 * trials, (time.perf_counter, time.process_time)
+    return tuple(count / best_s(work, clock=clock) for clock in clocks for work in (course, everything))
 
 
-def worker_rate(level: str) -> tuple[float, float]:
+def worker_rate(level: str) -> tuple[float, ...]:
     """`course_rate` in a process of its own."""
     return course_rate(level, 36 if level == "analytic" else 8)
 
@@ -61,7 +75,9 @@ def two_cores(level: str) -> dict[str, float]:
     """Sum of the rates of two processes that run at the same time."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         rates = list(pool.map(worker_rate, [level, level]))
-    return {"courses_per_s": sum(r[0] for r in rates), "draw_measure_and_course_per_s": sum(r[1] for r in rates)}
+    names = ("measure_and_course_per_s", "draw_measure_and_course_per_s")
+    sums = [sum(column) for column in zip(*rates, strict=True)]
+    return dict(zip((*names, *(f"cpu_{n}" for n in names)), sums, strict=True))
 
 
 def study_rate(courses: int) -> dict[str, float]:

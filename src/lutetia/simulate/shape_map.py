@@ -24,7 +24,7 @@ from lutetia.simulate.study import StudySpec, published_statements, run_study
 from lutetia.simulate.study_report import INTENDED_USE
 from lutetia.simulate.trials import draw_block
 
-BASES_MBq = (1850.0, 2775.0, 3700.0)
+BASES_MBq = (1850.0, 2800.0, 3700.0)
 RATIOS = (3.4, 3.9, 4.8)
 DRIFTS = (1.00, 1.04, 1.08)
 MINIMUM_FACTORS = (0.25, 0.5)
@@ -196,10 +196,10 @@ def _kidney_ratio(spec: StudySpec) -> float:
 
 def _panel(rows: Sequence[dict[str, Any]], drift: float) -> Panel:
     """Cells of base and ratio at one drift, shaded by the number of statements that hold."""
-    canvas = Canvas(220.0, 200.0)
+    canvas = Canvas(220.0, 212.0)
     canvas.text((4, 12), f"Drift {drift:.2f}", size=10.5, fill=palette.INK, strong=True)
     for i, base in enumerate(BASES_MBq):
-        canvas.text((76 + 52 * i, 190), f"{base / 1000:.2f}", anchor="middle")
+        canvas.text((76 + 52 * i, 202), f"{base / 1000:.2f}", anchor="middle")
         for j, ratio in enumerate(RATIOS):
             row = next(
                 r
@@ -208,7 +208,7 @@ def _panel(rows: Sequence[dict[str, Any]], drift: float) -> Panel:
                 and (r["minimum_factor"], r["risk"]) == (DEFAULT.minimum_factor, DEFAULT.risk)
             )
             holds = sum(share > HOLDS for share in row["statements"].values())
-            top = 122 - 50 * j
+            top = 134 - 50 * j
             fill = palette.mix(palette.ACCENT, 0.08 + 0.6 * (holds / len(row["statements"])) ** 3)
             canvas.rect((51 + 52 * i, top), (50, 48), fill=fill)
             ink = palette.PAPER if holds == len(row["statements"]) else palette.INK

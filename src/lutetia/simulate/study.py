@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -150,7 +151,7 @@ def run_study(
         index = missing[place]
         done[index] = outcomes
         if folder is not None:
-            _keep(folder, index, outcomes)
+            _keep(folder, spec, index, outcomes)
         report(_trials(done), spec.trials)
     return _joined([done[i] for i in range(len(tasks))])
 
@@ -253,13 +254,11 @@ def _trials(done: Mapping[int, Outcomes]) -> int:
 
 def _finished(folder: Path, spec: StudySpec, count: int) -> dict[int, Outcomes]:
     """Chunks of an earlier, interrupted run of the same study."""
-    record = json.dumps(spec.record, indent=1, sort_keys=True).encode()
-    path = folder / "chunks" / "study-spec.json"
-    if path.is_file():
-        if path.read_bytes() != record:
-            raise OutputError(f"{folder}: holds the parts of another study; choose another folder with --out")
-    else:
-        _write(path, record, folder)
+    path = _spec_path(folder)
+    if not path.is_file():
+        return {}
+    if path.read_bytes() != _spec_bytes(spec):
+        raise OutputError(f"{folder}: holds the parts of another study; choose another folder with --out")
     found = {}
     for index in range(count):
         part = _chunk_path(folder, index)
@@ -273,9 +272,17 @@ def _chunk_path(folder: Path, index: int) -> Path:
     return folder / "chunks" / f"chunk-{index:05d}.npz"
 
 
-def _keep(folder: Path, index: int, outcomes: Outcomes) -> None:
-    import io
+def _spec_path(folder: Path) -> Path:
+    return folder / "chunks" / "study-spec.json"
 
+
+def _spec_bytes(spec: StudySpec) -> bytes:
+    return json.dumps(spec.record, indent=1, sort_keys=True).encode()
+
+
+def _keep(folder: Path, spec: StudySpec, index: int, outcomes: Outcomes) -> None:
+    if not _spec_path(folder).is_file():
+        _write(_spec_path(folder), _spec_bytes(spec), folder)
     content = io.BytesIO()
     np.savez(content, **outcomes)  # type: ignore[arg-type]
     _write(_chunk_path(folder, index), content.getvalue(), folder)
