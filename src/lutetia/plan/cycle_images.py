@@ -6,8 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lutetia.core.geometry import Grid
 from lutetia.core.volume import RegionMask, Volume
 from lutetia.imaging.transform import RigidTransform
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedRegion:
+    """A region at half occupancy, one bit a voxel: what all cycles of a course can keep in memory."""
+
+    region: str
+    bits: NDArray[np.uint8]
+    grid: Grid
+
+    def mask(self) -> RegionMask:
+        """The region as a boolean mask."""
+        count = int(np.prod(self.grid.shape))
+        inside = np.unpackbits(self.bits, count=count).astype(bool).reshape(self.grid.shape)
+        return RegionMask(self.region, inside, self.grid)
+
+
+def packed(mask: RegionMask) -> PackedRegion:
+    """One bit a voxel: whether the region fills at least half of it."""
+    return PackedRegion(mask.region, np.packbits(np.asarray(mask.mask, dtype=np.float32) >= 0.5), mask.grid)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +57,8 @@ class CycleImages:
     delay_h: Mapping[str, float]
     scans: tuple[ScanImage, ...]
     drawn_on: int
-    regions: tuple[RegionMask, ...]
-    on_spect: tuple[RegionMask, ...]
+    regions: tuple[PackedRegion, ...]
+    on_spect: tuple[PackedRegion, ...]
     spect: Path
     ct: Path | None
     resolution_mm: float | None

@@ -64,7 +64,9 @@ def _write_cycle(result: Mapping[str, Any], images: CycleImages, folder: Path, m
     where = f"cycle {images.number}, scan {images.drawn_on + 1}"
     spect = read_source(images.spect, where=f"{where}, SPECT")
     drawn = spect if images.ct is None else read_source(images.ct, where=f"{where}, CT")
-    seg_uid = write_result_seg(images.regions, folder / "regions.dcm", study, source=drawn)
+    seg_uid = write_result_seg(
+        [region.mask() for region in images.regions], folder / "regions.dcm", study, source=drawn
+    )
     entries = dose_entries(result, images)
     write_dose_sr(entries, folder / "organ_doses.dcm", study, source=drawn, seg_uid=seg_uid)
     _write_maps(images, folder, study, spect)

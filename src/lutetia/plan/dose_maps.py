@@ -62,10 +62,10 @@ def summed(doses: dict[str, VoxelDose]) -> Volume:
 
 def _guides(images: CycleImages) -> list[RegionMask]:
     """Regions whose curves shape those of their voxels: no sums of others, none of the whole body."""
-    names = {mask.region for mask in images.on_spect}
+    names = {region.region for region in images.on_spect}
     both = {"left kidney", "right kidney"} <= names
     left_out = {*SUMMED} | ({"kidneys"} if both else set())
-    return [mask for mask in images.on_spect if mask.region not in left_out]
+    return [region.mask() for region in images.on_spect if region.region not in left_out]
 
 
 def _density(images: CycleImages, grid: Grid) -> Volume | None:

@@ -38,7 +38,7 @@ from lutetia.imaging.transform import RigidTransform, identity, inverse
 from lutetia.nuclear.nuclides import nuclide as find_nuclide
 from lutetia.plan.case import Calibration, Case, Cycle, Scan, delays_h, start_times
 from lutetia.plan.cycle import RegionInput, is_organ
-from lutetia.plan.cycle_images import CycleImages, ScanImage
+from lutetia.plan.cycle_images import CycleImages, ScanImage, packed
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.report.slices import SliceImage, fused_views
 
@@ -124,7 +124,8 @@ def imaged_regions(
     drawn_on = points[next(iter(drawn)) - 1]
     picture = _picture(cycle, drawn_on, [c.region for c in carried[drawn_on.number - 1]])
     quality = tuple(d for scan in carried for region in scan for d in region.doubts)
-    every = tuple(dict.fromkeys((*quality, *doubts)))
+    contradictions = header_doubts(case, cycle, {p.number: p.spect.header for p in points}, nuclide)
+    every = tuple(dict.fromkeys((*contradictions, *quality, *doubts)))
     key = next((p.spect.patient_key for p in points if p.spect.patient_key), "")
     kept = _images(case, cycle, points, carried, drawn, folder, nuclide)
     return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried), key, kept)
@@ -367,8 +368,8 @@ def _images(
             for point, regions in sorted(zip(points, carried, strict=True), key=lambda pair: pair[0].time_h)
         ),
         drawn_on=sorted(points, key=lambda point: point.time_h).index(first),
-        regions=tuple(drawn[first.number]),
-        on_spect=tuple(region.region for region in carried[first.number - 1]),
+        regions=tuple(packed(mask) for mask in drawn[first.number]),
+        on_spect=tuple(packed(region.region) for region in carried[first.number - 1]),
         spect=folder / scan.spect,
         ct=None if scan.ct is None else folder / scan.ct,
         resolution_mm=None if case.calibration is None else case.calibration.resolution_fwhm_mm,
