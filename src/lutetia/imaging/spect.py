@@ -40,6 +40,7 @@ from lutetia.imaging.dicom_time import (
     decay_state,
     whole_interval,
 )
+from lutetia.imaging.header_facts import HeaderFacts, header_facts
 from lutetia.imaging.hygiene import patient_key
 from lutetia.imaging.nifti import is_nifti, read_nifti
 from lutetia.nuclear.nuclides import canonical_nuclide, nuclide
@@ -64,6 +65,7 @@ class SpectScan:
     `volume` holds MBq/mL (or counts) in the middle of the acquisition: a decay correction of the file is already
     undone. `decay_corrected_to` and `corrected_reference` say what the file had, `undone_factor` what its values were
     multiplied with (median over slices). `patient_key` compares identity within one run (empty if the file has none).
+    `header` is what the file says of subject and administration.
     """
 
     volume: Volume
@@ -77,6 +79,7 @@ class SpectScan:
     patient_key: str
     modality: str
     doubts: tuple[Doubt, ...] = ()
+    header: HeaderFacts = HeaderFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ def _dicom_scan(datasets: Sequence[Dataset], facts: StatedFacts, *, where: str) 
         patient_key=_one_patient(datasets, where=where),
         modality=modality,
         doubts=doubts,
+        header=header_facts(head, zone=facts.zone),
     )
 
 

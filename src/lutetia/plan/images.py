@@ -39,6 +39,7 @@ from lutetia.nuclear.nuclides import nuclide as find_nuclide
 from lutetia.plan.case import Calibration, Case, Cycle, Scan, delays_h, start_times
 from lutetia.plan.cycle import RegionInput, is_organ
 from lutetia.plan.cycle_images import CycleImages, ScanImage, packed
+from lutetia.plan.header_check import header_doubts
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.report.slices import SliceImage, fused_views
 
