@@ -7,16 +7,18 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from lutetia.core.draws import FloatArray
-from lutetia.errors import PhysicsError
+from lutetia.errors import PhysicsError, UnknownNameError
 from lutetia.nuclear.nuclides import nuclide
+from lutetia.protocol.profile import read_protocol
 from lutetia.simulate.compartments import (
     CompartmentModel,
     compartment_model,
     parameter_table,
     residence_times_h,
 )
-from lutetia.simulate.population import read_population
+from lutetia.simulate.population import packaged_measurement, read_population
 from lutetia.simulate.subjects import Subjects, draw_subjects
+from lutetia.simulate.trials import draw_block
 
 NUCLIDES = ("Lu-177", "Y-90")
 KIDNEYS, TUMOUR = 0, 3
@@ -107,3 +109,31 @@ def test_parameters_that_are_not_positive_are_refused(subjects: Subjects) -> Non
     model = compartment_model(subjects, peptide_nmol=0.0)
     with pytest.raises(PhysicsError, match="not finite and above 0"):
         residence_times_h(model, ("Lu-177",))
+
+
+def test_the_mechanistic_biology_shows_the_sink_effect_in_the_true_doses() -> None:
+    population, measurement = read_population(), packaged_measurement()
+    found = {
+        biology: draw_block(
+            read_protocol("duonen"), population, measurement, trials=1, per_trial=600, seed=2, biology=biology
+        )
+        for biology in ("drawn", "compartment")
+    }
+    for block in found.values():
+        burden = np.log(block.subjects.values["tumour_burden_mL"])
+        assert np.corrcoef(burden, np.log(block.true[:, 0, 0, 0]))[0, 1] < -0.1
+    medians = [float(np.median(block.true[:, 0, 0, 0])) for block in found.values()]
+    assert medians[1] == pytest.approx(medians[0], rel=0.08)
+
+
+def test_an_unknown_biology_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="known: compartment, drawn"):
+        draw_block(
+            read_protocol("duonen"),
+            read_population(),
+            packaged_measurement(),
+            trials=1,
+            per_trial=4,
+            seed=1,
+            biology="x",
+        )

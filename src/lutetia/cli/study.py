@@ -26,6 +26,9 @@ def study(
     effect: Annotated[
         str, typer.Option(help="Blood counts follow the marrow dose (planted) or not (none).")
     ] = "planted",
+    biology: Annotated[
+        str, typer.Option(help="Sink effect of the tumours: drawn (correlations) or compartment (mechanistic model).")
+    ] = "drawn",
     seed: Annotated[int, typer.Option(help="The result depends on it, not on the number of workers.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786.")] = None,
@@ -49,7 +52,7 @@ def study(
 
     spec = study_spec(
         read_protocol(protocol), subjects=subjects, trials=trials, seed=seed, level=level, effect=effect,
-        population=read_population(population),
+        biology=biology, population=read_population(population),
     )  # fmt: skip
     if shape_map:
         _map(spec, out, workers=workers, scheduler=scheduler, json=json)
@@ -113,7 +116,7 @@ def _print(result: Mapping[str, Any], out: Path) -> None:
     console = Console(highlight=False, markup=False)
     console.print(
         f"{result['trials']} virtual trials of {result['subjects']} subjects, protocol {result['protocol']['name']}, "
-        f"level {result['level']}, effect {result['effect']}, seed {result['seed']}"
+        f"level {result['level']}, biology {result['biology']}, effect {result['effect']}, seed {result['seed']}"
     )
     table = Table("mean over trials (90 % of trials)")
     for arm in result["arms"]:

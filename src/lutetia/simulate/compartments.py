@@ -112,6 +112,22 @@ def residence_times_h(model: CompartmentModel, nuclides: Sequence[str], *, toler
     return np.asarray(area / model.peptide_nmol[:, None, None])
 
 
+def sink_factors(subjects: Subjects, typical_burden_mL: float) -> FloatArray:
+    """By how much the dose per activity of each organ differs for the subject's tumour burden from a typical one.
+
+    f = ã(subject) / ã(same subject with the typical tumour burden), of 177Lu; shape (subject, organ) in the order of
+    `COMPARTMENT_ORGANS`. The tumour's is per mL of tumour, so that it is one of concentration.
+    """
+    own = residence_times_h(compartment_model(subjects), (REFERENCE,))[:, :4, 0]
+    burden = subjects.values["tumour_burden_mL"]
+    alike = Subjects(
+        dict(subjects.values) | {"tumour_burden_mL": np.full_like(burden, typical_burden_mL)}, subjects.female
+    )
+    factor = own / residence_times_h(compartment_model(alike), (REFERENCE,))[:, :4, 0]
+    factor[:, 3] *= typical_burden_mL / burden
+    return factor
+
+
 def parameter_table(model: CompartmentModel) -> FloatArray:
     """Scalars of every subject in the solver's order, shape (subject, 10)."""
     s, ones = model.shared, np.ones(len(model.plasma_L))

@@ -15,7 +15,7 @@ from scipy.special import stdtr
 
 from lutetia.core.draws import FloatArray
 from lutetia.protocol.arrays import CATEGORIES
-from lutetia.simulate.clinic import AFTER_DAYS, VirtualClinic, virtual_clinic
+from lutetia.simulate.clinic import AFTER_DAYS, BASELINE_DAY, VirtualClinic, virtual_clinic
 from lutetia.simulate.courses import Courses
 from lutetia.simulate.effects import COUNTS, read_effects
 from lutetia.simulate.population import REGIONS
@@ -161,9 +161,12 @@ def _first_cycle_without_effect(asked: VirtualClinic, courses: Courses) -> Virtu
     clinic = replace(asked, effects=read_effects("none"), value=empty, day=nowhere)
     days, n = np.where(courses.given, courses.day, np.nan), len(courses.day)
     days[:, 1:] = np.nan
-    clinic.take(0, np.full(n, -7.0), days, courses.true_Gy)
-    interval = np.where(np.isfinite(courses.day[:, 1]), courses.day[:, 1] - 1.0, 55.0) if days.shape[1] > 1 else 55.0
-    for i, after in enumerate((*AFTER_DAYS, interval)):
+    clinic.take(0, np.full(n, BASELINE_DAY), days, courses.true_Gy)
+    planned = np.full(n, asked.interval_days - 1.0)
+    before = (
+        planned if days.shape[1] == 1 else np.where(np.isfinite(courses.day[:, 1]), courses.day[:, 1] - 1.0, planned)
+    )
+    for i, after in enumerate((*AFTER_DAYS, before)):
         clinic.take(1 + i, days[:, 0] + after, days, courses.true_Gy)
     return clinic
 

@@ -128,6 +128,14 @@ def without_errors(measurement: Measurement) -> Measurement:
     return replace(measurement, **errors)  # type: ignore[arg-type]
 
 
+def without_correlations_of(population: Population, quantity: str) -> Population:
+    """The population with one quantity drawn independently of all others, for a model that computes its influence."""
+    table = _parsed(population.text, population.name)
+    for group in table.get("correlations", []):
+        group["pairs"] = [pair for pair in group["pairs"] if quantity not in pair[:2]]
+    return replace(population, cholesky=_cholesky(table, tuple(population.quantities), population.name))
+
+
 def _text(name: str) -> str:
     return (files("lutetia.simulate") / "data" / name).read_text(encoding="utf-8")
 

@@ -41,6 +41,7 @@ class StudySpec:
     seed: int
     level: str
     effect: str
+    biology: str
 
     @property
     def trials_per_block(self) -> int:
@@ -64,6 +65,7 @@ class StudySpec:
             "seed": self.seed,
             "level": self.level,
             "effect": self.effect,
+            "biology": self.biology,
             "software": software(),
         }
 
@@ -84,6 +86,7 @@ def study_spec(
     seed: int = 1,
     level: str = "analytic",
     effect: str = "planted",
+    biology: str = "drawn",
     population: Population | None = None,
 ) -> StudySpec:
     """A checked specification with the packaged measurement errors.
@@ -96,10 +99,27 @@ def study_spec(
     if subjects < 1 or trials < 1:
         raise InputError(f"study: found {subjects} subjects and {trials} trials; expected 1 or more of both")
     spec = StudySpec(
-        protocol, population or read_population(), packaged_measurement(), subjects, trials, seed, level, effect
+        protocol,
+        population or read_population(),
+        packaged_measurement(),
+        subjects,
+        trials,
+        seed,
+        level,
+        effect,
+        biology,
     )
     # a small draw refuses what no chunk could do: an unknown level, an impossible protocol
-    draw_block(protocol, spec.population, spec.measurement, trials=1, per_trial=len(protocol.arms), seed=0, level=level)
+    draw_block(
+        protocol,
+        spec.population,
+        spec.measurement,
+        trials=1,
+        per_trial=len(protocol.arms),
+        seed=0,
+        level=level,
+        biology=biology,
+    )
     return spec
 
 
@@ -109,7 +129,7 @@ def run_chunk(task: ChunkTask) -> Outcomes:
     for block in task.blocks:
         drawn = draw_block(
             spec.protocol, spec.population, spec.measurement, trials=spec.trials_per_block, per_trial=spec.subjects,
-            seed=spec.seed, block=block, level=spec.level,
+            seed=spec.seed, block=block, level=spec.level, biology=spec.biology,
         )  # fmt: skip
         wanted = min(spec.trials_per_block, spec.trials - block * spec.trials_per_block)
         parts.append({name: values[:wanted] for name, values in block_outcomes(drawn, spec.effect).items()})

@@ -82,7 +82,7 @@ def study_document(result: Record) -> Document:
     return Document(
         title=rich(f"Virtual trials of protocol {protocol['name']}"),
         subtitle=rich(
-            f"{result['trials']} trials of {result['subjects']} subjects, level {result['level']}, "
+            f"{result['trials']} trials of {result['subjects']} subjects, level {result['level']}, biology {result['biology']}, "
             f"dose effect {result['effect']}, seed {result['seed']}"
         ),
         header=(f"Protocol {protocol['name']} {protocol['version']}", f"level {result['level']}"),

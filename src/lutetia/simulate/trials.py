@@ -14,7 +14,7 @@ from lutetia.nuclear.nuclides import canonical_nuclide
 from lutetia.protocol.records import Protocol
 from lutetia.simulate.courses import ArmDoses, ClinicOf, Courses, check_possible, run_courses
 from lutetia.simulate.measure import draw_errors, measured_analytic
-from lutetia.simulate.population import Measurement, Population
+from lutetia.simulate.population import Measurement, Population, without_correlations_of
 from lutetia.simulate.subjects import (
     Subjects,
     TrueKinetics,
@@ -25,6 +25,7 @@ from lutetia.simulate.subjects import (
 )
 
 LEVELS = ("analytic", "fitted")
+BIOLOGIES = ("drawn", "compartment")
 IntArray = NDArray[np.int64]
 
 
@@ -71,6 +72,7 @@ def draw_block(
     seed: int,
     block: int = 0,
     level: str = "analytic",
+    biology: str = "drawn",
 ) -> Block:
     """Subjects, truth and measurements of a block of trials; it depends on seed and block number only.
 
@@ -79,18 +81,24 @@ def draw_block(
     InputError
         For fewer than one subject or trial.
     UnknownNameError
-        For an unknown level.
+        For an unknown level or biology.
     ProtocolError
         For a protocol under which not even one cycle can be given.
     """
     if level not in LEVELS:
         raise UnknownNameError("level", level, LEVELS)
+    if biology not in BIOLOGIES:
+        raise UnknownNameError("biology", biology, BIOLOGIES)
     if per_trial < 1 or trials < 1:
         raise InputError(f"virtual trial: found {trials} trials of {per_trial} subjects; expected 1 or more of both")
     names: tuple[str | int, ...] = ("block", block)
     nuclides, arms = protocol_nuclides(protocol), tuple(protocol.arms)
+    if biology == "compartment":
+        population = without_correlations_of(population, "tumour_burden_mL")
     subjects = draw_subjects(population, trials * per_trial, seed, *names)
     kinetics = true_kinetics(population, subjects, nuclides, cycles=protocol.cycles, seed=seed, names=names)
+    if biology == "compartment":
+        kinetics = _with_sink(kinetics, subjects, population)
     true = region_coefficients(kinetics, nuclides)
     typical = _typical(population, nuclides)
     for arm in arms:
@@ -129,6 +137,16 @@ def draw_block(
         delivery=delivery,
         analyte_noise={name: s.within_log_sd for name, s in population.quantities.items()},
     )
+
+
+def _with_sink(kinetics: TrueKinetics, subjects: Subjects, population: Population) -> TrueKinetics:
+    """Organ curves scaled by the sink effect of each subject's tumour burden; blood and remainder stay."""
+    from lutetia.simulate.compartments import sink_factors
+
+    factor = sink_factors(subjects, population.quantities["tumour_burden_mL"].median)
+    rate = kinetics.rate_Gy_per_h_per_MBq.copy()
+    rate[:, :, :4] *= factor[:, None, :, None]
+    return replace(kinetics, rate_Gy_per_h_per_MBq=rate)
 
 
 def run_block(block: Block, clinics: Mapping[str, ClinicOf] | None = None) -> dict[str, Courses]:
