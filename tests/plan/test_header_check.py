@@ -46,9 +46,7 @@ def test_a_contradiction_is_a_first_line_warning(inside: dict[str, Any], outside
 def test_the_same_contradiction_of_many_scans_is_told_once() -> None:
     (doubt,) = compared(*[HeaderFacts(administered_MBq=7400.0)] * 3)
     assert doubt.where == "cycle 1, scans 1, 2, 3"
-    assert "7,400 MBq of Lu-177 were given, the case 3,700 MBq (+100 % of the case's)" in doubt.message.replace(
-        "100%", "100 %"
-    )
+    assert "7,400 MBq of Lu-177 were given, the case 3,700 MBq" in doubt.message
 
 
 def test_the_hour_of_another_zone_is_told_in_the_zone_of_the_case() -> None:

@@ -30,6 +30,9 @@ class HeaderFacts:
     administered_at: datetime | None = None
 
 
+NO_FACTS = HeaderFacts()
+
+
 def header_facts(dataset: Dataset, *, zone: ZoneInfo | None) -> HeaderFacts:
     """Read PatientSex, RadionuclideTotalDose and RadiopharmaceuticalStartDateTime of one object.
 

@@ -40,7 +40,7 @@ from lutetia.imaging.dicom_time import (
     decay_state,
     whole_interval,
 )
-from lutetia.imaging.header_facts import HeaderFacts, header_facts
+from lutetia.imaging.header_facts import NO_FACTS, HeaderFacts, header_facts
 from lutetia.imaging.hygiene import patient_key
 from lutetia.imaging.nifti import is_nifti, read_nifti
 from lutetia.nuclear.nuclides import canonical_nuclide, nuclide
@@ -79,7 +79,7 @@ class SpectScan:
     patient_key: str
     modality: str
     doubts: tuple[Doubt, ...] = ()
-    header: HeaderFacts = HeaderFacts()
+    header: HeaderFacts = NO_FACTS
 
 
 @dataclass(frozen=True, slots=True)

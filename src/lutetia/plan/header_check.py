@@ -6,6 +6,7 @@ The case counts, because headers are filled in by hand at the scanner; a person 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from lutetia.core.chain import Doubt
@@ -28,52 +29,50 @@ def header_doubts(case: Case, cycle: Cycle, headers: Mapping[int, HeaderFacts], 
         The measured one, which the headers are about.
     """
     start = start_times(case, cycle).get(nuclide)
-    scans: dict[tuple[str, str], list[int]] = {}
-    for number, facts in headers.items():
-        for found in _contradictions(case, cycle, facts, nuclide, start):
-            scans.setdefault(found, []).append(number)
-    return tuple(
-        Doubt(code, message, f"cycle {cycle.number}, {_named(numbers)}", "first-line")
-        for (code, message), numbers in scans.items()
-    )
-
-
-def _contradictions(
-    case: Case, cycle: Cycle, facts: HeaderFacts, nuclide: str, start: datetime | None
-) -> list[tuple[str, str]]:
-    """Code and message of each."""
-    found = []
-    if facts.sex is not None and facts.sex != case.subject.sex:
-        found.append(
-            (
-                "header-sex-differs",
-                f"the DICOM header says {facts.sex}, the case {case.subject.sex}; check that the scan is this "
-                "subject's, and the sex in the case",
-            )
-        )
     given = cycle.administered_MBq.get(nuclide)
-    if facts.administered_MBq is not None and given is not None:
-        difference = facts.administered_MBq / given - 1.0
-        if abs(difference) > MOST_ACTIVITY_DIFFERENCE:
-            found.append(
-                (
-                    "header-activity-differs",
-                    f"the DICOM header says that {facts.administered_MBq:,.0f} MBq of {nuclide} were given, "
-                    f"the case {given:,.0f} MBq ({difference:+.0%} of the case's); check administered_MBq",
-                )
-            )
-    if facts.administered_at is not None and start is not None:
-        late_h = hours_between(start, facts.administered_at)
-        if abs(late_h) > MOST_START_DIFFERENCE_H:
-            local = facts.administered_at.astimezone(start.tzinfo)
-            found.append(
-                (
-                    "header-start-differs",
-                    f"the DICOM header says that {nuclide} was given at {local:%Y-%m-%d %H:%M %z}, "
-                    f"the case {start:%Y-%m-%d %H:%M %z}; check administered_at and the time zone",
-                )
-            )
-    return found
+    scans: dict[Doubt, list[int]] = {}
+    for number, facts in headers.items():
+        found = (
+            _sex(facts, case.subject.sex),
+            _activity(facts, given, nuclide) if given is not None else None,
+            _start(facts, start, nuclide) if start is not None else None,
+        )
+        for doubt in found:
+            if doubt is not None:
+                scans.setdefault(doubt, []).append(number)
+    return tuple(replace(d, where=f"cycle {cycle.number}, {_named(numbers)}") for d, numbers in scans.items())
+
+
+def _sex(facts: HeaderFacts, sex: str) -> Doubt | None:
+    if facts.sex in (None, sex):
+        return None
+    text = (
+        f"the DICOM header says {facts.sex}, the case {sex}; check that the scan is this subject's, and the sex in "
+        "the case"
+    )
+    return Doubt("header-sex-differs", text, severity="first-line")
+
+
+def _activity(facts: HeaderFacts, given_MBq: float, nuclide: str) -> Doubt | None:
+    found = facts.administered_MBq
+    if found is None or abs(found / given_MBq - 1.0) <= MOST_ACTIVITY_DIFFERENCE:
+        return None
+    text = (
+        f"the DICOM header says that {found:,.0f} MBq of {nuclide} were given, the case {given_MBq:,.0f} MBq; "
+        "check administered_MBq"
+    )
+    return Doubt("header-activity-differs", text, severity="first-line")
+
+
+def _start(facts: HeaderFacts, start: datetime, nuclide: str) -> Doubt | None:
+    found = facts.administered_at
+    if found is None or abs(hours_between(start, found)) <= MOST_START_DIFFERENCE_H:
+        return None
+    text = (
+        f"the DICOM header says that {nuclide} was given at {found.astimezone(start.tzinfo):%Y-%m-%d %H:%M %z}, "
+        f"the case {start:%Y-%m-%d %H:%M %z}; check administered_at and the time zone"
+    )
+    return Doubt("header-start-differs", text, severity="first-line")
 
 
 def _named(numbers: list[int]) -> str:
