@@ -82,8 +82,8 @@ def study_document(result: Record) -> Document:
     return Document(
         title=rich(f"Virtual trials of protocol {protocol['name']}"),
         subtitle=rich(
-            f"{result['trials']} trials of {result['subjects']} subjects, level {result['level']}, biology {result['biology']}, "
-            f"dose effect {result['effect']}, seed {result['seed']}"
+            f"{result['trials']} trials of {result['subjects']} subjects, level {result['level']}, "
+            f"biology {result['biology']}, dose effect {result['effect']}, seed {result['seed']}"
         ),
         header=(f"Protocol {protocol['name']} {protocol['version']}", f"level {result['level']}"),
         footer=(f"{result['software']['name']} {result['software']['version']}", f"protocol {protocol['sha256'][:12]}"),
