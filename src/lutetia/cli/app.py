@@ -15,6 +15,8 @@ from lutetia.cli.kernel import kernel
 from lutetia.cli.new_case import new_case
 from lutetia.cli.plan import plan
 from lutetia.cli.s_value import s_value
+from lutetia.cli.simulate import simulate
+from lutetia.cli.study import study
 from lutetia.cli.validate import validate
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -26,6 +28,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "s-value": s_value,
     "kernel": kernel,
     "dose-map": dose_map,
+    "simulate": simulate,
+    "study": study,
     "validate": validate,
 }
 
