@@ -17,9 +17,7 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     lines += [f"- {reason}" for reason in prescription["reasons"]]
     if prescription["conditions"]:
         lines += ["", "Open before signing:", *(f"- {text}" for text in prescription["conditions"])]
-    first = [w["message"] for w in result["warnings"] if w["severity"] == "first-line"]
-    if first:
-        lines += ["", *(f"Warning: {text}" for text in first)]
+    lines += _warnings(result["warnings"])
     return [*lines, "", "For research and trial use under a protocol; a person signs; not a medical device."]
 
 
@@ -45,6 +43,16 @@ def _limits(limits: Sequence[Mapping[str, Any]]) -> list[str]:
         for limit in limits
     ]
     return [header, *rows, ""] if rows else []
+
+
+def _warnings(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """First-line warnings with their place, and how many others the report holds."""
+    first = [w for w in found if w["severity"] == "first-line"]
+    lines = [f"Warning: {w['where']}: {w['message']}" if w["where"] else f"Warning: {w['message']}" for w in first]
+    if others := len(found) - len(first):
+        further = "further " if first else ""
+        lines.append(f"{others} {further}warning{'s' * (others > 1)} in the report, under Warnings")
+    return ["", *lines] if lines else []
 
 
 def _number(value: float | None) -> str:
