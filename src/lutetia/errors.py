@@ -68,7 +68,7 @@ class UnknownNameError(LutetiaError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         super().__init__(kind, name)
-        self._kind, self._name, self._known, self._where = kind, name, sorted(known), where
+        self._kind, self._name, self._known, self._where = kind, name, sorted(set(known)), where
 
     def __str__(self) -> str:
         # Close names are sought when somebody reads the text: callers that try a name and go on do not wait for them.

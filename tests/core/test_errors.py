@@ -32,3 +32,8 @@ def test_an_unknown_name_offers_close_ones_whatever_their_case() -> None:
 def test_an_unknown_name_without_close_ones_lists_all_in_order_and_says_where() -> None:
     error = UnknownNameError("protocol", "zzz", ["menda", "duonen"], where="case.toml")
     assert str(error) == "case.toml: unknown protocol 'zzz'; known: duonen, menda"
+
+
+def test_a_name_that_two_tables_hold_is_listed_once() -> None:
+    assert str(UnknownNameError("nuclide", "Lu-1777", ["Lu-177", "Y-90", "Lu-177"])).endswith("did you mean Lu-177?")
+    assert str(UnknownNameError("arm", "zzz", ["B", "A", "B"])).endswith("known: A, B")

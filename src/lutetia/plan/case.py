@@ -312,16 +312,16 @@ def _explain(error: ValidationError, file: str) -> str:
 
 
 def _explain_one(item: dict[str, Any]) -> str:
-    where = _place(item["loc"])
+    where = f"{place}: " if (place := _place(item["loc"])) else ""
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"{where}: unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
+        return f"{where}unknown key; known here: {', '.join(_known_keys(item['loc'][:-1]))}"
     if kind == "missing":
-        return f"{where}: missing; add it"
+        return f"{where}missing; add it"
     if isinstance(cause := context.get("error"), ValueError):
-        return f"{where}: {cause}"
+        return f"{where}{cause}"
     shown = "" if isinstance(item.get("input"), dict | list) else f" (found {item.get('input')!r})"
-    return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}"
+    return f"{where}{item['msg'][0].lower()}{item['msg'][1:]}{shown}"
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -331,7 +331,7 @@ def _place(location: tuple[int | str, ...]) -> str:
             parts[-1] = f"{parts[-1].removesuffix('s')} {step + 1}"
         elif "[" not in step and step not in {"datetime", "float", "dict"}:
             parts.append(str(step))
-    return ", ".join(parts) or "file"
+    return ", ".join(parts)
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
