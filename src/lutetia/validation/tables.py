@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lutetia.core.draws import stream
+from lutetia.core.regions import shared_name
 from lutetia.dose.s_values import organ_s_value
 from lutetia.plan.run import run_plan
 from lutetia.validation.checks import Check
@@ -51,14 +52,18 @@ def simulate_table_case(folder: Path, seed: int, errors: Errors) -> Doses:
     rows, masses = ["region,time_h,activity_MBq,sd_MBq"], {}
     curves: dict[str, TrueCurve] = {}
     true_mass, s_error = {}, {}
+    systematic: dict[str, tuple[float, float]] = {}
     family = FAMILIES[seed % len(FAMILIES)]
     times = np.array(SCHEDULES_H[seed // len(FAMILIES) % len(SCHEDULES_H)])
     for region, fraction, median_h, mass in ORGANS:
         scale = fraction * np.exp(0.25 * generator.standard_normal())
         curve = draw_curve(family, generator, scale=scale, median_h=median_h)
         true_mass[region] = mass * np.exp(0.15 * generator.standard_normal())
-        s_error[region] = np.exp(errors.s_value * generator.standard_normal())
-        masses[region] = true_mass[region] * np.exp(errors.mass * generator.standard_normal())
+        of_s, of_mass = generator.standard_normal(2)
+        # Both kidneys are drawn by one person on one image, and have one organ model: their errors are one.
+        of_s, of_mass = systematic.setdefault(shared_name(region), (of_s, of_mass))
+        s_error[region] = np.exp(errors.s_value * of_s)
+        masses[region] = true_mass[region] * np.exp(errors.mass * of_mass)
         exact = curve.activity_MBq(times, administered_MBq=ADMINISTERED["Lu-177"])
         seen = exact * shared * np.exp(errors.noise * generator.standard_normal(len(times)))
         sd = max(errors.noise, 0.01)
