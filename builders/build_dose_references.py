@@ -1,4 +1,4 @@
-"""Builds ``tests/reference/dose_monte_carlo.csv``: independent Monte Carlo of whole spectra, to test the folds.
+"""Builds ``validation/data/dose_monte_carlo.csv``: independent Monte Carlo of whole spectra, to test the folds.
 
 ompMC (see ``build_electron_kernels.py``) in unit-density water: (a) cylinders as high as wide, filled uniformly,
 absorbed fraction of a nuclide's electrons and photons; (b) a point source of the electrons of 90Y, energy by distance

@@ -1,4 +1,4 @@
-"""Builds ``tests/reference/patient15_monte_carlo.csv``: organ energies of 177Lu and 90Y in a real anatomy, by ompMC.
+"""Builds ``validation/data/patient15_monte_carlo.csv``: organ energies of 177Lu and 90Y in a real anatomy, by ompMC.
 
 ompMC (a builder's tool only, GPL-3, never imported by the package) follows electrons and photons through the licensed
 phantom patient15 on its own voxels: air below 0.1 g/mL, lung below 0.8, water to 1.1, bone above, each at the voxel's
@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import ompmc
 from numpy.typing import NDArray
-from tests.support import photon_patient as patient
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from build_electron_kernels import write_source
+from lutetia.validation import patient_phantom as patient
 
 MEDIA = ("AIR521ICRU", "LUNG521ICRU", "H2O521ICRU", "ICRPBONE521ICRU")
 BORDERS_g_per_mL = (0.1, 0.8, 1.1)

@@ -1,7 +1,7 @@
-"""Builds ``tests/reference/photon_monte_carlo.csv``: photons of 177Lu in a trunk with lungs and spine, by ompMC.
+"""Builds ``validation/data/photon_monte_carlo.csv``: photons of 177Lu in a trunk with lungs and spine, by ompMC.
 
 ompMC (a builder's tool only, GPL-3, never imported by the package) follows photons and the electrons that they set free
-through the phantom of ``tests/support/photon_phantom.py``. SPECTRUM holds rows ``energy_MeV number_per_decay``
+through the phantom of ``validation/trunk_phantom.py``. SPECTRUM holds rows ``energy_MeV number_per_decay``
 (``build_dose_references.py --spectra`` writes it). Run in the repository, in an environment with ``ompmc`` 0.4.0::
 
     python -m builders.photon_reference SPECTRUM OUTPUT.csv
@@ -18,10 +18,10 @@ import ompmc
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent))
-
-from tests.support import photon_phantom as trunk
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from build_electron_kernels import write_source
+from lutetia.validation import trunk_phantom as trunk
 
 RUNS, HISTORIES, FLOOR_MeV = 8, 1_500_000, 0.01
 
@@ -66,7 +66,7 @@ def main(spectrum_file: Path, output: Path) -> None:
     mean, sd = runs.mean(axis=0), runs.std(axis=0, ddof=1) / np.sqrt(RUNS)
     lines = [
         "# source: ompMC 0.4.0 (condensed history of EGSnrc, 521icru data), 177Lu photons above 10 keV in a trunk",
-        "# unit: MeV absorbed per decay in the whole source; sd: statistical; phantom: tests/support/photon_phantom.py",
+        "# unit: MeV absorbed per decay in the whole source; sd: statistical; phantom: validation/trunk_phantom.py",
         "# builder: builders/photon_reference.py; Apache-2.0",
         "region,energy_MeV,sd_MeV",
     ]

@@ -7,32 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+import lutetia.validation
 from lutetia.dose.absorbed_fraction import electron_absorbed_fraction, photon_absorbed_fraction
 from lutetia.dose.point_kernels import PHOTON_FLOOR_MeV, point_kernel
 from lutetia.dose.shapes import ellipsoid_overlap, organ_overlap, sphere_overlap
 from lutetia.errors import PhysicsError, UnknownNameError
 from lutetia.nuclear.nuclides import first_class_nuclides, nuclide
+from lutetia.validation.spheres import in_cylinder
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "dose_monte_carlo.csv"
+REFERENCE = Path(lutetia.validation.__file__).parent / "data" / "dose_monte_carlo.csv"
 NUCLIDES = first_class_nuclides()
 
 
 def monte_carlo(quantity: str) -> list[dict[str, str]]:
     lines = (line for line in REFERENCE.read_text(encoding="utf-8").splitlines() if not line.startswith("#"))
     return [row for row in csv.DictReader(lines) if row["quantity"] == quantity]
-
-
-def cylinder_overlap(u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Self-overlap of a cylinder as high as wide: overlap of two discs times overlap of two heights, mean direction."""
-    radius = (2.0 / 3.0) ** (1 / 3)
-    node, weight = np.polynomial.legendre.leggauss(64)
-    cosine, weight = 0.5 * (node + 1), 0.5 * weight
-    across = np.minimum(np.multiply.outer(u, np.sqrt(1 - cosine**2)) / (2 * radius), 1.0)
-    disc = 2 / np.pi * (np.arccos(across) - across * np.sqrt(1 - across**2))
-    height = np.clip(1.0 - np.multiply.outer(u, cosine) / (2 * radius), 0.0, None)
-    return np.asarray((disc * height) @ weight)
 
 
 @pytest.mark.parametrize("name", NUCLIDES)
@@ -43,17 +33,6 @@ def test_the_point_kernel_holds_all_the_energy_of_a_decay(name: str) -> None:
     assert float(kernel.photon_MeV.sum()) == pytest.approx(data.photon_MeV, rel=2e-4)
     for part in (kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV):
         assert (part >= -1e-12).all()
-
-
-def in_cylinder(name: str, kind: str, mass_g: float) -> float:
-    """Absorbed fraction of electrons or photons above 10 keV in a cylinder, as the Monte Carlo has it."""
-    kernel, data = point_kernel(name), nuclide(name)
-    deposit = kernel.photon_MeV if kind == "photons" else kernel.electron_MeV + kernel.bremsstrahlung_MeV
-    radius_mm = 10 * (3 * mass_g / (4 * np.pi)) ** (1 / 3)
-    share = cylinder_overlap(0.5 * (kernel.edge_mm[1:] + kernel.edge_mm[:-1]) / radius_mm)
-    # Lines below 10 keV stay within some millimetres at most (photons of 8 to 10 keV: mean free path 1 to 2 mm).
-    low = sum(e * n for e, n in getattr(data, kind) if e < 0.01)
-    return (float(share @ deposit) - low) / (float(deposit.sum()) - low)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+import lutetia.validation
 from lutetia.dose.kernels import voxel_kernel
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV, point_kernel
 from lutetia.dose.s_values import sphere_s_value
@@ -16,7 +17,7 @@ from lutetia.dose.shapes import octant_directions, octant_weights
 from lutetia.errors import PhysicsError
 from lutetia.nuclear.nuclides import nuclide
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "voxel_s_values.csv"
+REFERENCE = Path(lutetia.validation.__file__).parent / "data" / "voxel_s_values.csv"
 
 
 def published(name: str, voxel_mm: float) -> dict[tuple[int, int, int], float]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import photon_phantom as trunk
 
+import lutetia.validation
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.dose.photon_data import (
     BONE_STEPS,
@@ -25,8 +25,9 @@ from lutetia.dose.spectra import photon_emissions
 from lutetia.dose.voxel_dose_kernels import kernel_octant
 from lutetia.errors import PhysicsError
 from lutetia.nuclear.nuclides import nuclide
+from lutetia.validation import trunk_phantom as trunk
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "photon_monte_carlo.csv"
+REFERENCE = Path(lutetia.validation.__file__).parent / "data" / "photon_monte_carlo.csv"
 TRUNK = axis_aligned_grid(trunk.SHAPE, (trunk.VOXEL_MM,) * 3)
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support import photon_patient as patient
 
+import lutetia.validation
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.core.volume import Volume
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV
 from lutetia.dose.voxel_dose import voxel_dose
+from lutetia.validation import patient_phantom as patient
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "patient15_monte_carlo.csv"
+REFERENCE = Path(lutetia.validation.__file__).parent / "data" / "patient15_monte_carlo.csv"
 pytestmark = pytest.mark.shared_data
 NAMES = [row[1] for row in patient.REGIONS]
 

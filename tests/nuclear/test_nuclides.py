@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lutetia.validation
 from lutetia.errors import UnknownNameError
 from lutetia.nuclear.beta import beta_spectrum
 from lutetia.nuclear.nuclides import canonical_nuclide, first_class_nuclides, nuclide
@@ -18,7 +19,7 @@ HOURS = {"m": 1 / 60, "h": 1.0, "d": 24.0}
 
 
 def rows() -> list[dict[str, str]]:
-    text = (ROOT / "tests" / "reference" / "icrp107_energies.csv").read_text(encoding="utf-8")
+    text = (Path(lutetia.validation.__file__).parent / "data" / "icrp107_energies.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
 
 

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 def validate(
     studies: Annotated[list[str] | None, typer.Argument(help="Names of studies; all of them by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the figures as a page (Markdown).")] = None,
+    patient15: Annotated[
+        Path | None, typer.Option(help="Folder of the licensed voxel phantom patient15, for the study dose-maps.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Run the validation studies (about 20 minutes for all) and print each figure with its bound.
+    """Run the validation studies (about 20 minutes for all) and print each figure with its reference and bound.
 
     Example: lutetia validate noise-free registration
     """
     from lutetia.errors import UnknownNameError
-    from lutetia.validation.page import source_commit, validation_page
+    from lutetia.validation.monte_carlo import patient_study
+    from lutetia.validation.page import source_commit, summary, write_page
     from lutetia.validation.studies import STUDIES
 
     names = studies or list(STUDIES)
@@ -34,18 +38,25 @@ def validate(
     with progress_line() as progress:
         for name in names:
             progress(f"study {name}")
-            found = STUDIES[name]()
+            found = patient_study(patient15) if name == "dose-maps" else STUDIES[name]()
             checks += found
             if not json:
                 print("\n".join(_line(check) for check in found))
     if json:
         print_json([check.record() for check in checks])
+    else:
+        print(summary(checks))
     if out is not None:
-        out.write_text(validation_page(checks, commit=source_commit()), encoding="utf-8")
-    if not all(check.holds for check in checks):
+        write_page(out, checks, commit=source_commit())
+    if any(check.fails for check in checks):
         raise typer.Exit(1)
 
 
 def _line(check: Check) -> str:
+    if check.not_run:
+        return f"NOT RUN {check.study}: {check.name}: {check.not_run}"
     verdict = "ok  " if check.holds else "FAIL"
-    return f"{verdict} {check.study}: {check.name} = {check.value:.4g} {check.unit} ({check.bound})"
+    words = f"{verdict} {check.study}: {check.name} = {check.value:.4g} {check.unit}".rstrip()
+    if check.difference_percent is None:
+        return f"{words} ({check.bound})"
+    return f"{words}, reference {check.reference:.4g}: {check.difference_percent:+.2f} % ({check.tolerance})"

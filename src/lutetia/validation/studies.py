@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lutetia.validation.checks import Check
+from lutetia.validation.energies import kernel_energy_study, nuclide_study
 from lutetia.validation.images import example_study
 from lutetia.validation.kinetics import robustness_study
+from lutetia.validation.monte_carlo import patient_study, photon_study
 from lutetia.validation.registration import registration_study
 from lutetia.validation.s_values import s_value_study
+from lutetia.validation.spheres import cylinder_study, sphere_study
 from lutetia.validation.tables import coverage_study, noise_free_study
+from lutetia.validation.voxels import voxel_study
 
 STUDIES: dict[str, Callable[[], list[Check]]] = {
+    "nuclides": nuclide_study,
+    "kernel-energy": kernel_energy_study,
+    "voxel-s-values": voxel_study,
+    "s-values": s_value_study,
+    "spheres": sphere_study,
+    "cylinders": cylinder_study,
+    "photon-monte-carlo": photon_study,
+    "dose-maps": patient_study,
     "kinetics": robustness_study,
     "noise-free": noise_free_study,
     "coverage": coverage_study,
-    "s-values": s_value_study,
     "registration": registration_study,
     "images": example_study,
 }

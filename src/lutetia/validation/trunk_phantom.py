@@ -1,6 +1,6 @@
 """A simple trunk of 1 cm voxels for photon transport: water, two lungs, a spine, two organs with activity.
 
-Needs numpy only, since the builder of the reference runs where the package is not installed.
+Needs numpy only, since the builder of the reference runs where the dependencies of the package are not installed.
 """
 
 from __future__ import annotations
