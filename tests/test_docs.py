@@ -25,6 +25,7 @@ CASE_SECTIONS: dict[str, type[BaseModel]] = {
     "`[[subject.prior_therapy]]`": case.PriorTherapy,
     "`[protocol]`": case.ProtocolChoice,
     "`[calibration]`": case.Calibration,
+    "`[marrow]`": case.Marrow,
     "`[[cycles]]`": case.Cycle,
     "`[[cycles.scans]]`": case.Scan,
     "`[[cycles.segmentation]]`": case.Segmentation,

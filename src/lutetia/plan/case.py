@@ -128,6 +128,12 @@ class Calibration(_Strict):
         return self
 
 
+class Marrow(_Strict):
+    """How the blood method takes marrow from blood."""
+
+    ratio: Literal["unity", "sgouros"] = "unity"
+
+
 class Scan(_Strict):
     """One quantitative SPECT with its CT."""
 
@@ -226,6 +232,7 @@ class Case(_Strict):
     subject: Subject
     protocol: ProtocolChoice
     calibration: Calibration | None = None
+    marrow: Marrow = Marrow()
     cycles: tuple[Cycle, ...] = ()
 
     @model_validator(mode="after")
@@ -233,6 +240,14 @@ class Case(_Strict):
         numbers = [cycle.number for cycle in self.cycles]
         if numbers != list(range(1, len(numbers) + 1)):
             raise ValueError(f"cycles are numbered {numbers}; expected 1, 2, 3, … in order, each once")
+        return self
+
+    @model_validator(mode="after")
+    def _ratio_with_hematocrit(self) -> Case:
+        if self.marrow.ratio == "sgouros" and self.subject.hematocrit is None:
+            raise ValueError(
+                'marrow, ratio: "sgouros" needs subject, hematocrit (a fraction, 0.38); give it, or "unity"'
+            )
         return self
 
 
@@ -337,7 +352,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: Any = Case
     names = {"subject": Subject, "prior_therapy": PriorTherapy, "protocol": ProtocolChoice, "calibration": Calibration,
-             "cycles": Cycle, "scans": Scan, "segmentation": Segmentation, "regions": RegionTable}  # fmt: skip
+             "marrow": Marrow, "cycles": Cycle, "scans": Scan, "segmentation": Segmentation, "regions": RegionTable}  # fmt: skip
     for step in location:
         model = names.get(str(step), TableFile) if isinstance(step, str) else model
     return [field.alias or name for name, field in model.model_fields.items()]

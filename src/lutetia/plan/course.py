@@ -12,6 +12,7 @@ import numpy as np
 from lutetia.core.chain import Doubt, KineticFit, OrganDose, TimeActivity
 from lutetia.core.draws import Estimate
 from lutetia.core.regions import shared_name
+from lutetia.dose.marrow_model import red_marrow_to_blood_ratio
 from lutetia.dose.organ_dose import single_kidney_doubts
 from lutetia.errors import CaseError, IdentityError
 from lutetia.plan.body import body_results
@@ -209,7 +210,7 @@ def _measure(
         draws=draws,
     )
     doses += [result.dose for result in body]
-    marrow = _marrow_results(measured, fits, nuclides, sex, draws)
+    marrow = _marrow_results(case, measured, fits, nuclides, draws)
     for found in marrow:
         key = (found.dose.region, found.dose.method)
         doses.append(found.dose)
@@ -231,13 +232,15 @@ def _measure(
 
 
 def _marrow_results(
-    measured: Measured, fits: Mapping[str, KineticFit], nuclides: tuple[str, ...], sex: str, draws: Draws
+    case: Case, measured: Measured, fits: Mapping[str, KineticFit], nuclides: tuple[str, ...], draws: Draws
 ) -> list[MarrowResult]:
     """Blood method first, then image method, as far as they were measured."""
-    cycle, body = measured.organs, measured.whole_body
+    cycle, body, sex = measured.organs, measured.whole_body, case.subject.sex
     found = []
     if measured.blood is not None:
-        found.append(blood_result(cycle, measured.blood, body, fits, nuclides=nuclides, sex=sex, draws=draws))
+        ratio = red_marrow_to_blood_ratio(case.marrow.ratio, case.subject.hematocrit)
+        blood = measured.blood
+        found.append(blood_result(cycle, blood, body, fits, nuclides=nuclides, sex=sex, draws=draws, ratio=ratio))
     if measured.vertebrae:
         found.append(image_result(cycle, measured.vertebrae, body, fits, nuclides=nuclides, sex=sex, draws=draws))
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from lutetia.core.chain import Doubt, KineticFit, OrganDose, TimeActivity
 from lutetia.core.draws import Estimate, combine, exact
 from lutetia.dose.marrow import MarrowDose, MarrowSource, blood_method, compare_methods, image_method
-from lutetia.dose.marrow_model import marrow_factors
+from lutetia.dose.marrow_model import MarrowRatio, marrow_factors
 from lutetia.dose.s_values import organ_s_value
 from lutetia.errors import CaseError, UnknownNameError
 from lutetia.kinetics.blood import fit_blood, fit_whole_body
@@ -58,8 +58,9 @@ def blood_result(
     nuclides: Sequence[str],
     sex: str,
     draws: Draws,
+    ratio: MarrowRatio | None = None,
 ) -> MarrowResult:
-    """Marrow dose by the blood method.
+    """Marrow dose by the blood method, with a marrow-to-blood ratio of 1 if none is given.
 
     Without whole-body measurements the value holds blood and organs only; the largest possible remainder is given in
     a first-line warning, and the case counts as one in which the activity may not be raised.
@@ -73,7 +74,7 @@ def blood_result(
     def method(administered: Mapping[str, float]) -> MarrowDose:
         sources = [_source(n, a, curves, cycle) for n, a in administered.items()]
         cross = _cross_s(administered, organs, sex)
-        return blood_method(sources, cast(Sex, sex), factors, cross_Gy_per_MBq_h=cross)
+        return blood_method(sources, cast(Sex, sex), factors, ratio=ratio, cross_Gy_per_MBq_h=cross)
 
     return _result(method, cycle, nuclides, curve, fit)
 
