@@ -231,6 +231,21 @@ def test_doubts_have_stable_codes(time: FloatArray, value: FloatArray, code: str
     assert code in codes(record(time, value, np.maximum(0.05 * value, 0.05)))
 
 
+@pytest.mark.parametrize(("region", "limit_h"), [("left kidney", 90.1), ("kidneys", 90.1), ("spleen", 129.6)])
+def test_organs_that_wash_out_slowly_look_like_decay_corrected_input(region: str, limit_h: float) -> None:
+    # limit: median · exp(2.2 · log-sd) of the priors, 52 h and 0.25, 67 h and 0.30
+    def slow(half_life_h: float) -> list[str]:
+        value = mono(FOUR, half_life_h)
+        curve = TimeActivity(region, "Lu-177", FOUR, Estimate(value, value[None]), 0.02 * value)
+        doubts = fit_time_activity(curve, physical_rate_per_h=RATE, choice="mono").doubts
+        return [d.message for d in doubts if d.code == "unusual_half_life"]
+
+    assert slow(0.97 * limit_h) == []
+    (message,) = slow(1.03 * limit_h)
+    assert "decay-corrected activities look like this" in message
+    assert "decay-corrected" not in slow(12.0)[0]
+
+
 def test_parameters_that_the_points_do_not_determine_are_named() -> None:
     value = activity_at([60, 40], [np.log(2) / 60, np.log(2) / 40], DENSE)
     found = codes(record(DENSE, value, 0.1 * value), choice="bi")

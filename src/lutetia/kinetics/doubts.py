@@ -30,6 +30,10 @@ MUCH_EXTRAPOLATED, MOSTLY_EXTRAPOLATED = 0.2, 0.5
 MUCH_UNSEEN_BEFORE = 0.3  # assumption: share of the integral before the first point
 LEAST_P = 0.01  # assumption: probability of a larger χ² below which the fit is called bad
 UNUSUAL_SCORE = 3.0  # assumption: standard deviations from the population's median half-life
+# Assumption: the same for slow washout of organs with a narrow prior, 90 h for kidneys; activities that were corrected
+# for decay before they were entered come out this slow.
+SLOW_SCORE = 2.2
+SLOW_CHECKED = ("kidneys", "left kidney", "right kidney", "liver", "spleen")
 AT_BOUND = 1e-3  # relative distance from the physical rate
 
 
@@ -128,9 +132,11 @@ def _shape_doubts(
         return
     half_life = float(effective_half_life_h(coefficient, rate))
     score = np.log(half_life / prior.effective.median_h) / prior.effective.log_sd
-    if abs(score) > UNUSUAL_SCORE:
+    slow = score > (SLOW_SCORE if where in SLOW_CHECKED else UNUSUAL_SCORE)
+    if slow or score < -UNUSUAL_SCORE:
         text = f"effective half-life {half_life:.1f} h is unusual (population median {prior.effective.median_h:.0f} h)"
-        yield Doubt("unusual_half_life", text, where)
+        hint = "; decay-corrected activities look like this: tables hold activities at the time of measurement"
+        yield Doubt("unusual_half_life", text + hint if slow else text, where)
 
 
 def chance_of_more(chi2: float, freedom: int) -> float:
