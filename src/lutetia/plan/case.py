@@ -352,7 +352,8 @@ def _place(location: tuple[int | str, ...]) -> str:
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     model: Any = Case
     names = {"subject": Subject, "prior_therapy": PriorTherapy, "protocol": ProtocolChoice, "calibration": Calibration,
-             "marrow": Marrow, "cycles": Cycle, "scans": Scan, "segmentation": Segmentation, "regions": RegionTable}  # fmt: skip
+             "marrow": Marrow, "cycles": Cycle, "scans": Scan, "segmentation": Segmentation,
+             "regions": RegionTable}  # fmt: skip
     for step in location:
         model = names.get(str(step), TableFile) if isinstance(step, str) else model
     return [field.alias or name for name, field in model.model_fields.items()]
