@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -29,6 +30,7 @@ from lutetia.imaging.hygiene import check_one_patient, deidentify, patient_key, 
 from lutetia.imaging.segmentation import read_segmentation
 from lutetia.imaging.sorting import sort_folder
 from lutetia.imaging.spect import read_spect
+from lutetia.plan.case import read_case
 
 TRIANGLE = np.array([[-10, -20, 30], [-2, -20, 30], [-2, -11, 30]], dtype=float)
 
@@ -89,6 +91,38 @@ def test_a_new_case_can_be_read_and_holds_no_name(tmp_path, capsys):
     for secret in (SECRET_ID, *SECRET_NAME.split("^")):
         assert not any(secret.lower().encode() in content for content in everything)
         assert secret not in printed
+
+
+def test_a_new_case_shows_times_in_its_zone_and_names_what_a_second_nuclide_needs(tmp_path):
+    folder = export(tmp_path)
+    new_case(folder, tmp_path / "case", timezone="Europe/Warsaw")
+    text = (tmp_path / "case/case.toml").read_text()
+    assert "# acquired 2026-01-13 09:30 CET" in text
+    assert '# NEEDED "Lu-177" = ' in text
+    assert re.search(r'^# "Y-90" = \d', text, re.MULTILINE)
+    assert re.search(r"^# y90_cps_per_MBq = \d", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("Europe/Warsaw", "+01:00"), ("", "+00:00")])
+def test_a_new_case_can_be_planned_from_when_its_comments_are_completed(tmp_path, zone, offset):
+    export_ = export(tmp_path)
+    for file in export_.rglob("*.dcm"):
+        data = pydicom.dcmread(file)
+        data.TimezoneOffsetFromUTC = offset.replace(":", "")
+        data.save_as(file)
+    new_case(export_, tmp_path / "case", timezone=zone)
+    text = (tmp_path / "case/case.toml").read_text()
+    assert text.count("# acquired 2026-01-13 09:30 " + ("CET" if zone else "UTC")) == 1
+    for old, new in (
+        ("# NEEDED administered_at = 2026-01-12", "administered_at = 2026-01-12"), ('# NEEDED arm', "arm"),
+        ('# NEEDED "Lu-177"', '"Lu-177"'), ('# "Y-90"', '"Y-90"'), ("# cps_per", "cps_per"), ("# y90_cps", "y90_cps"),
+        ("# resolution", "resolution"), ('# NEEDED timezone', "timezone"),
+    ):  # fmt: skip
+        text = text.replace(old, new)
+    (tmp_path / "case/case.toml").write_text(text)
+    case = read_case(tmp_path / "case")
+    assert set(case.cycles[0].administered_MBq) == {"Lu-177", "Y-90"}
+    assert case.calibration.y90_cps_per_MBq == 0.5
 
 
 def test_a_folder_in_use_and_an_unusable_export_leave_nothing_behind(tmp_path):

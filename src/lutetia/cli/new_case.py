@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,11 +57,14 @@ def new_case(
 def fill_case(export: Export, folder: Path, *, subject: str, timezone: str) -> str:
     """Copy the series of a sorted export into a case folder, without identifiers, and give the text of case.toml."""
     salt = secrets.token_hex(16)
+    zone = time_zone(timezone) if timezone else UTC
     text = _head(export, subject, timezone)
     for number, members in enumerate(split_cycles(export.scans), start=1):
         text += _cycle_head(number, members)
         for place, index in enumerate(members, start=1):
-            text += _copy_scan(export.scans[index], folder, number, place, subject, salt)
+            text += _scan_head(export.scans[index], zone) + _copy_scan(
+                export.scans[index], folder, number, place, subject, salt
+            )
         text += _copy_segmentations(export, members, folder, number, subject, salt)
     return text
 
@@ -105,6 +108,7 @@ name = "duonen"
 # recovery_applied = true
 # cps_per_MBq = 9.4                # needed for images in counts
 # sd_percent = 4.0
+# y90_cps_per_MBq = 0.5            # if 90Y was given too: its counts in the 177Lu window; needs cps_per_MBq
 """
 
 
@@ -115,19 +119,21 @@ number = {number}
 # NEEDED administered_at = 2026-01-12T09:30:00+01:00   # start of infusion
 [cycles.administered_MBq]          # residual subtracted
 # NEEDED "Lu-177" = 7400.0
+# "Y-90" = 3700.0                  # if it was given too; the scans measure 177Lu, 90Y is predicted
 """
+
+
+def _scan_head(scan: ScanGroup, zone: tzinfo) -> str:
+    """Start of the table of a scan, with its acquisition time in the zone of the case."""
+    acquired = scan.spect.acquired
+    comment = "" if acquired is None else f"                   # acquired {acquired.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    return f"[[cycles.scans]]{comment}\n"
 
 
 def _copy_scan(scan: ScanGroup, folder: Path, cycle: int, place: int, subject: str, salt: str) -> str:
     name = f"cycle{cycle}/spect_{place}"
     _copy(scan.spect, folder / name, subject, salt)
-    acquired = scan.spect.acquired
-    text = (
-        f"[[cycles.scans]]                   # acquired {acquired:%Y-%m-%d %H:%M %Z}\n"
-        if acquired
-        else "[[cycles.scans]]\n"
-    )
-    text += f'spect = "{name}"\n'
+    text = f'spect = "{name}"\n'
     if scan.ct is None:
         return text + '# ct = "…"                       # none found for this scan\n'
     _copy(scan.ct, folder / f"cycle{cycle}/ct_{place}", subject, salt)
