@@ -14,11 +14,13 @@ from lutetia.dose.s_values import organ_s_value, sphere_s_value
 from lutetia.nuclear.nuclides import nuclide
 from lutetia.validation import energies, monte_carlo, s_values, spheres, voxels
 from lutetia.validation.checks import Check
+from lutetia.validation.notes import NOTES
 from lutetia.validation.reference_data import reference_rows
 
 TABLES = (
     "icrp107_energies",
     "voxel_s_values",
+    "voxel_s_values_y90",
     "organ_self_dose",
     "sphere_monte_carlo",
     "dose_monte_carlo",
@@ -35,7 +37,7 @@ def outside(checks: list[Check]) -> list[str]:
 @pytest.mark.parametrize(
     "study",
     [energies.nuclide_study, energies.kernel_energy_study, voxels.voxel_study, s_values.s_value_study,
-     spheres.cylinder_study],
+     voxels.cube_study, spheres.cylinder_study],
     ids=lambda s: s.__name__,
 )  # fmt: skip
 def test_a_study_holds(study: Any) -> None:
@@ -61,6 +63,12 @@ def test_dose_maps_of_the_phantom_hold(shared_data: Path) -> None:
     checks = monte_carlo.patient_study(shared_data / "patient15")
     assert outside(checks) == []
     assert len(checks) == 21
+
+
+def test_every_study_of_a_reference_says_what_it_compares_with() -> None:
+    quick = (energies.nuclide_study, voxels.voxel_study, voxels.cube_study, spheres.cylinder_study)
+    assert all(study()[0].study in NOTES for study in quick)
+    assert {spheres.SPHERES, monte_carlo.PHOTONS, monte_carlo.PATIENT, s_values.STUDY, energies.KERNELS} <= set(NOTES)
 
 
 def test_without_the_phantom_the_study_says_that_it_was_not_run(tmp_path: Path) -> None:
@@ -123,3 +131,12 @@ def test_the_overlap_of_a_cylinder_with_itself_starts_at_one_and_integrates_to_i
     overlap = spheres.cylinder_overlap(u)
     assert overlap[0] == pytest.approx(1.0)
     assert 3.0 * float(np.trapezoid(overlap * u**2, u)) == pytest.approx(1.0, rel=2e-3)
+
+
+def test_the_dose_of_a_cube_is_the_mean_over_its_voxels() -> None:
+    """By brute force over all pairs of voxels."""
+
+    octant = np.random.default_rng(1).random((4, 4, 4))
+    points = np.array(list(np.ndindex(3, 3, 3)))
+    apart = np.abs(points[:, None] - points[None, :])
+    assert voxels.cube_dose(3, octant) == pytest.approx(float(octant[tuple(apart.T)].mean()))

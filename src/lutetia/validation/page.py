@@ -10,6 +10,7 @@ from pathlib import Path
 from lutetia.core.provenance import software
 from lutetia.validation.checks import Check
 from lutetia.validation.figures import study_figure
+from lutetia.validation.notes import NOTES
 
 PICTURES = "figures"
 
@@ -48,6 +49,8 @@ def validation_page(checks: Sequence[Check], *, commit: str = "", pictures: dict
     lines = ["# Validation figures", "", f"Printed by `lutetia validate`, version {version}. {summary(checks)}", ""]
     for study in dict.fromkeys(check.study for check in checks):
         lines += [f"## {study}", ""]
+        if study in NOTES:
+            lines += [NOTES[study], ""]
         if picture := (pictures or {}).get(study):
             lines += [f"![{study}: figures and their bounds]({picture})", ""]
         lines += _table([c for c in checks if c.study == study])

@@ -13,7 +13,7 @@ from lutetia.validation.registration import registration_study
 from lutetia.validation.s_values import s_value_study
 from lutetia.validation.spheres import cylinder_study, sphere_study
 from lutetia.validation.tables import coverage_study, noise_free_study
-from lutetia.validation.voxels import voxel_study
+from lutetia.validation.voxels import cube_study, voxel_study
 
 STUDIES: dict[str, Callable[[], list[Check]]] = {
     "nuclides": nuclide_study,
@@ -21,6 +21,7 @@ STUDIES: dict[str, Callable[[], list[Check]]] = {
     "voxel-s-values": voxel_study,
     "s-values": s_value_study,
     "spheres": sphere_study,
+    "cubes": cube_study,
     "cylinders": cylinder_study,
     "photon-monte-carlo": photon_study,
     "dose-maps": patient_study,

@@ -1,22 +1,26 @@
-"""Voxel S-values of 177Lu and 90Y against the table of Lanconelli et al. 2012."""
+"""Voxel S-values of 177Lu and 90Y, and cubes of 90Y voxels, against the table of Lanconelli et al. 2012."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lutetia.dose.kernels import voxel_kernel
 from lutetia.validation.checks import Check, compared
 from lutetia.validation.reference_data import reference_rows
 
-STUDY = "Voxel S-values"
+STUDY, CUBES = "Voxel S-values", "Cubes of 90Y"
 UNIT = "mGy/(MBq s)"
 GY_PER_MBQ_H = 3.6
+CUBE_SIDES = (2, 4, 6)
+CUBE_PERCENT = 3.0
 BETA_REACH_mm = 9.0
 """Distance within which betas of 90Y dominate; beyond, bremsstrahlung (0.4 % of the energy) takes over."""
 SELF_NOTE = "the table misses about 10 keV of conversion electrons per decay in this voxel"
 Offset = tuple[int, int, int]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,34 @@ def voxel_study() -> list[Check]:
     for size in published_sizes("Y-90"):
         checks += _yttrium(size)
     return checks
+
+
+def cube_study() -> list[Check]:
+    """Mean dose of cubes filled with 90Y, summed from the voxels of the table and from ours."""
+    table = {
+        (float(r["voxel_mm"]), (int(r["a"]), int(r["b"]), int(r["c"]))): float(r["s"])
+        for r in reference_rows("voxel_s_values_y90")
+    }
+    checks = []
+    for size in sorted({key[0] for key in table}):
+        kernel = voxel_kernel("Y-90", (size, size, size), extent_mm=6.0 * size)
+        ours = kernel.values[tuple(slice(n // 2, None) for n in kernel.values.shape)]
+        published = np.zeros(ours.shape)
+        for offset in np.ndindex(6, 6, 6):
+            low, middle, high = sorted(offset)
+            published[offset] = table[size, (low, middle, high)]
+        for side in CUBE_SIDES:
+            pair = cube_dose(side, ours) / GY_PER_MBQ_H, cube_dose(side, published)
+            mass_g = (side * size / 10.0) ** 3 * kernel.density_g_per_mL
+            name = f"Y-90 cube of {mass_g:.3g} g ({side}³ voxels of {size:g} mm)"
+            checks.append(compared(CUBES, name, *pair, unit=UNIT, tolerance_percent=CUBE_PERCENT))
+    return checks
+
+
+def cube_dose(side: int, octant: FloatArray) -> float:
+    """Mean dose of side³ uniformly filled voxels: Σ S(n) Π (side − n_a) / side⁶, S by offset of one octant."""
+    line = (side - np.arange(side)) * np.where(np.arange(side) > 0, 2.0, 1.0)
+    return float(np.einsum("kji,k,j,i", octant[:side, :side, :side], line, line, line)) / side**6
 
 
 def _lutetium(size: float) -> list[Check]:
