@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from lutetia.cli.app import app
 from lutetia.dose.kernels import voxel_kernel
 from lutetia.dose.s_values import organ_s_value, sphere_s_value
 from lutetia.nuclear.nuclides import nuclide
@@ -140,3 +142,11 @@ def test_the_dose_of_a_cube_is_the_mean_over_its_voxels() -> None:
     points = np.array(list(np.ndindex(3, 3, 3)))
     apart = np.abs(points[:, None] - points[None, :])
     assert voxels.cube_dose(3, octant) == pytest.approx(float(octant[tuple(apart.T)].mean()))
+
+
+def test_the_command_prints_references_and_says_loudly_what_was_not_run(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["validate", "s-values", "dose-maps", "--patient15", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "reference 7.76: −0.19 % (± 1.5 %)" in result.output
+    assert "NOT RUN Dose maps of a real anatomy" in result.output
+    assert "1 entries were NOT RUN; they prove nothing." in result.output

@@ -59,4 +59,4 @@ def _line(check: Check) -> str:
     words = f"{verdict} {check.study}: {check.name} = {check.value:.4g} {check.unit}".rstrip()
     if check.difference_percent is None:
         return f"{words} ({check.bound})"
-    return f"{words}, reference {check.reference:.4g}: {check.difference_percent:+.2f} % ({check.tolerance})"
+    return f"{words}, reference {check.reference:.4g}: {check.difference} ({check.tolerance})"

@@ -47,6 +47,13 @@ class Check:
         return 100.0 * (self.value / self.reference - 1.0) if self.reference else None
 
     @property
+    def difference(self) -> str:
+        """The difference in words, ``+0.35 %``; empty without a reference or a measurement."""
+        if self.difference_percent is None or self.not_run:
+            return ""
+        return f"{round(self.difference_percent, 2) + 0.0:+.2f} %".replace("-", "−")
+
+    @property
     def tolerance_percent(self) -> tuple[float, float] | None:
         """Bounds of the difference in percent; None without a reference other than 0."""
         if not self.reference:

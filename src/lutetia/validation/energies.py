@@ -19,8 +19,6 @@ NUCLIDES = "Mean energies per decay"
 KERNELS = "Energy account of the kernels"
 MEAN_PERCENT, ELECTRON_PERCENT, PHOTON_PERCENT = 0.5, 0.2, 0.5
 LEAST_keV = 0.1
-TABLE_NOTE = "our table is taken from there; shows that grouping of lines and folding lose nothing"
-ESCAPE_NOTE = "escape is what the fold emits less what it deposits in the voxels"
 SPACING_MM = (4.8, 4.8, 4.8)
 
 
@@ -37,18 +35,9 @@ def nuclide_study() -> list[Check]:
         for kind, (words, energy_MeV) in ours.items():
             published = float(row[f"{kind}_keV"])
             if published >= LEAST_keV:
-                note = "" if kind == "beta" else TABLE_NOTE
                 name = f"{data.name} {words}"
                 checks.append(
-                    compared(
-                        NUCLIDES,
-                        name,
-                        1e3 * energy_MeV,
-                        published,
-                        unit="keV",
-                        tolerance_percent=MEAN_PERCENT,
-                        note=note,
-                    )
+                    compared(NUCLIDES, name, 1e3 * energy_MeV, published, unit="keV", tolerance_percent=MEAN_PERCENT)
                 )
     return checks
 
@@ -93,7 +82,6 @@ def kernel_energy_study() -> list[Check]:
                     published,
                     unit="keV",
                     tolerance_percent=tolerance,
-                    note=ESCAPE_NOTE if "escape" in words and "voxel" in words else "",
                 )
             )
     return checks

@@ -41,7 +41,7 @@ def difference_panel(checks: Sequence[Check]) -> bytes:
         middle = TOP + (number + 0.5) * ROW
         left, right = axes.x(low), axes.x(high)
         canvas.rect((left, middle - 5.5), (right - left, 11.0), fill=palette.mix(palette.ACCENT, 0.16), rx=2.0)
-        _row(canvas, check, axes.x(value), middle, f"{value:+.2f} %".replace("-", "−"), start=zero)
+        _row(canvas, check, axes.x(value), middle, check.difference, start=zero)
     canvas.line((zero, TOP - 3), (zero, TOP + axes.box[3]), stroke=palette.MUTED, stroke_width=0.8)
     return canvas.svg()
 

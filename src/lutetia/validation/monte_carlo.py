@@ -26,7 +26,7 @@ ORGAN_PERCENT = {"Lu-177": (3.0, 3.0), "Y-90": (4.0, 8.0)}
 """Of organs, and of ragged tumours of 4 to 6 mL."""
 METHODS = {"Lu-177": ("kernel", "monte carlo"), "Y-90": ("kernel",)}
 """Photons of 90Y carry nothing: its two methods give the same map."""
-PHANTOM = Path(__file__).parents[4] / "shared" / "data" / "patient15"
+PHANTOM = Path(__file__).parent.joinpath(*[".."] * 4, "shared", "data", "patient15")
 """Beside a checkout; the phantom is licensed and not part of the package."""
 
 

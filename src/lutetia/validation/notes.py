@@ -9,9 +9,11 @@ SAME_CODE = (
 )
 NOTES: dict[str, str] = {
     "Mean energies per decay": "Reference: ICRP Publication 107. The computed beta spectra (Fermi function, shape "
-    "factors) come from endpoints and branches alone and could disagree.",
+    "factors) come from endpoints and branches alone and could disagree; lines are tabulated from there, so the other "
+    "rows show that grouping and folding lose nothing.",
     "Energy account of the kernels": "Reference: sums of ICRP Publication 107 (177Lu: 147.92 keV of electrons and "
-    "35.10 keV of photons; 90Y: 933.1 keV of electrons). No energy may be lost on the way to a dose.",
+    "35.10 keV of photons; 90Y: 933.1 keV of electrons). No energy may be lost on the way to a dose. "
+    "What escapes from the voxels is what the fold emits less what it deposits in them.",
     "Voxel S-values": "Reference: Lanconelli et al., Phys. Med. Biol. 57 (2012) 517–533, soft tissue. Its 177Lu source "
     "voxel is 7 to 10 % low (conversion electrons): the difference is expected, and a kernel without it is wrong.",
     "Organ self-dose": "References: OLINDA/EXM 2.2 and OpenDose (phantoms of ICRP Publication 110), same masses.",

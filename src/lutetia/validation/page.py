@@ -61,7 +61,7 @@ def summary(checks: Sequence[Check]) -> str:
     """Whether all figures lie within their bounds, and how many were not measured."""
     failed, absent = sum(c.fails for c in checks), sum(bool(c.not_run) for c in checks)
     state = f"{failed} figures lie outside their bounds." if failed else "All figures lie within their bounds."
-    return state if not absent else f"{state} **{absent} entries were NOT RUN; they prove nothing.**"
+    return state if not absent else f"{state} {absent} entries were NOT RUN; they prove nothing."
 
 
 def _table(checks: Sequence[Check]) -> list[str]:
@@ -78,11 +78,9 @@ def _row(check: Check) -> str:
 
 
 def _compared_row(check: Check) -> str:
-    difference = check.difference_percent
     reference = "" if check.reference is None else f"{check.reference:.4g}"
-    apart = "" if difference is None else f"{difference:+.2f} %"
     value = f"{check.value:.4g} {check.unit}".strip()
-    return f"| {_name(check)} | {value} | {reference} | {apart} | {check.tolerance} | {_verdict(check)} |"
+    return f"| {_name(check)} | {value} | {reference} | {check.difference} | {check.tolerance} | {_verdict(check)} |"
 
 
 def _name(check: Check) -> str:
