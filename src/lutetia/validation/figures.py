@@ -9,8 +9,9 @@ from lutetia.report import palette
 from lutetia.report.figures.canvas import Axes, Canvas, nice_ticks, shorten, text_width
 from lutetia.validation.checks import Check
 
-WIDTH, ROW, TOP, BOTTOM = 640.0, 17.0, 40.0, 34.0
-LABEL_ROOM, VALUE_ROOM = 292.0, 62.0
+ROW, TOP, BOTTOM = 17.0, 40.0, 34.0
+LABEL = 9.5
+PLOT, VALUE_ROOM, MOST_LABEL_ROOM = 300.0, 70.0, 420.0
 
 
 def study_figure(checks: Sequence[Check]) -> bytes:
@@ -32,7 +33,7 @@ def difference_panel(checks: Sequence[Check]) -> bytes:
     reach = 1.06 * max(abs(x) for _, value, (low, high) in rows for x in (value, low, high))
     half = nice_ticks(reach, count=3)
     ticks = [-t for t in half[:0:-1] if t <= reach] + [t for t in half if t <= reach]
-    canvas, axes = _frame(len(rows), (-reach, reach), ticks, "ours over the reference less 1, %")
+    canvas, axes = _frame(checks, (-reach, reach), ticks, "ours over the reference less 1, %")
     canvas.text(
         (2, 12), "Difference from the reference, with the tolerance as a band", size=11, fill=palette.INK, strong=True
     )
@@ -41,7 +42,7 @@ def difference_panel(checks: Sequence[Check]) -> bytes:
         middle = TOP + (number + 0.5) * ROW
         left, right = axes.x(low), axes.x(high)
         canvas.rect((left, middle - 5.5), (right - left, 11.0), fill=palette.mix(palette.ACCENT, 0.16), rx=2.0)
-        _row(canvas, check, axes.x(value), middle, check.difference, start=zero)
+        _row(axes, check, axes.x(value), middle, check.difference, start=zero)
     canvas.line((zero, TOP - 3), (zero, TOP + axes.box[3]), stroke=palette.MUTED, stroke_width=0.8)
     return canvas.svg()
 
@@ -51,12 +52,12 @@ def share_panel(checks: Sequence[Check]) -> bytes:
     shares = [used_share(c) for c in checks]
     reach = 1.06 * max(1.0, *shares)
     ticks = [t for t in nice_ticks(reach, count=4) if t <= reach]
-    canvas, axes = _frame(len(checks), (0.0, reach), ticks, "used share of the bound; 1 is the bound")
+    canvas, axes = _frame(checks, (0.0, reach), ticks, "used share of the bound; 1 is the bound")
     canvas.text((2, 12), "How much of each bound is used", size=11, fill=palette.INK, strong=True)
     canvas.rect((axes.x(0.0), TOP), (axes.x(1.0) - axes.x(0.0), axes.box[3]), fill=palette.mix(palette.ACCENT, 0.07))
     for number, (check, share) in enumerate(zip(checks, shares, strict=True)):
         words = f"{check.value:.3g} {check.unit}".strip()
-        _row(canvas, check, axes.x(share), TOP + (number + 0.5) * ROW, words, start=axes.x(0.0))
+        _row(axes, check, axes.x(share), TOP + (number + 0.5) * ROW, words, start=axes.x(0.0))
     edge = axes.x(1.0)
     canvas.line((edge, TOP - 3), (edge, TOP + axes.box[3]), stroke=palette.LIMIT, stroke_width=1.4)
     return canvas.svg()
@@ -72,20 +73,24 @@ def used_share(check: Check) -> float:
     return abs(check.value - check.low - half) / half if half > 0.0 else 0.0
 
 
-def _frame(count: int, x_range: tuple[float, float], ticks: Sequence[float], title: str) -> tuple[Canvas, Axes]:
-    canvas = Canvas(WIDTH, TOP + ROW * count + BOTTOM)
+def _frame(
+    checks: Sequence[Check], x_range: tuple[float, float], ticks: Sequence[float], title: str
+) -> tuple[Canvas, Axes]:
+    label_room = min(max(text_width(c.name, LABEL) for c in checks) + 14.0, MOST_LABEL_ROOM)
+    canvas = Canvas(label_room + PLOT + VALUE_ROOM, TOP + ROW * len(checks) + BOTTOM)
     canvas.rect((0, 0), (canvas.width, canvas.height), fill=palette.PAPER)
-    axes = Axes(canvas, (LABEL_ROOM, TOP, WIDTH - LABEL_ROOM - VALUE_ROOM - 8, ROW * count), x_range, (0.0, 1.0))
+    axes = Axes(canvas, (label_room, TOP, PLOT, ROW * len(checks)), x_range, (0.0, 1.0))
     axes.x_ticks(ticks, grid=True)
     canvas.text((axes.box[0] + axes.box[2] / 2, canvas.height - 7), title, anchor="middle", size=9.5)
     return canvas, axes
 
 
-def _row(canvas: Canvas, check: Check, x: float, middle: float, words: str, *, start: float) -> None:
+def _row(axes: Axes, check: Check, x: float, middle: float, words: str, *, start: float) -> None:
+    canvas, left = axes.canvas, axes.box[0]
     colour = palette.ACCENT if check.holds else palette.DANGER
-    label = shorten(check.name, 9.5, LABEL_ROOM - 10)
-    canvas.text((LABEL_ROOM - 8, middle + 3.2), label, anchor="end", size=9.5, fill=palette.INK)
+    canvas.text(
+        (left - 8, middle + 3.2), shorten(check.name, LABEL, left - 10), anchor="end", size=LABEL, fill=palette.INK
+    )
     canvas.line((start, middle), (x, middle), stroke=colour, stroke_width=1.2)
     canvas.circle((x, middle), 3.4, fill=colour, stroke=palette.PAPER, stroke_width=1.0)
-    size = 9.0 if text_width(words, 9.0) < VALUE_ROOM else 8.0
-    canvas.text((WIDTH - 4, middle + 3.2), words, anchor="end", size=size, fill=colour, strong=not check.holds)
+    canvas.text((canvas.width - 4, middle + 3.2), words, anchor="end", size=9.0, fill=colour, strong=not check.holds)
