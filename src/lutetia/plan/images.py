@@ -9,55 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from lutetia.core.chain import Doubt, RoiMeasurement, TimeActivity
-from lutetia.core.clock import hours_between, time_zone
 from lutetia.core.draws import Estimate, FloatArray, normals, stream
 from lutetia.core.regions import shared_name
-from lutetia.core.volume import RegionMask, Volume
+from lutetia.core.volume import RegionMask
 from lutetia.dose.organ_dose import mass_from_volume
 from lutetia.dose.region_s import PatientS, patient_s_values
-from lutetia.errors import CaseError, ImageError, InputError, PhysicsError
-from lutetia.imaging import calibration as counts
+from lutetia.errors import CaseError, InputError, PhysicsError
 from lutetia.imaging.carry import CarriedRegion, carry_regions
-from lutetia.imaging.ct import CtScan, read_ct
-from lutetia.imaging.hygiene import check_one_patient
 from lutetia.imaging.measure import SUMMED, Method, disjoint, measure_regions, measurement_doubts, overlap_doubts
 from lutetia.imaging.recovery import Resolution, choose_resolution, read_recovery
 from lutetia.imaging.registration import register_rigid
 from lutetia.imaging.resample import resample_mask, resample_volume
 from lutetia.imaging.segmentation import read_segmentation
-from lutetia.imaging.spect import SpectScan, read_spect
 from lutetia.imaging.transform import RigidTransform, identity, inverse
-from lutetia.nuclear.nuclides import nuclide as find_nuclide
-from lutetia.plan.case import Calibration, Case, Cycle, Scan, delays_h, start_times
+from lutetia.plan.case import Case, Cycle, delays_h
 from lutetia.plan.cycle import RegionInput, is_organ
 from lutetia.plan.cycle_images import CycleImages, ScanImage, packed
 from lutetia.plan.header_check import header_doubts
-from lutetia.plan.uncertainty import Draws, default_sizes
+from lutetia.plan.scans import TimePoint, check_points, crosstalk, read_point
+from lutetia.plan.uncertainty import Draws
 from lutetia.report.slices import SliceImage, fused_views
 
 Progress = Callable[[str], None]
 CT_RESOLUTION_MM = 2.0  # assumption: full width at half maximum of a CT, for the uncertainty of drawn volumes
 _PICTURED = ("left kidney", "right kidney", "kidneys", "liver", "spleen")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TimePoint:
-    """One SPECT with its CT, in MBq/mL at its time after the first infusion."""
-
-    number: int
-    spect: SpectScan
-    activity: Volume
-    ct: CtScan | None
-    time_h: float
-    doubts: tuple[Doubt, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +86,10 @@ def imaged_regions(
         Naming the cycle and scan.
     """
     points = [
-        _read_point(case, cycle, number, scan, folder, nuclide, progress)
+        read_point(case, cycle, number, scan, folder, nuclide, progress)
         for number, scan in enumerate(cycle.scans, start=1)
     ]
-    _check_points(cycle, points)
+    check_points(cycle, points)
     progress(f"cycle {cycle.number}: reading the regions")
     drawn = _completed(cycle, points, _read_drawn(cycle, points, folder))
     progress(f"cycle {cycle.number}: carrying the regions to every scan")
@@ -130,142 +110,6 @@ def imaged_regions(
     key = next((p.spect.patient_key for p in points if p.spect.patient_key), "")
     kept = _images(case, cycle, points, carried, drawn, folder, nuclide)
     return Imaged(regions, patient_s, every, tuple(files), (picture,), _registrations(points, carried), key, kept)
-
-
-def _read_point(
-    case: Case, cycle: Cycle, number: int, scan: Scan, folder: Path, nuclide: str, progress: Progress
-) -> TimePoint:
-    where = f"cycle {cycle.number}, scan {number}"
-    progress(f"{where}: reading")
-    starts = start_times(case, cycle)
-    zero = min(starts.values())
-    zone: ZoneInfo | None = time_zone(case.timezone) if case.timezone else None
-    middle = None if scan.time_h is None else zero + timedelta(hours=scan.time_h)
-    spect = read_spect(
-        folder / scan.spect,
-        zone=zone,
-        nuclide=nuclide,
-        mid_acquisition=middle,
-        decay_corrected_to=scan.decay_corrected_to,
-        corrected_reference=_stated_reference(scan, middle, starts.get(nuclide, zero)),
-        unit=_inside_unit(scan),
-        where=where,
-    )
-    time_h = hours_between(zero, spect.mid_acquisition)
-    before_h = hours_between(spect.mid_acquisition, starts.get(nuclide, zero))
-    if before_h >= 0:
-        raise CaseError(
-            f"{where}: acquired {before_h:.1f} h before {nuclide} was given; "
-            "check administered_at, the scan's date and the timezone"
-        )
-    ct = None if scan.ct is None else read_ct(folder / scan.ct, where=f"{where}, CT")
-    frames = {spect.frame_of_reference, "" if ct is None else ct.frame_of_reference} - {""}
-    if len(frames) > 1:
-        raise ImageError(
-            f"{where}: SPECT and CT have two frames of reference; expected one (a hybrid scan); "
-            "export the CT of the same session, or the registered one"
-        )
-    activity, doubts = _activity(case, cycle, spect, time_h, scan, where)
-    return TimePoint(number, spect, activity, ct, time_h, (*spect.doubts, *doubts))
-
-
-def _stated_reference(scan: Scan, middle: datetime | None, administered: datetime) -> datetime | None:
-    """What a NIfTI image is decay-corrected to, in time."""
-    if scan.decay_corrected_to == "admin":
-        return administered
-    if scan.decay_corrected_to == "start" and middle is not None:
-        return middle - timedelta(seconds=0.5 * (scan.duration_s or 0.0))
-    return None
-
-
-def _inside_unit(scan: Scan) -> Literal["MBq_per_mL", "counts"] | None:
-    if scan.unit is None:
-        return None
-    return "counts" if scan.unit == "counts" else "MBq_per_mL"
-
-
-def _activity(
-    case: Case, cycle: Cycle, spect: SpectScan, time_h: float, scan: Scan, where: str
-) -> tuple[Volume, tuple[Doubt, ...]]:
-    """The scan in MBq/mL: calibrated counts, less the share of 90Y in the window."""
-    volume = spect.volume
-    doubts: tuple[Doubt, ...] = ()
-    if scan.unit == "Bq_per_mL" and spect.modality == "NIfTI":
-        volume = Volume(volume.values / np.float32(1e6), volume.grid, "MBq_per_mL")
-    camera = _camera(case.calibration)
-    if volume.unit == "counts":
-        if camera is None:
-            raise CaseError(f"{where}: the image is in counts; add cps_per_MBq to [calibration]")
-        duration = spect.duration_s or scan.duration_s
-        volume, doubts = counts.counts_to_activity(volume, camera, duration_s=duration, where=where)
-    if camera is not None:
-        doubts = (*doubts, *counts.calibration_doubts(camera, spect.mid_acquisition.date(), tandem=_tandem(cycle)))
-    elif _tandem(cycle):
-        doubts = (*doubts, _UNKNOWN_CROSSTALK)
-    if _tandem(cycle) and camera is not None and camera.y90_cps_per_MBq is not None:
-        share = np.float32(counts.tandem_factor(camera, _ratio_at_zero(case, cycle), time_h))
-        volume = Volume(volume.values * share, volume.grid, "MBq_per_mL")
-    return volume, tuple(doubts)
-
-
-_UNKNOWN_CROSSTALK = Doubt(
-    "tandem-cross-sensitivity",
-    "90Y counts in the window of 177Lu are not known: activities may be too high, never too low; "
-    "give cps_per_MBq and y90_cps_per_MBq",
-    "calibration",
-    "first-line",
-)
-
-
-def _tandem(cycle: Cycle) -> bool:
-    return set(cycle.administered_MBq) == {"Lu-177", "Y-90"}
-
-
-def _ratio_at_zero(case: Case, cycle: Cycle) -> float:
-    """90Y/177Lu that decays to the ratio in the scans, at the cycle's time zero whenever each was given."""
-    delay = delays_h(case, cycle)
-    grown = {n: a * np.exp(find_nuclide(n).decay_constant_per_h * delay[n]) for n, a in cycle.administered_MBq.items()}
-    return float(grown["Y-90"] / grown["Lu-177"])
-
-
-def _crosstalk(case: Case, cycle: Cycle, time_h: FloatArray, draws: Draws) -> FloatArray:
-    """Share of 177Lu in the measured activity where 90Y in its window is not known, shape (draw, time).
-
-    One-sided: 1/(1 + |k| · A_Y/A_Lu), k the unknown sensitivity for 90Y over that for 177Lu.
-    """
-    camera = _camera(case.calibration)
-    if not _tandem(cycle) or (camera is not None and camera.y90_cps_per_MBq is not None):
-        return np.ones((draws.count, len(time_h)))
-    score = np.abs(normals(stream(draws.seed, draws.subject, "90Y in the window of 177Lu"), draws.count))
-    size = default_sizes().tandem_cross_percent / 100.0
-    fall = find_nuclide("Y-90").decay_constant_per_h - find_nuclide("Lu-177").decay_constant_per_h
-    return np.asarray(1.0 / (1.0 + size * score[:, None] * _ratio_at_zero(case, cycle) * np.exp(-fall * time_h)))
-
-
-def _camera(calibration: Calibration | None) -> counts.Calibration | None:
-    if calibration is None or calibration.cps_per_MBq is None:
-        return None
-    return counts.Calibration(
-        calibration.cps_per_MBq,
-        sd_percent=default_sizes().calibration_percent if calibration.sd_percent is None else calibration.sd_percent,
-        date=calibration.date,
-        dead_time_us=calibration.dead_time_us,
-        y90_cps_per_MBq=calibration.y90_cps_per_MBq,
-    )
-
-
-def _check_points(cycle: Cycle, points: Sequence[TimePoint]) -> None:
-    where = [f"cycle {cycle.number}, scan {p.number}" for p in points]
-    check_one_patient({w: p.spect.patient_key for w, p in zip(where, points, strict=True)})
-    check_one_patient({f"{w}{part}": key for w, p in zip(where, points, strict=True) for part, key in _keys(p).items()})
-    times = [round(p.time_h, 3) for p in points]
-    if len(set(times)) < len(times):
-        raise CaseError(f"cycle {cycle.number}: two scans have the same time ({times} h); name each scan once")
-
-
-def _keys(point: TimePoint) -> dict[str, str]:
-    keys = {"": point.spect.patient_key}
-    return keys if point.ct is None else keys | {", CT": point.ct.patient_key}
 
 
 def _read_drawn(cycle: Cycle, points: Sequence[TimePoint], folder: Path) -> dict[int, list[RegionMask]]:
@@ -509,7 +353,7 @@ def _curve(
     relative = np.array([m.recovery_sd / m.recovery if m.recovery > 0 else 0.0 for m in rows])
     noisy = draws.with_noise(value, sd, "counts", cycle.number, region)
     time_h = np.array([m.time_h for m in rows])
-    factors = shared[:, None] * np.exp(relative * z[:, None]) * _crosstalk(case, cycle, time_h, draws)
+    factors = shared[:, None] * np.exp(relative * z[:, None]) * crosstalk(case, cycle, time_h, draws)
     floor = 0.005 * value.max(initial=0.0)
     return TimeActivity(region, measured, time_h, Estimate(value, noisy.draws * factors), np.maximum(sd, floor))
 
