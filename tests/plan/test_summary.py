@@ -29,9 +29,9 @@ def test_a_first_line_warning_says_where_it_arose() -> None:
 @pytest.mark.parametrize(
     ("severities", "hint"),
     [
-        (("first-line", "warning", "note"), "2 further warnings in the report, under Warnings"),
+        (("first-line", "warning", "note"), "1 further warning and 1 note in the report, under Warnings"),
         (("first-line", "warning"), "1 further warning in the report, under Warnings"),
-        (("note",), "1 warning in the report, under Warnings"),
+        (("note", "note"), "2 notes in the report, under Warnings"),
     ],
 )
 def test_other_warnings_are_counted(severities: tuple[str, ...], hint: str) -> None:

@@ -46,12 +46,15 @@ def _limits(limits: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _warnings(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """First-line warnings with their place, and how many others the report holds."""
+    """First-line warnings with their place, and how many other warnings and notes the report holds."""
     first = [w for w in found if w["severity"] == "first-line"]
     lines = [f"Warning: {w['where']}: {w['message']}" if w["where"] else f"Warning: {w['message']}" for w in first]
-    if others := len(found) - len(first):
-        further = "further " if first else ""
-        lines.append(f"{others} {further}warning{'s' * (others > 1)} in the report, under Warnings")
+    others = {name: sum(w["severity"] == name for w in found) for name in ("warning", "note")}
+    counted = [
+        f"{n} {'further ' * bool(first and name == 'warning')}{name}{'s' * (n > 1)}" for name, n in others.items() if n
+    ]
+    if counted:
+        lines.append(f"{' and '.join(counted)} in the report, under Warnings")
     return ["", *lines] if lines else []
 
 
