@@ -16,9 +16,11 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2
 
+PATIENT15 ?= ../shared/data/patient15
+
 validate: .venv/installed
-	$(BIN)/lutetia validate --out docs/validation/figures.md
-	if [ -d ../shared/data/patient15 ]; then $(BIN)/python benchmarks/validation_patient15.py ../shared/data/patient15; fi
+	$(BIN)/lutetia validate --out docs/validation/figures.md $(if $(wildcard $(PATIENT15)),--patient15 $(PATIENT15))
+	$(if $(wildcard $(PATIENT15)),$(BIN)/python benchmarks/validation_patient15.py $(PATIENT15))
 
 check: .venv/installed
 	scripts/check
