@@ -11,8 +11,6 @@ Each time is the best of five after a warm-up.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 
 import numpy as np
 from scipy.integrate import quad
@@ -21,6 +19,7 @@ from lutetia.dose.absorbed_fraction import electron_absorbed_fraction
 from lutetia.dose.kernels import voxel_kernel
 from lutetia.dose.point_kernels import point_kernel
 from lutetia.dose.shapes import sphere_overlap
+from timing import best_s
 
 LIMITS = {
     "voxel_kernel_Lu177_4.8mm_s": 2.0,
@@ -29,17 +28,6 @@ LIMITS = {
     "absorbed_fraction_1000_masses_s": 1e-3,
     "largest_difference": 1e-4,
 }
-
-
-def best_s(work: Callable[[], object], *, repeats: int = 5) -> float:
-    """Shortest of several runs after one warm-up, seconds."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def by_quadrature(mass_g: float) -> float:

@@ -30,21 +30,11 @@ from lutetia.dose.voxel_dose import voxel_dose
 from lutetia.dose.voxel_dose_kernels import ALL_PARTS, kernel_octant
 from lutetia.kinetics.voxelwise import fit_voxels, predict_voxels
 from lutetia.nuclear.nuclides import nuclide
+from timing import best_s
 
 SIZE, STEP = 128, 4.0
 TIME_H = np.array([4.0, 24.0, 72.0, 168.0])
 LIMITS = {"convolution_ratio": 12.0, "error": 5e-6, "four_scans_s": 0.5, "memory": 10.0}
-
-
-def best_s(work: Callable[[], object], *, repeats: int = 5) -> float:
-    """Shortest of several runs after one warm-up, seconds."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def peak_bytes(work: Callable[[], object]) -> int:

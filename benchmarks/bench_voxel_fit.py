@@ -14,8 +14,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +22,12 @@ from scipy.optimize import curve_fit, minimize_scalar
 from lutetia.kinetics.integrate import LN2
 from lutetia.kinetics.voxelwise import SHORTEST_HALF_LIFE_h, fit_voxels
 from lutetia.nuclear.nuclides import nuclide
+from timing import best_s
 
 TIME_H = np.array([4.0, 24.0, 72.0, 168.0])
 VOXELS, PEER_VOXELS = 1 << 20, 600
 RATE, FASTEST = nuclide("Lu-177").decay_constant_per_h, LN2 / SHORTEST_HALF_LIFE_h
 LIMITS = {"ratio": 3000.0, "worst_excess": 1e-7, "unconverged": 1e-5}
-
-
-def best_s(work: Callable[[], object], *, repeats: int = 5) -> float:
-    """Shortest of several runs after one warm-up, seconds."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def curves() -> NDArray[np.float32]:

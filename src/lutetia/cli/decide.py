@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutetia.cli.output import print_json
+from lutetia.core.numbers import six_digits
 
 if TYPE_CHECKING:
     from lutetia.protocol.controller import Decision
@@ -54,7 +55,7 @@ def decision_record(decision: Decision) -> dict[str, Any]:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.6g}")
+        return six_digits(value)
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lutetia.cli.output import print_json, progress_line
+from lutetia.core.numbers import six_digits
 from lutetia.errors import ImageError, InputError, OutputError, UnitError
 
 if TYPE_CHECKING:
@@ -143,15 +144,15 @@ def summary(result: VoxelDose, source: Volume, seed: int) -> dict[str, Any]:
         "unit": SHOWN[result.dose.unit],
         "method": result.method,
         "blur": result.blur,
-        "maximum": _rounded(float(dose.max())),
-        "mean_of_filled_voxels": _rounded(float(dose[dose > 0].mean(dtype=np.float64)) if (dose > 0).any() else 0.0),
-        "escaped_energy_share": _rounded(result.escaped_share),
+        "maximum": six_digits(float(dose.max())),
+        "mean_of_filled_voxels": six_digits(float(dose[dose > 0].mean(dtype=np.float64)) if (dose > 0).any() else 0.0),
+        "escaped_energy_share": six_digits(result.escaped_share),
         "warnings": [doubt.message for doubt in result.doubts],
     }
     if result.sd is not None:
         hot = dose >= 0.5 * float(dose.max())
         relative = float((result.sd.values[hot] / np.maximum(dose[hot], 1e-30)).mean(dtype=np.float64))
-        record |= {"seed": seed, "relative_sd_above_half_maximum": _rounded(relative)}
+        record |= {"seed": seed, "relative_sd_above_half_maximum": six_digits(relative)}
     return record
 
 
@@ -184,10 +185,6 @@ def _check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
         if path.resolve() in taken:
             raise InputError(f"dose-map: found {path.name!r} twice; a result would overwrite a map it needs")
         taken.add(path.resolve())
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def _print(record: dict[str, Any], out: Path) -> None:

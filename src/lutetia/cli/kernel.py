@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lutetia.cli.output import print_json
+from lutetia.core.numbers import six_digits
 from lutetia.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,20 +57,16 @@ def kernel_record(result: VoxelKernel, size: int) -> dict[str, Any]:
         "nuclide": result.nuclide,
         "voxel_mm": list(result.spacing_mm),
         "density_g_per_mL": result.density_g_per_mL,
-        "extent_mm": [_rounded(x) for x in result.extent_mm],
-        "energy_MeV_per_decay": {name: _rounded(value) for name, value in energy.items()},
+        "extent_mm": [six_digits(x) for x in result.extent_mm],
+        "energy_MeV_per_decay": {name: six_digits(value) for name, value in energy.items()},
         "unit": "Gy/(MBq h)",
         "columns": ["k", "j", "i", "Gy_per_MBq_h"],
-        "values": [[int(k), int(j), int(i), _rounded(octant[k, j, i])] for k, j, i in _offsets(octant.shape)],
+        "values": [[int(k), int(j), int(i), six_digits(octant[k, j, i])] for k, j, i in _offsets(octant.shape)],
     }
 
 
 def _offsets(shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
     return [(k, j, i) for k in range(shape[0]) for j in range(shape[1]) for i in range(shape[2])]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{float(value):.6g}")
 
 
 def _print(record: dict[str, Any]) -> None:

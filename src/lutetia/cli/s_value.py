@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lutetia.cli.output import print_json
+from lutetia.core.numbers import six_digits
 from lutetia.errors import InputError
 
 
@@ -29,7 +30,7 @@ def s_value(
     """
     value, method = _compute(nuclide, sphere_mass_g, (sex, source, target), mass_g)
     if json:
-        print_json({"Gy_per_MBq_h": float(f"{value:.6g}"), "method": method})
+        print_json({"Gy_per_MBq_h": six_digits(value), "method": method})
     else:
         print(f"{value:.5g} Gy/(MBq h)  ({method})")
 

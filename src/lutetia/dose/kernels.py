@@ -103,7 +103,7 @@ def voxel_kernel(
     kernel = point_kernel(nuclide)
     half = _half_sizes(spacing, extent_mm)
     parts = np.stack([kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV])
-    octant = _near(kernel, parts, spacing, half, density_g_per_mL)
+    octant = near_octant(kernel, parts, spacing, half, density_g_per_mL)
     _fill_far(octant, kernel, parts, spacing, density_g_per_mL)
     multiplicity = np.ones(octant.shape[1:])
     for axis in range(3):
@@ -145,17 +145,17 @@ def _half_sizes(spacing: FloatArray, extent_mm: float | None) -> tuple[int, int,
     return k, j, i
 
 
-def _near_radius_mm(kernel: PointKernel, spacing: FloatArray, density: float) -> float:
+def near_radius_mm(kernel: PointKernel, spacing: FloatArray, density: float) -> float:
     """Radius within which offsets take the exact sum."""
     return max(_NEAR_VOXELS * float(spacing.max()), kernel.electron_range_mm / density + 2.0 * float(spacing.max()))
 
 
-def _near(
+def near_octant(
     kernel: PointKernel, parts: FloatArray, spacing: FloatArray, half: tuple[int, int, int], density: float
 ) -> FloatArray:
     """Energy on the offsets of one octant by trilinear weights, MeV, shape (part, k, j, i)."""
     radius = 0.5 * (kernel.edge_mm[1:] + kernel.edge_mm[:-1]) / density
-    reach = _near_radius_mm(kernel, spacing, density) + np.sqrt(3.0) * float(spacing.max())
+    reach = near_radius_mm(kernel, spacing, density) + np.sqrt(3.0) * float(spacing.max())
     size = [int(np.ceil(reach / s)) + 2 for s in spacing]
     grid = np.zeros((3, int(np.prod(size))))
     inner = radius < spacing.min()
@@ -208,7 +208,7 @@ def _fill_far(octant: FloatArray, kernel: PointKernel, parts: FloatArray, spacin
     axes = [np.arange(n) * s for n, s in zip(octant.shape[1:], spacing, strict=True)]
     squared = [a.reshape([-1 if axis == d else 1 for d in range(3)]) ** 2 for axis, a in enumerate(axes)]
     r2 = squared[0] + squared[1] + squared[2]
-    far = r2 > _near_radius_mm(kernel, spacing, density) ** 2
+    far = r2 > near_radius_mm(kernel, spacing, density) ** 2
     radius2 = r2[far]
     spread = sum(s**2 * np.broadcast_to(q, r2.shape)[far] for s, q in zip(spacing, squared, strict=True))
     second = (8.0 * spread / radius2 - 2.0 * float(np.sum(spacing**2))) / (12.0 * radius2)

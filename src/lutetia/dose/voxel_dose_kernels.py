@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from lutetia.dose.kernels import SOFT_TISSUE_G_PER_ML, _near, _near_radius_mm
+from lutetia.dose.kernels import SOFT_TISSUE_G_PER_ML, near_octant, near_radius_mm
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV, PointKernel, point_kernel
 
 FloatArray = NDArray[np.float64]
@@ -108,9 +108,9 @@ def kernel_octant(nuclide: str, spacing_mm: Spacing, parts: tuple[Part, ...], sh
     """
     kernel, spacing = _only(point_kernel(nuclide), parts), np.array(spacing_mm)
     deposits = np.stack([kernel.electron_MeV, kernel.bremsstrahlung_MeV, kernel.photon_MeV])
-    radius = _near_radius_mm(kernel, spacing, SOFT_TISSUE_G_PER_ML)
+    radius = near_radius_mm(kernel, spacing, SOFT_TISSUE_G_PER_ML)
     near_half = [min(n - 1, int(radius / s) + 1) for n, s in zip(shape, spacing, strict=True)]
-    near = _near(kernel, deposits, spacing, (near_half[0], near_half[1], near_half[2]), SOFT_TISSUE_G_PER_ML)
+    near = near_octant(kernel, deposits, spacing, (near_half[0], near_half[1], near_half[2]), SOFT_TISSUE_G_PER_ML)
     factor = GY_G_PER_MBQ_H_MEV / (float(np.prod(spacing)) / 1000.0 * SOFT_TISSUE_G_PER_ML)
     octant = np.zeros(shape, dtype=np.float32)
     octant[tuple(slice(n + 1) for n in near_half)] = near.sum(axis=0) * factor

@@ -18,6 +18,7 @@ from pydicom.uid import UID
 
 from lutetia.core.draws import lognormal_factors, stream
 from lutetia.core.geometry import Grid, axis_aligned_grid
+from lutetia.core.numbers import six_digits
 from lutetia.core.volume import Volume
 from lutetia.imaging.writing.common import PatientPosition, Study, WrittenSeries, new_folder
 from lutetia.imaging.writing.ct import write_ct_series
@@ -303,9 +304,9 @@ def _cycle_truth(anatomy: Anatomy, options: CaseOptions) -> dict[str, Any]:
     regions = [
         {
             "region": d.region,
-            "mass_g": _round(d.mass_g),
+            "mass_g": six_digits(d.mass_g),
             "nuclides": {name: _dose_entry(doses[name][row]) for name in given},
-            "absorbed_dose_Gy": _round(sum(doses[name][row].absorbed_dose_Gy for name in given)),
+            "absorbed_dose_Gy": six_digits(sum(doses[name][row].absorbed_dose_Gy for name in given)),
         }
         for row, d in enumerate(doses["Lu-177"])
     ]
@@ -323,20 +324,16 @@ def _cumulative_truth(cycles: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     total: dict[str, float] = {}
     for row in (row for cycle in cycles for row in cycle["regions"]):
         total[row["region"]] = total.get(row["region"], 0.0) + row["absorbed_dose_Gy"]
-    return [{"region": region, "absorbed_dose_Gy": _round(dose)} for region, dose in total.items()]
+    return [{"region": region, "absorbed_dose_Gy": six_digits(dose)} for region, dose in total.items()]
 
 
 def _dose_entry(dose: TrueDose) -> dict[str, float]:
     return {
-        "time_integrated_activity_MBq_h": _round(dose.time_integrated_activity_MBq_h),
-        "absorbed_dose_Gy": _round(dose.absorbed_dose_Gy),
-        "self_dose_Gy": _round(dose.self_Gy),
-        "cross_dose_Gy": _round(dose.cross_Gy),
+        "time_integrated_activity_MBq_h": six_digits(dose.time_integrated_activity_MBq_h),
+        "absorbed_dose_Gy": six_digits(dose.absorbed_dose_Gy),
+        "self_dose_Gy": six_digits(dose.self_Gy),
+        "cross_dose_Gy": six_digits(dose.cross_Gy),
     }
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}")
 
 
 def _write(path: Path, text: str) -> None:

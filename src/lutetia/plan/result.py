@@ -10,10 +10,10 @@ import numpy as np
 
 from lutetia.core.chain import Doubt, KineticFit, NuclideDose, OrganDose, TimeActivity
 from lutetia.core.draws import Estimate
+from lutetia.core.numbers import six_digits
 from lutetia.plan.ledger import Cumulative
 
 SCHEMA = "lutetia.result/1"
-SIGNIFICANT_DIGITS = 6
 _CURVE_POINTS = 61
 _CURVE_DRAWS = 400
 
@@ -27,7 +27,7 @@ def rounded(value: Any) -> Any:
         return value
     if isinstance(value, float | np.floating):
         number = float(value)
-        return float(f"{number:.{SIGNIFICANT_DIGITS}g}") + 0.0 if math.isfinite(number) else None
+        return six_digits(number) + 0.0 if math.isfinite(number) else None
     if isinstance(value, np.ndarray):
         return rounded(value.tolist())
     if isinstance(value, Mapping):

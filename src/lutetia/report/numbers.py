@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from lutetia.core.numbers import six_digits
 from lutetia.report.document import Inline, Span, plain
 
 NOT_EVALUABLE = "not evaluable"
@@ -25,7 +26,7 @@ _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:GBq|MBq|Gy|mGy|mL|kg|g|mm|h|d|%)(?![A-
 
 def edge(value: float) -> float:
     """The value rounded to six significant digits: the form in which numbers enter a document."""
-    return float(f"{value:.6g}")
+    return six_digits(value)
 
 
 def known(value: object) -> float | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lutetia.core.numbers import six_digits
 from lutetia.errors import ProtocolError
 from lutetia.protocol.records import Arm
 from lutetia.report import palette
@@ -169,7 +170,7 @@ def _run_point(spec: StudySpec) -> dict[str, Any]:
     arm = list(spec.protocol.arms).index("C")
     medians = outcomes["kidneys true median Gy"][:, arm]
     statements = {s["statement"]: s["share_of_trials"] for s in published_statements(spec, outcomes)}
-    return {"arm_C_kidneys_median_Gy": float(f"{np.nanmean(medians):.6g}"), "statements": statements}
+    return {"arm_C_kidneys_median_Gy": six_digits(float(np.nanmean(medians))), "statements": statements}
 
 
 def _point_record(point: GridPoint) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lutetia.core.draws import FloatArray
+from lutetia.core.numbers import six_digits
 from lutetia.core.provenance import software
 from lutetia.errors import InputError, OutputError
 from lutetia.protocol.records import Protocol
@@ -235,7 +236,7 @@ def _spread(values: FloatArray) -> dict[str, float | None]:
     if not known.size:
         return {"mean": None, "low": None, "high": None}
     low, high = np.quantile(known, [0.05, 0.95])
-    return {"mean": _six(known.mean()), "low": _six(low), "high": _six(high)}
+    return {"mean": six_digits(known.mean()), "low": six_digits(low), "high": six_digits(high)}
 
 
 def _rejections(p: FloatArray) -> dict[str, float | int | None]:
@@ -244,14 +245,10 @@ def _rejections(p: FloatArray) -> dict[str, float | int | None]:
         return {"rejected": None, "standard_error": None, "trials": 0}
     share = float(np.mean(known < ALPHA))
     return {
-        "rejected": _six(share),
-        "standard_error": _six(np.sqrt(share * (1.0 - share) / known.size)),
+        "rejected": six_digits(share),
+        "standard_error": six_digits(np.sqrt(share * (1.0 - share) / known.size)),
         "trials": int(known.size),
     }
-
-
-def _six(value: float) -> float:
-    return float(f"{float(value):.6g}")
 
 
 def _sha256(text: str) -> str:

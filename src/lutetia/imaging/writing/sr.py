@@ -20,6 +20,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import SegmentationStorage
 
 from lutetia import __version__
+from lutetia.core.numbers import six_digits
 from lutetia.core.regions import is_tumour
 from lutetia.errors import PhysicsError
 from lutetia.imaging.writing.common import make_uid, save
@@ -146,7 +147,7 @@ def _measurements(entry: DoseEntry) -> list[sr.Measurement]:
     def measured(name: Code, value: float, derivation: Code | None) -> sr.Measurement:
         return sr.Measurement(
             name=_concept(name),
-            value=float(f"{value:.6g}"),
+            value=six_digits(value),
             unit=_concept(GRAY),
             derivation=None if derivation is None else _concept(derivation),
         )
