@@ -24,8 +24,13 @@ ALLOWED: dict[str, set[str]] = {
     "plan": PHYSICS | {"imaging", "clinical", "protocol", "report"},
 }
 ALLOWED["dataset"] = BASE | {"clinical"}
+ALLOWED["trial"] = BASE | {"clinical", "protocol", "dataset"}
+ALLOWED["safety"] = BASE | {"clinical", "dataset", "report"}
+ALLOWED["workflow"] = BASE | {"imaging", "clinical", "protocol", "report", "plan", "dataset", "trial", "safety"}
 ALLOWED["simulate"] = set(ALLOWED)
 ALLOWED["validation"] = set(ALLOWED)
+ALLOWED["web"] = BASE | {"report", "workflow", "trial"}  # of trial: `queries` for reading
+ALLOWED["node"] = BASE | {"imaging", "report", "workflow", "trial"}
 ALLOWED["cli"] = set(ALLOWED) | {"cli"}
 
 

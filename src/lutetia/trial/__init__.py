@@ -1,0 +1,1 @@
+"""The trial: records and store, the one write gateway, audit, randomisation, access, signatures, queries."""

@@ -1,0 +1,1 @@
+"""Pages and JSON API of a trial: a thin face over `lutetia.workflow`."""
