@@ -11,6 +11,7 @@
     ├── UnknownNameError      a name that no table holds; the known ones are listed
     ├── PhysicsError          arrays outside the domain of a formula (negative mass, NaN, grid mismatch)
     ├── FitError              a time–activity curve that cannot be fitted by any offered model
+    ├── TransitionError       a change of state that the trial's state machines do not permit
     ├── ProtocolError         a protocol file that contradicts itself or is asked for what it does not hold
     └── OutputError           a result cannot be written
 
@@ -53,6 +54,10 @@ class PhysicsError(LutetiaError):
 
 class FitError(LutetiaError):
     """No offered model can describe a time–activity curve."""
+
+
+class TransitionError(LutetiaError):
+    """A subject, cycle or prescription cannot go from its state to the one asked for."""
 
 
 class ProtocolError(LutetiaError):
