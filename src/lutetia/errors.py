@@ -13,7 +13,20 @@
     ├── FitError              a time–activity curve that cannot be fitted by any offered model
     ├── TransitionError       a change of state that the trial's state machines do not permit
     ├── ProtocolError         a protocol file that contradicts itself or is asked for what it does not hold
-    └── OutputError           a result cannot be written
+    ├── OutputError           a result cannot be written
+    ├── TrialError            the trial's store refuses; nothing was stored
+    │   ├── StaleRecordError      the record was changed by somebody else since it was read
+    │   ├── DuplicateRecordError  a record with this key exists
+    │   ├── MissingRecordError    no record has this key
+    │   ├── ReasonRequiredError   a saved value would change without a reason
+    │   ├── LockedRecordError     the form, subject or study is locked
+    │   ├── StorageError          the database or disk cannot take the change (full, busy, unreachable, read-only)
+    │   └── SchemaVersionError    the database is newer or older than the program
+    ├── AuditError            the audit trail does not verify; the text names the row
+    └── AccessError           who is asking may not
+        ├── AccessDeniedError     the role does not have the right at this site
+        ├── SignInError           account, password, code or session is not accepted
+        └── SignatureError        a signature cannot be given, or two people are needed
 
 A doubt that does not stop the work is not an exception but a `lutetia.core.chain.Doubt`, stored with the result.
 """
@@ -66,6 +79,58 @@ class ProtocolError(LutetiaError):
 
 class OutputError(LutetiaError):
     """A result cannot be written."""
+
+
+class TrialError(LutetiaError):
+    """The trial's store refuses a change; nothing was stored."""
+
+
+class StaleRecordError(TrialError):
+    """A record was changed by somebody else since it was read."""
+
+
+class DuplicateRecordError(TrialError):
+    """A record with this key exists already."""
+
+
+class MissingRecordError(TrialError):
+    """No record has this key."""
+
+
+class ReasonRequiredError(TrialError):
+    """A saved value would change, or a record go, without a reason."""
+
+
+class LockedRecordError(TrialError):
+    """The form, subject or study is locked."""
+
+
+class StorageError(TrialError):
+    """The database or the disk cannot take the change: full, busy, unreachable or read-only."""
+
+
+class SchemaVersionError(TrialError):
+    """The database was written by a newer program, or needs an upgrade."""
+
+
+class AuditError(LutetiaError):
+    """The audit trail does not verify; the text names the row."""
+
+
+class AccessError(LutetiaError):
+    """The person who asks may not do this."""
+
+
+class AccessDeniedError(AccessError):
+    """No role of the person has the right at this site."""
+
+
+class SignInError(AccessError):
+    """An account, password, one-time code or session is not accepted."""
+
+
+class SignatureError(AccessError):
+    """A signature cannot be given: components are missing, or two different people are needed."""
 
 
 class UnknownNameError(LutetiaError):
