@@ -39,6 +39,9 @@ def study(
     shape_map: Annotated[
         bool, typer.Option("--map", help="Instead: where DUONEN's published directions hold, over a declared grid.")
     ] = False,
+    single_time_point: Annotated[
+        bool, typer.Option("--single-time-point", help="Instead: kidneys off by more than 10 % with one scan a cycle.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the machine-readable answer.")] = False,
 ) -> None:
     """Run virtual trials and report doses, modifications, toxicity and power by arm; the same command resumes.
@@ -50,6 +53,9 @@ def study(
     from lutetia.simulate.study import run_study, study_result, study_spec
     from lutetia.simulate.study_report import write_study
 
+    if single_time_point:
+        _single_time_point(population, out, seed=seed, json=json)
+        return
     spec = study_spec(
         read_protocol(protocol), subjects=subjects, trials=trials, seed=seed, level=level, effect=effect,
         biology=biology, population=read_population(population),
@@ -91,6 +97,33 @@ def _map(spec: StudySpec, out: Path, *, workers: int, scheduler: str | None, jso
     for words in statement_key(rows):
         console.print(words)
     console.print(f"report: {out / 'map.html'}")
+
+
+def _single_time_point(population: Path | None, out: Path, *, seed: int, json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lutetia.simulate.population import packaged_measurement, read_population
+    from lutetia.simulate.single_point import single_point_record
+    from lutetia.simulate.single_point_report import best_hour_rows, single_point_document, single_point_rows
+    from lutetia.simulate.study_report import write_report
+
+    record = single_point_record(read_population(population), packaged_measurement(), seed=seed)
+    write_report(record, single_point_document(record), out, name="single-time-point")
+    if json:
+        print_json(record)
+        return
+    titles, lines = single_point_rows(record)
+    table, best = Table(*titles), Table("nuclide", "method", "best hour", "T_eff/ln 2")
+    for line in lines:
+        table.add_row(*line)
+    for line in best_hour_rows(record):
+        best.add_row(*line)
+    console = Console(highlight=False, markup=False)
+    console.print("Percent of kidneys off by more than 10 % in time-integrated activity, by hour of the scan:")
+    console.print(table)
+    console.print(best)
+    console.print(f"report: {out / 'single-time-point.html'}")
 
 
 @contextmanager

@@ -240,8 +240,8 @@ def own_half_life(curve: TimeActivity, earlier: KineticFit, *, seed: int = 1, cy
     change = np.exp(BETWEEN_CYCLES_LOG_SD * scores)[:, None]
     rates = earlier.rate_per_h.draws
     changed = np.where(rates > 0.0, np.maximum(rates * change, np.minimum(rates, physical)), 0.0)
-    nominal = _scaled(earlier.coefficient_MBq.value, earlier.rate_per_h.value, time, np.asarray(value))
-    drawn = _scaled(earlier.coefficient_MBq.draws, changed, time, draws)
+    nominal = scale_to_point(earlier.coefficient_MBq.value, earlier.rate_per_h.value, time, np.asarray(value))
+    drawn = scale_to_point(earlier.coefficient_MBq.draws, changed, time, draws)
     fit = _record(curve, f"own half-life ({earlier.model})", nominal, drawn, ())
     early = float(integral_between(*nominal, 0.0, time) / time_integrated_activity(*nominal))
     if early < 0.1:
@@ -250,9 +250,16 @@ def own_half_life(curve: TimeActivity, earlier: KineticFit, *, seed: int = 1, cy
     return fit
 
 
-def _scaled(
+def scale_to_point(
     coefficient: FloatArray, rate: FloatArray, time: float, activity: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
+    """A curve scaled to pass through one point: c_i · A(t)/a(t), rates unchanged; shapes (..., component) and (...).
+
+    Raises
+    ------
+    FitError
+        If the curve holds no activity at the time.
+    """
     earlier = activity_at(coefficient, rate, [time])[..., 0]
     if (earlier <= 0.0).any():
         raise FitError(f"earlier curve: found no activity at {time:g} h; expected a positive value; use another method")

@@ -11,6 +11,7 @@ from lutetia.validation.kinetics import robustness_study
 from lutetia.validation.monte_carlo import patient_study, photon_study
 from lutetia.validation.registration import registration_study
 from lutetia.validation.s_values import s_value_study
+from lutetia.validation.single_scan import single_scan_study
 from lutetia.validation.spheres import cylinder_study, sphere_study
 from lutetia.validation.tables import coverage_study, noise_free_study
 from lutetia.validation.voxels import cube_study, voxel_study
@@ -29,5 +30,6 @@ STUDIES: dict[str, Callable[[], list[Check]]] = {
     "noise-free": noise_free_study,
     "coverage": coverage_study,
     "registration": registration_study,
+    "single-scan": single_scan_study,
     "images": example_study,
 }
