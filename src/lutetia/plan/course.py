@@ -23,6 +23,7 @@ from lutetia.plan.inputs import Measured, measured_cycle
 from lutetia.plan.ledger import MARROW, Coefficients, Cumulative, CycleDoses, carried_dose, cumulate, family
 from lutetia.plan.marrow import MarrowResult, blood_result, image_result, method_note
 from lutetia.plan.population import population_coefficients
+from lutetia.plan.stored import StoredCycle, check_stored
 from lutetia.plan.tables import MARROW_METHODS, marrow_method
 from lutetia.plan.uncertainty import Draws, default_sizes
 from lutetia.protocol.records import Protocol
@@ -37,7 +38,8 @@ class CourseDoses:
     """Doses of all given cycles, the ledger, and what the forecast needs.
 
     `cumulative` and `last` are keyed by (region, family of methods); `last` holds the coefficients of the last cycle
-    in which they were measured. `single_time_point` and `not_measured` (regions of limits) speak of the last cycle;
+    in which they were measured. `stored` holds every cycle in the form that a later run can start from.
+    `single_time_point` and `not_measured` (regions of limits) speak of the last cycle;
     `marrow_incomplete` says that the marrow dose of any cycle lacks the blood or the remainder.
     """
 
@@ -53,6 +55,7 @@ class CourseDoses:
     files: tuple[Path, ...]
     slices: tuple[Any, ...] = field(default=())
     images: tuple[Any, ...] = field(default=())
+    stored: Mapping[int, StoredCycle] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -72,9 +75,18 @@ class _Progressing:
     marrow_incomplete: bool = False
     not_measured: tuple[str, ...] = ()
     patient: tuple[str, int] | None = None
+    stored: dict[int, StoredCycle] = field(default_factory=dict)
 
 
-def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draws, progress: Progress) -> CourseDoses:
+def doses_of_course(
+    case: Case,
+    folder: Path,
+    protocol: Protocol,
+    *,
+    draws: Draws,
+    progress: Progress,
+    stored: Mapping[int, StoredCycle] | None = None,
+) -> CourseDoses:
     """Doses of every given cycle of a case.
 
     Parameters
@@ -83,12 +95,22 @@ def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draw
         The case's folder; paths of the case are relative to it.
     protocol
         Names the measured nuclide, the arm's nuclides and the drift of coefficients.
+    stored
+        Cycles whose doses stand already, by number: they are taken as they are, and nothing of them is read again.
+
+    Raises
+    ------
+    CaseError
+        For measurements that cannot be used, or a stored cycle that is not the one that the case names.
     """
     state = _Progressing()
     nuclides = _nuclides(case, protocol)
     for cycle in case.cycles:
         progress(f"cycle {cycle.number}")
-        _work(state, case, cycle, folder, protocol, nuclides, draws, progress)
+        if stored is not None and cycle.number in stored:
+            _take(state, cycle, stored[cycle.number], draws)
+        else:
+            _work(state, case, cycle, folder, protocol, nuclides, draws, progress)
     cumulative = cumulate(state.cycles, _prior_by_method(case, protocol, state.cycles), draws)
     doubts = [*state.doubts, *(d for total in cumulative.values() for d in total.doubts)]
     doubts += _cumulative_kidney_doubts(cumulative, len(case.cycles))
@@ -105,7 +127,19 @@ def doses_of_course(case: Case, folder: Path, protocol: Protocol, *, draws: Draw
         files=tuple(state.files),
         slices=tuple(state.slices),
         images=tuple(state.images),
+        stored=state.stored,
     )
+
+
+def _take(state: _Progressing, cycle: Cycle, record: StoredCycle, draws: Draws) -> None:
+    """Go on from a cycle whose doses stand already."""
+    check_stored(record, cycle.number, cycle.administered_MBq, draws.count)
+    state.cycles.append(record.doses)
+    state.last, state.fits = dict(record.last), dict(record.fits)
+    state.single_time_point, state.not_measured = record.single_time_point, record.not_measured
+    state.marrow_incomplete |= record.marrow_incomplete
+    state.doubts += record.doubts
+    state.stored[cycle.number] = record
 
 
 def measured_nuclide(case: Case, protocol: Protocol) -> str:
@@ -143,6 +177,8 @@ def _work(
     draws: Draws, progress: Progress,
 ) -> None:  # fmt: skip
     state.single_time_point = False
+    incomplete_before, said_before = state.marrow_incomplete, len(state.doubts)
+    state.marrow_incomplete = False
     if cycle.doses is not None:
         _enter(state, case, cycle, folder, nuclides, draws)
     else:
@@ -158,6 +194,16 @@ def _work(
         _check_patient(state, cycle, measured.patient_key)
         _measure(state, case, cycle, measured, protocol, nuclides, draws)
     _carry(state, cycle, protocol, draws)
+    state.stored[cycle.number] = StoredCycle(
+        doses=state.cycles[-1],
+        last=dict(state.last),
+        fits=dict(state.fits),
+        single_time_point=state.single_time_point,
+        marrow_incomplete=state.marrow_incomplete,
+        not_measured=state.not_measured,
+        doubts=tuple(state.doubts[said_before:]),
+    )
+    state.marrow_incomplete |= incomplete_before
 
 
 def _check_patient(state: _Progressing, cycle: Cycle, key: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from lutetia.clinical.ctcae import grade_value, worst_grade
 from lutetia.clinical.labs import LabValue, check_values, read_rows
-from lutetia.core.chain import Doubt
+from lutetia.core.chain import Doubt, Forecast
 from lutetia.core.clock import localise, time_zone
 from lutetia.core.draws import exact
 from lutetia.dose.bed import radiobiology
@@ -25,7 +25,7 @@ from lutetia.plan.tables import read_rows as read_table
 from lutetia.plan.uncertainty import Draws
 from lutetia.protocol.controller import Decision, decide
 from lutetia.protocol.explain import explain, signing_conditions, what_would_change, why_not_more
-from lutetia.protocol.findings import Patient
+from lutetia.protocol.findings import Patient, ToxicityEvent
 from lutetia.protocol.outcomes import limit_record
 from lutetia.protocol.records import Limit, Protocol
 from lutetia.protocol.toxicity import Assessment, assess
@@ -36,17 +36,41 @@ MORE_LAB_COLUMNS = ("subject_id", "sample_id", "visit", "qualifier", "lln", "uln
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
-    """The decision as plain values for `result.json`, and what it rests on besides doses."""
+    """The decision as plain values for `result.json`, what it rests on besides doses, and the numbers behind it.
+
+    `forecast` is None only where nothing is known of any limit's region.
+    """
 
     prescription: dict[str, Any]
     limits: list[dict[str, Any]]
     labs: list[dict[str, Any]]
     doubts: tuple[Doubt, ...]
     files: tuple[Path, ...]
+    forecast: Forecast | None
+    decision: Decision
 
 
-def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *, draws: Draws) -> Proposal:
-    """Decide the activity of the next cycle and say why."""
+def propose(
+    case: Case,
+    folder: Path,
+    protocol: Protocol,
+    course: CourseDoses,
+    *,
+    draws: Draws,
+    labs: Sequence[LabValue] | None = None,
+    events: Sequence[ToxicityEvent] = (),
+) -> Proposal:
+    """Decide the activity of the next cycle and say why.
+
+    Parameters
+    ----------
+    folder
+        The case's folder, for its laboratory table.
+    labs
+        Laboratory values that stand in the place of the case's table.
+    events
+        Related adverse events that are not laboratory values.
+    """
     arm, cycle = case.protocol.arm, len(case.cycles) + 1
     limits = protocol.limits_of(arm, risk_factors=case.subject.risk_factors)
     _check_radiobiology(limits)
@@ -55,9 +79,9 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
     forecast = build_forecast(limits, nuclides, cumulative, last, protocol=protocol, cycle=cycle, draws=draws)
     if case.cycles and forecast is None:
         raise CaseError(_no_forecast(cycle, limits))
-    labs, files = _read_labs(case, folder)
-    as_of = decision_time(case, protocol, labs)
-    toxicity = _assess(case, protocol, labs, as_of)
+    values, files = _read_labs(case, folder) if labs is None else (list(labs), ())
+    as_of = decision_time(case, protocol, values)
+    toxicity = _assess(case, protocol, values, as_of, events=events)
     no_increase = [*toxicity.no_increase]
     if case.cycles and course.marrow_incomplete:
         no_increase.append("marrow_not_evaluable")
@@ -81,9 +105,11 @@ def propose(case: Case, folder: Path, protocol: Protocol, course: CourseDoses, *
     return Proposal(
         prescription=_prescription(decision, toxicity, as_of),
         limits=[limit_record(outcome) for outcome in decision.limits],
-        labs=_latest(labs, as_of),
-        doubts=check_values(labs),
+        labs=_latest(values, as_of),
+        doubts=check_values(values),
         files=files,
+        forecast=forecast,
+        decision=decision,
     )
 
 
@@ -161,7 +187,9 @@ def _read_labs(case: Case, folder: Path) -> tuple[list[LabValue], tuple[Path, ..
     return read_rows(rows, f"labs, {path.name}", zone=zone), (path,)
 
 
-def _assess(case: Case, protocol: Protocol, labs: list[LabValue], as_of: datetime | None) -> Assessment:
+def _assess(
+    case: Case, protocol: Protocol, labs: list[LabValue], as_of: datetime | None, *, events: Sequence[ToxicityEvent]
+) -> Assessment:
     if as_of is None:
         return Assessment("none", (), (), ("laboratory values: none given",), {})
     subject = case.subject
@@ -169,7 +197,9 @@ def _assess(case: Case, protocol: Protocol, labs: list[LabValue], as_of: datetim
     if subject.age_years is not None and subject.weight_kg is not None:
         patient = Patient(subject.sex, subject.age_years, subject.weight_kg)
     starts = [min(start_times(case, cycle).values()) for cycle in case.cycles]
-    return assess(labs, starts, as_of=as_of, patient=patient, labs_max_age_days=protocol.labs_max_age_days)
+    return assess(
+        labs, starts, as_of=as_of, patient=patient, events=events, labs_max_age_days=protocol.labs_max_age_days
+    )
 
 
 def _previous(case: Case) -> dict[str, float]:

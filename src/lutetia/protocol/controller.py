@@ -104,7 +104,7 @@ def decide(
     rules = arm_rules(protocol, arm, risk_factors=risk_factors)
     if forecast is None and 1 < cycle <= protocol.cycles:
         raise ProtocolError(f"cycle {cycle}: found no dose forecast; expected doses and coefficients from cycle 2 on")
-    nominal, draws, evaluable = _course_dose(rules, limits, forecast)
+    nominal, draws, evaluable = course_dose(rules, limits, forecast)
     missing = tuple(li.id for i, li in enumerate(limits) if forecast is not None and not evaluable[i])
     reasons = _acting_reasons(protocol, limits, missing, no_increase)
     last = np.array([(previous_MBq or {}).get(n, 0.0) for n in rules.nuclides])
@@ -181,10 +181,16 @@ def _acting_reasons(
     return tuple(found)
 
 
-def _course_dose(
+def course_dose(
     rules: Rules, limits: Sequence[Limit], forecast: Forecast | None
 ) -> tuple[CourseDose, CourseDose, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
-    """Dose arrays by limit and nuclide of the arm, nominal and drawn; and which limits are evaluable."""
+    """Dose arrays by limit and nuclide of the arm, nominal and drawn; and which limits are evaluable.
+
+    Raises
+    ------
+    ProtocolError
+        If the forecast lacks a nuclide of the arm, or carries more than one subject.
+    """
     count, width = len(limits), len(rules.nuclides)
     if forecast is None or not any(li.region in forecast.regions for li in limits):
         empty = CourseDose(np.zeros((1, count)), np.zeros((1, count, width)), np.zeros((1, count, width, width)))

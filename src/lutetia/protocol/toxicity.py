@@ -146,7 +146,7 @@ def assess(
     recent = [v for v in known if v.taken_at >= (starts[-1] if starts else as_of - timedelta(days=labs_max_age_days))]
     increase, why = _increase(chosen, known, recent, starts)
     conditions = (
-        *_recency(chosen, known, as_of, labs_max_age_days),
+        *recency_conditions(chosen, known, as_of, labs_max_age_days),
         *_not_checked(chosen, known, starts, patient=patient, as_of=as_of, states=states),
     )
     return Assessment(_action(states), increase, (*_reasons(chosen, states), *why), conditions, states)
@@ -273,7 +273,20 @@ def _increase(
     return ("toxicity_grade_2",), (f"No increase: {', '.join(said)} since the last administration.",)
 
 
-def _recency(rules: ToxicityRules, known: Sequence[LabValue], as_of: datetime, days: float) -> tuple[str, ...]:
+def recency_conditions(
+    rules: ToxicityRules, known: Sequence[LabValue], as_of: datetime, days: float
+) -> tuple[str, ...]:
+    """What laboratory values are too old, or lacking, for a decision: one condition, or none.
+
+    Parameters
+    ----------
+    rules
+        Name the analytes that are required.
+    known
+        Values that are not missing.
+    as_of, days
+        When the decision is taken, and how old a value may be then.
+    """
     if not known:
         return ("laboratory values: none given",)
     oldest = as_of - timedelta(days=days)
