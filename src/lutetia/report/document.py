@@ -139,6 +139,9 @@ class Column:
 class Table:
     """Rows of cells under columns; the first cell of a row names the row.
 
+    `levels` indents the name of every row below the row that it belongs to (empty: no row is indented); with levels, a
+    row whose other cells are empty is a heading across the table. `many` marks a table that may run over pages.
+
     Raises
     ------
     OutputError
@@ -152,8 +155,12 @@ class Table:
     notes: tuple[Inline, ...] = ()
     emphasised: frozenset[int] = frozenset()
     grouped: frozenset[int] = frozenset()
+    levels: tuple[int, ...] = ()
+    many: bool = False
 
     def __post_init__(self) -> None:
+        if self.levels and len(self.levels) != len(self.rows):
+            raise OutputError(f"table: found {len(self.levels)} levels; expected {len(self.rows)}, one per row")
         wrong = [n for n, row in enumerate(self.rows) if len(row) != len(self.columns)]
         if wrong:
             found = len(self.rows[wrong[0]])
@@ -264,7 +271,7 @@ class Document:
     """A whole report.
 
     `header` is printed on top of every page, `footer` at the bottom of every page beside "page x of y"; `intended_use`
-    is the line that every page carries.
+    is the line that every page carries; `stamp`, where there is one, stands on top of every printed page of the HTML.
     """
 
     title: Inline
@@ -272,6 +279,7 @@ class Document:
     header: tuple[str, ...] = ()
     footer: tuple[str, ...] = ()
     intended_use: str = ""
+    stamp: str = ""
     language: str = "en"
     blocks: tuple[Block, ...] = field(default=())
 
