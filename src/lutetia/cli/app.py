@@ -14,6 +14,7 @@ from lutetia.cli.example import example
 from lutetia.cli.kernel import kernel
 from lutetia.cli.new_case import new_case
 from lutetia.cli.plan import plan
+from lutetia.cli.randomise import randomise
 from lutetia.cli.s_value import s_value
 from lutetia.cli.simulate import simulate
 from lutetia.cli.study import study
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dose-map": dose_map,
     "simulate": simulate,
     "study": study,
+    "randomise": randomise,
     "validate": validate,
 }
 
