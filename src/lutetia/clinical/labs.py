@@ -79,7 +79,7 @@ def read_rows(rows: Iterable[Mapping[str, str]], where: str, *, zone: ZoneInfo |
     for number, row in enumerate(rows, start=2):
         place = f"{where} row {number}"
         try:
-            value = _value(row, place, zone)
+            value = read_row(row, place, zone=zone)
         except LutetiaError as error:
             problems.append(str(error))
             continue
@@ -125,7 +125,15 @@ def _same_day_without_time(value: LabValue, moment: datetime) -> bool:
     return not value.has_time and value.taken_at.date() == moment.astimezone(value.taken_at.tzinfo).date()
 
 
-def _value(row: Mapping[str, str], place: str, zone: ZoneInfo | None) -> LabValue:
+def read_row(row: Mapping[str, str], place: str, *, zone: ZoneInfo | None = None) -> LabValue:
+    """One checked laboratory value from one row of text; `place` begins every message, `zone` as in `read_rows`.
+
+    Raises
+    ------
+    InputError, UnknownNameError
+        For a missing column, an unknown analyte, unit or qualifier, a number or time that cannot be read, and limits of
+        normal in the wrong order.
+    """
     for column in ("analyte", "taken_at", "value", "unit"):
         if column not in row:
             raise InputError(f"{place}: the column {column!r} is missing; expected {', '.join(COLUMNS)}")

@@ -23,6 +23,7 @@ from lutetia.errors import InputError, OutputError, UnknownNameError
 
 Row = dict[str, str]
 SNAPSHOT, STUDY = "snapshot.json", "study.toml"
+SURPLUS = "(cells beyond the header)"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,11 +139,16 @@ def _content(path: Path, digest: str) -> bytes:
 def _rows(name: str, content: bytes | None) -> tuple[Row, ...]:
     if content is None:
         return ()
-    reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    found = reader.fieldnames or []
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), restkey=SURPLUS, restval="")
+        found, rows = reader.fieldnames or [], tuple(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{name}.csv: cannot be read ({error}); expected CSV in UTF-8") from error
     if missing := [column for column in TABLES[name].keys if column not in found]:
         raise InputError(f"{name}.csv: the column {missing[0]!r} is missing; found {', '.join(found)}")
-    return tuple(reader)
+    if twice := sorted({column for column in found if found.count(column) > 1}):
+        raise InputError(f"{name}.csv: the column {twice[0]!r} stands in the header twice; expected one")
+    return tuple(rows)
 
 
 def _check_keys(name: str, rows: Sequence[Row]) -> None:

@@ -1,1 +1,1 @@
-"""The interim safety analysis: exposure, haematology, renal, hepatic, association, time to event, boundaries, report."""
+"""The interim safety analysis: exposure, blood counts, renal, hepatic, association, time to event, the report."""
