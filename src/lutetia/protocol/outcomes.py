@@ -17,12 +17,13 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class DoseForecast:
-    """A predicted cumulative dose: nominal value; mean, central 95 % interval and P(over the limit) of its draws."""
+    """A predicted cumulative dose: nominal value; mean, sd, central 95 % interval and P(over the limit) of its draws."""
 
     value_Gy: float
     mean_Gy: float
     interval_Gy: tuple[float, float]
     probability_over: float
+    sd_Gy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ def _forecasts(
     drawn = projected_dose_Gy(draws, activity_MBq, sums)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     over = (drawn > rules.limit_Gy * (1.0 + _SLACK)).mean(axis=0)
-    mean = drawn.mean(axis=0)
+    mean, sd = drawn.mean(axis=0), drawn.std(axis=0, ddof=1 if len(drawn) > 1 else 0)
     return [
-        DoseForecast(float(value[i]), float(mean[i]), (float(low[i]), float(high[i])), float(over[i]))
+        DoseForecast(float(value[i]), float(mean[i]), (float(low[i]), float(high[i])), float(over[i]), float(sd[i]))
         for i in range(len(rules.limit_ids))
     ]
 
