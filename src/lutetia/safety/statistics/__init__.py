@@ -1,0 +1,1 @@
+"""Statistics for small arms: plain arrays in, frozen results out; what data cannot carry is `NotEstimable`."""
