@@ -1,0 +1,104 @@
+"""Small numbers of the open report cannot be read, nor computed from what is shown."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lutetia.safety.cells import Cell, SafetyTable, TableColumn, TableRow
+from lutetia.safety.printing import SUPPRESSED
+from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small
+
+COLUMN = TableColumn("all", "All")
+
+
+def table(rows: list[tuple[str, int, int | None]], n: int = 56) -> SafetyTable:
+    """Rows as (key, level, count)."""
+    cells = tuple(
+        cell
+        for key, _, count in rows
+        if count is not None
+        for cell in (Cell("T1", key, "all", "count", count, n), Cell("T1", key, "all", "percent", 100.0 * count / n, n))
+    )
+    names = tuple(TableRow(key, key, level=level) for key, level, _ in rows)
+    return SafetyTable("T1", "Title", "SAF", (COLUMN,), names, cells)
+
+
+def shown(found: SafetyTable) -> dict[str, int]:
+    return {c.row: int(c.value) for c in found.cells if c.statistic == "count" and isinstance(c.value, int)}
+
+
+@pytest.mark.requirement(47)
+def test_small_cells_of_the_open_report_are_suppressed_with_their_percentages() -> None:
+    found = suppress_small(table([("sex", 0, None), ("female", 1, 3), ("male", 1, 30), ("unknown", 1, 23)]))
+    assert shown(found) == {"male": 30}
+    assert all(c.value is None and c.reason == SUPPRESSED and c.n is None for c in found.cells if c.row == "female")
+
+
+@pytest.mark.parametrize(("count", "visible"), [(0, True), (1, False), (4, False), (5, True), (51, True), (52, False)])
+def test_the_boundary_of_what_is_shown(count: int, visible: bool) -> None:
+    rest = 56 - count
+    found = suppress_small(table([("yes", 0, count), ("no", 0, rest)]))
+    assert ("yes" in shown(found)) is visible
+
+
+def test_everybody_is_shown_because_nobody_is_left_out() -> None:
+    assert shown(suppress_small(table([("yes", 0, 56)]))) == {"yes": 56}
+
+
+def test_one_hidden_number_takes_the_next_smallest_with_it() -> None:
+    found = suppress_small(table([("total", 0, 40), ("a", 1, 2), ("b", 1, 9), ("c", 1, 29)]))
+    assert shown(found) == {"total": 40, "c": 29}
+
+
+def test_two_hidden_ones_are_not_enough() -> None:
+    found = suppress_small(table([("total", 0, 40), ("a", 1, 1), ("b", 1, 1), ("c", 1, 9), ("d", 1, 29)]))
+    assert shown(found) == {"total": 40, "d": 29}
+
+
+def test_an_only_child_hides_its_parent() -> None:
+    found = suppress_small(table([("gut", 0, 3), ("nausea", 1, 3), ("blood", 0, 20), ("skin", 0, 9)]))
+    assert "gut" not in shown(found)
+    assert "nausea" not in shown(found)
+    assert "skin" not in shown(found)
+
+
+def test_single_subjects_and_quartiles_of_few_are_never_shown() -> None:
+    cells = [Cell("T2", "age", "all", s, 60.0, n) for n in (56,) for s in ("median", "q1", "q3", "minimum", "maximum")]
+    cells += [Cell("T2", "weight", "all", s, 60.0, 4) for s in ("median", "q1", "q3")]
+    rows = (TableRow("age", "Age"), TableRow("weight", "Weight"))
+    found = suppress_small(SafetyTable("T2", "Title", "ITT", (COLUMN,), rows, tuple(cells)))
+    assert [c.statistic for c in found.cells if c.row == "age"] == ["median", "q1", "q3"]
+    assert all(c.value is None for c in found.cells if c.row == "weight")
+
+
+def possible(found: SafetyTable, true: list[int], total: int) -> list[set[int]]:
+    """Values that each hidden child can have, for someone who knows the total and what is shown."""
+    visible = shown(found)
+    keys = [f"c{n}" for n in range(len(true))]
+    hidden = [k for k in keys if k not in visible]
+    rest = total - sum(v for k, v in visible.items() if k in keys)
+    values: list[set[int]] = [set() for _ in hidden]
+    for guess in itertools.product(range(rest + 1), repeat=max(len(hidden) - 1, 0)):
+        last = rest - sum(guess)
+        if hidden and last >= 0 and all(v >= 1 for v in (*guess, last)):
+            for place, value in enumerate((*guess, last)):
+                values[place].add(value)
+    return values
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=2, max_size=4))
+def test_a_reader_who_knows_the_total_cannot_compute_a_hidden_number(counts: list[int]) -> None:
+    total = sum(counts)
+    rows = [("total", 0, total), *((f"c{n}", 1, count) for n, count in enumerate(counts)), ("other", 0, 100)]
+    found = suppress_small(table(rows, n=1000))
+    small = [f"c{n}" for n, count in enumerate(counts) if 0 < count < SMALLEST_SHOWN]
+    assert not set(small) & set(shown(found))
+    # A hidden zero would be ruled out by a reader who takes hidden numbers for at least 1: it only adds doubt.
+    hidden_zero = any(count == 0 and f"c{n}" not in shown(found) for n, count in enumerate(counts))
+    if small and "total" in shown(found) and not hidden_zero:
+        assert all(len(values) > 1 for values in possible(found, counts, total))
