@@ -27,17 +27,17 @@ NextArm = Callable[[RandomisationSpec, bytes, Tally, Mapping[str, str]], str]
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How a scheme finds the next arm; `listed` tells whether the arms can be written down before any subject."""
+    """How a scheme finds the next arm; `by_stratum` tells whether each stratum has a list of its own ahead of time."""
 
     description: str
-    listed: bool
+    by_stratum: bool
     next_arm: NextArm
 
 
 SCHEMES: dict[str, Scheme] = {
     "blocks": Scheme("permuted blocks of random size within strata", True, block_arm),
     "minimisation": Scheme("Pocock–Simon minimisation with a random element", False, minimised_arm),
-    "simple": Scheme("independent draws, no balancing", True, simple_arm),
+    "simple": Scheme("independent draws, no balancing", False, simple_arm),
 }
 
 
