@@ -142,3 +142,46 @@ def test_a_failed_write_keeps_the_earlier_result(
 
     monkeypatch.setattr(sitk, "WriteImage", full_disk)
     refused(tmp_path, "cannot be written", maps[0], "--nuclide", "Lu-177", "--input", "activity", "--out", out)
+
+
+def test_regions_get_their_dose_volume_figures_and_histograms(maps: tuple[Path, Path], tmp_path: Path) -> None:
+    labels = np.zeros(GRID.shape)
+    labels[2:6, 3:8, 2:7] = 1
+    labels[8:10, 3:8, 2:7] = 2
+    regions, out, table = write(tmp_path / "regions.nii.gz", labels), tmp_path / "dose.nii.gz", tmp_path / "dvh.csv"
+    options = ["--nuclide", "Lu-177", "--input", "time-integrated-activity", "--out", out]
+    record = run(maps[0], *options, "--regions", regions, "--label", "1=liver", "--label", "2=spleen", "--dvh", table)
+    values, _ = read_nifti(out, where="dose")
+    rows = record["regions"]
+    assert isinstance(rows, list)
+    assert [row["region"] for row in rows] == ["liver", "spleen"]
+    inside = values[labels == 1]
+    assert rows[0]["mean"] == pytest.approx(inside.mean(), rel=1e-4)
+    assert rows[0]["D50"] == pytest.approx(np.median(inside), rel=0.02)
+    assert rows[0]["volume_mL"] == pytest.approx((labels == 1).sum() * 4.0 * 3.0 * 3.5 / 1000.0)
+    lines = table.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("region,map,unit,volume_mL,mean,D98,D50,D2,dose")
+    assert lines[1].startswith("liver,Lu-177,Gy,")
+    assert lines[1].endswith(",0,100")
+    assert len(lines) == 1 + 2 * 200
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dvh", "dvh.csv"], "without --regions"),
+        (["--regions", "REGIONS", "--label", "liver"], "1=left kidney"),
+        (["--regions", "REGIONS", "--label", "1=liver", "--dvh", "dvh.txt"], "ending in .csv"),
+    ],
+)
+def test_regions_that_cannot_be_used_are_refused(
+    maps: tuple[Path, Path], tmp_path: Path, options: list[str], message: str
+) -> None:
+    labels = np.zeros(GRID.shape)
+    labels[2:6, 3:8, 2:7] = 1
+    regions = write(tmp_path / "regions.nii.gz", labels)
+    given = [str(regions) if o == "REGIONS" else o for o in options]
+    out = tmp_path / "dose.nii.gz"
+    with pytest.raises(LutetiaError, match=message):
+        run(maps[0], "--nuclide", "Lu-177", "--input", "activity", "--out", out, *given)
+    assert not out.exists()

@@ -118,7 +118,7 @@ def test_tumours_are_spheres_of_their_own_mass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "target"), [("liver", "red marrow"), ("kidneys", "left kidney"), ("whole body", "liver")]
+    ("source", "target"), [("tumour 1", "red marrow"), ("kidneys", "left kidney"), ("whole body", "liver")]
 )
 def test_pairs_without_an_s_value_are_refused_with_a_list_of_what_exists(source: str, target: str) -> None:
     with pytest.raises(UnknownNameError, match="unknown S-value"):

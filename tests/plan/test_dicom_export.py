@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 from collections.abc import Callable
@@ -46,7 +47,9 @@ def planned(case: Path) -> Planned:
 def exported(planned: Planned, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "dicom"
     files = export_dicom(planned, folder, made_at=MADE_AT)
-    assert [f.relative_to(folder).as_posix() for f in files] == [f"cycle1/{name}" for name in NAMES]
+    assert [f.relative_to(folder).as_posix() for f in files] == [
+        f"cycle1/{name}" for name in ("dose_volume.csv", *NAMES)
+    ]
     assert all(f.is_file() for f in files)
     return folder / "cycle1"
 
@@ -60,6 +63,19 @@ def test_the_maps_of_the_nuclides_add_up_to_the_sum(exported: Path) -> None:
     lutetium, yttrium, total = (gray(exported / f"rtdose_{name}.dcm") for name in ("Lu-177", "Y-90", "sum"))
     assert lutetium.max() > 1.0
     np.testing.assert_allclose(total, lutetium + yttrium, atol=2.0 * total.max() / 65_000)
+
+
+def test_the_histograms_belong_to_the_maps(exported: Path) -> None:
+    rows = list(csv.DictReader((exported / "dose_volume.csv").read_text(encoding="utf-8").splitlines()))
+    assert {row["map"] for row in rows} == {"Lu-177", "Y-90", "sum"}
+    means = {(row["region"], row["map"]): float(row["mean"]) for row in rows}
+    regions = {region for region, _ in means}
+    assert {"liver", "left kidney", "right kidney"} <= regions
+    for region in regions:
+        assert means[region, "sum"] == pytest.approx(means[region, "Lu-177"] + means[region, "Y-90"], rel=1e-4)
+    curve = [float(row["volume_percent"]) for row in rows if (row["region"], row["map"]) == ("liver", "sum")]
+    assert curve[0] == 100.0
+    assert curve == sorted(curve, reverse=True)
 
 
 def test_the_mean_of_a_map_over_a_large_organ_is_near_its_dose_and_below_it(exported: Path, case: Path) -> None:

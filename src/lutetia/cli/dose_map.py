@@ -14,9 +14,13 @@ from lutetia.core.numbers import six_digits
 from lutetia.errors import ImageError, InputError, OutputError, UnitError
 
 if TYPE_CHECKING:
-    from lutetia.core.volume import Volume
+    from collections.abc import Sequence
+
+    from lutetia.core.volume import RegionMask, Volume
+    from lutetia.dose.dvh import DoseVolumeHistogram
     from lutetia.dose.voxel_dose import VoxelDose
 
+DVH_KEYS = ("mean", "D98", "D50", "D2")
 Kind = Literal["activity", "time-integrated-activity"]
 # No tissue holds more (assumption): a map above this is in another unit, such as Bq/mL.
 LARGEST: dict[str, float] = {"activity": 1e4, "time-integrated-activity": 1e6}
@@ -51,6 +55,15 @@ def dose_map(
     resolution_mm: Annotated[
         float | None, typer.Option(help="FWHM of the scanner, if the map comes from an image.", show_default=False)
     ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="Regions on the same grid (NIfTI label map, SEG or RTSTRUCT): their dose-volume figures."),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Label of the regions file and its region, such as '1=left kidney'; once for each."),
+    ] = None,
+    dvh: Annotated[Path | None, typer.Option(help="CSV file for the dose-volume histograms of the regions.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the machine-readable summary.")] = False,
 ) -> None:
     """Dose map (Gy) from time-integrated activity, or dose-rate map (Gy/h) from activity.
@@ -58,27 +71,33 @@ def dose_map(
     Example: lutetia dose-map tia_y90.nii.gz --nuclide Y-90 --input time-integrated-activity --density density.nii.gz
     --out dose_y90.nii.gz
     """
+    from lutetia.dose.dvh import dose_volume_csv, dose_volume_histogram
     from lutetia.dose.voxel_dose import METHODS, voxel_dose
 
     plain = method.strip().lower().replace("-", " ")
     if uncertainty is not None and plain in METHODS and METHODS[plain].photons != "monte carlo":
         raise InputError("dose-map: found --uncertainty with a method without noise; expected it with 'monte carlo'")
-    _check_outputs([p for p in (out, uncertainty) if p is not None], [activity, *([density] if density else [])])
+    if dvh is not None and regions is None:
+        raise InputError("dose-map: found --dvh without --regions; name the regions whose histograms you want")
+    given = [p for p in (activity, density, regions) if p is not None]
+    _check_outputs([p for p in (out, uncertainty) if p is not None], given, table=dvh)
     with progress_line() as progress:
         progress("reading the maps")
         source = read_map(activity, UNITS[_kind(input)], where="activity map")
         _check_size(source, _kind(input))
         mass = None if density is None else read_map(density, "g_per_mL", where="density map")
+        masks = [] if regions is None else read_regions(regions, label or [], source)
         progress("computing the dose")
         result = voxel_dose(
             source, nuclide, density=mass, method=plain, photons=photons, seed=seed, resolution_mm=resolution_mm
         )
+        histograms = [dose_volume_histogram(result.dose, mask, resolution_mm=resolution_mm) for mask in masks]
         progress("writing")
         pairs = [(result.dose, out)]
         if uncertainty is not None and result.sd is not None:
             pairs.append((result.sd, uncertainty))
-        write_together(pairs)
-    record = summary(result, source, seed)
+        write_together(pairs, text=None if dvh is None else (dose_volume_csv({result.nuclide: histograms}), dvh))
+    record = summary(result, source, seed, histograms)
     if json:
         print_json(record)
     else:
@@ -107,7 +126,32 @@ def read_map(path: Path, unit: Any, *, where: str) -> Volume:
     return Volume(values.astype(np.float32), grid, unit)
 
 
-def write_together(maps: list[tuple[Volume, Path]]) -> None:
+def read_regions(path: Path, labels: Sequence[str], source: Volume) -> list[RegionMask]:
+    """Regions on the grid of the map; `labels` such as ``1=left kidney`` are needed for NIfTI.
+
+    Raises
+    ------
+    InputError, ImageError
+        If a label has no region, or the regions lie on another grid.
+    """
+    from lutetia.imaging.segmentation import read_segmentation
+
+    names = dict(_label(text) for text in labels) or None
+    masks = read_segmentation(path, names, grid=source.grid, where="regions")
+    for mask in masks:
+        if not mask.grid.same_as(source.grid):
+            raise ImageError(f"regions, {mask.region}: found another grid than that of the map; resample it first")
+    return masks
+
+
+def _label(text: str) -> tuple[str, str]:
+    number, sign, region = text.partition("=")
+    if not (sign and number.strip() and region.strip()):
+        raise InputError(f"dose-map: found --label {text!r}; expected such as '1=left kidney'")
+    return number.strip(), region.strip()
+
+
+def write_together(maps: list[tuple[Volume, Path]], *, text: tuple[str, Path] | None = None) -> None:
     """Write maps beside their place first, then rename: either all of them appear, or none is half-written.
 
     Raises
@@ -124,13 +168,19 @@ def write_together(maps: list[tuple[Volume, Path]]) -> None:
             for number, (volume, path) in enumerate(maps):
                 end = ".nii.gz" if path.name.lower().endswith(".gz") else ".nii"
                 ready.append((write_nifti(volume, Path(beside) / f"{number}{end}"), path))
+            if text is not None:
+                table = Path(beside) / "table.csv"
+                table.write_text(text[0], encoding="utf-8")
+                ready.append((table, text[1]))
             for written, path in ready:
                 os.replace(written, path)
     except OSError as error:
         raise OutputError(f"{maps[0][1].name}: cannot be written; check the folder and free space") from error
 
 
-def summary(result: VoxelDose, source: Volume, seed: int) -> dict[str, Any]:
+def summary(
+    result: VoxelDose, source: Volume, seed: int, histograms: Sequence[DoseVolumeHistogram] = ()
+) -> dict[str, Any]:
     """What was computed, as `--json` prints it."""
     import numpy as np
 
@@ -147,8 +197,20 @@ def summary(result: VoxelDose, source: Volume, seed: int) -> dict[str, Any]:
         "maximum": six_digits(float(dose.max())),
         "mean_of_filled_voxels": six_digits(float(dose[dose > 0].mean(dtype=np.float64)) if (dose > 0).any() else 0.0),
         "escaped_energy_share": six_digits(result.escaped_share),
-        "warnings": [doubt.message for doubt in result.doubts],
+        "warnings": [d.message for d in (*result.doubts, *(d for one in histograms for d in one.doubts))],
     }
+    if histograms:
+        record["regions"] = [
+            {
+                "region": one.region,
+                "volume_mL": six_digits(one.volume_mL),
+                **{
+                    key: six_digits(value)
+                    for key, value in zip(DVH_KEYS, (one.mean_Gy, one.D98_Gy, one.D50_Gy, one.D2_Gy), strict=True)
+                },
+            }
+            for one in histograms
+        ]
     if result.sd is not None:
         hot = dose >= 0.5 * float(dose.max())
         relative = float((result.sd.values[hot] / np.maximum(dose[hot], 1e-30)).mean(dtype=np.float64))
@@ -174,11 +236,13 @@ def _check_size(source: Volume, kind: Kind) -> None:
         )
 
 
-def _check_outputs(outputs: list[Path], inputs: list[Path]) -> None:
+def _check_outputs(outputs: list[Path], inputs: list[Path], *, table: Path | None = None) -> None:
     """Refuse before the work: wrong endings, missing folders, an output that would overwrite an input."""
     taken = {p.resolve() for p in inputs}
-    for path in outputs:
-        if not path.name.lower().endswith((".nii", ".nii.gz")):
+    for path in [*outputs, *([] if table is None else [table])]:
+        if path is table and path.suffix.lower() != ".csv":
+            raise InputError(f"dose-map: found --dvh {path.name!r}; expected a name ending in .csv")
+        if path is not table and not path.name.lower().endswith((".nii", ".nii.gz")):
             raise InputError(f"dose-map: found {path.name!r} for a result; expected a name ending in .nii or .nii.gz")
         if not path.resolve().parent.is_dir():
             raise OutputError(f"{path.name}: found no folder {path.parent.name!r}; make it first")
@@ -193,6 +257,9 @@ def _print(record: dict[str, Any], out: Path) -> None:
     print(f"  {record['blur']}")
     if "relative_sd_above_half_maximum" in record:
         print(f"  statistical sd above half of the maximum: {100 * record['relative_sd_above_half_maximum']:.2g} %")
+    for region in record.get("regions", ()):
+        figures = ", ".join(f"{key} {region[key]:.4g}" for key in DVH_KEYS)
+        print(f"  {region['region']} ({region['volume_mL']:.4g} mL): {figures} {record['unit']}")
     for warning in record["warnings"]:
         print(f"  warning: {warning}")
     print(f"  {out}")

@@ -6,12 +6,14 @@ The volume is that of the drawn region; partly filled voxels count with their oc
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lutetia.core.chain import Doubt
+from lutetia.core.numbers import six_digits
 from lutetia.core.volume import RegionMask, Volume
 from lutetia.errors import PhysicsError
 
@@ -93,6 +95,23 @@ def dose_volume_histogram(
         D2_Gy=d2,
         doubts=_doubts(region, resolution_mm),
     )
+
+
+def dose_volume_csv(histograms: Mapping[str, Sequence[DoseVolumeHistogram]]) -> str:
+    """Histograms as CSV text: one row for each region, map (nuclide, or ``sum``) and dose of the curve.
+
+    Columns: region, map, unit, volume_mL, mean, D98, D50, D2, dose, volume_percent.
+    """
+    lines = ["region,map,unit,volume_mL,mean,D98,D50,D2,dose,volume_percent"]
+    for name, found in histograms.items():
+        for one in found:
+            numbers = (one.volume_mL, one.mean_Gy, one.D98_Gy, one.D50_Gy, one.D2_Gy)
+            head = f"{one.region},{name},{one.unit}," + ",".join(f"{six_digits(x):g}" for x in numbers)
+            lines += [
+                f"{head},{six_digits(float(dose)):g},{six_digits(100.0 * float(share)):g}"
+                for dose, share in zip(one.dose_Gy, one.volume_fraction, strict=True)
+            ]
+    return "\n".join(lines) + "\n"
 
 
 def dose_at_volume(dose_Gy: ArrayLike, volume_fraction: float, weight: ArrayLike | None = None) -> float:

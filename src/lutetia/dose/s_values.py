@@ -1,7 +1,8 @@
 """S-values of spheres and of the organs of reference adults: dose per time-integrated activity, with their method.
 
 Self-dose: absorbed fractions at the region's own mass. Between organs: photons from the point kernel averaged over
-pairs of points in stylised organs. Red marrow: published table (`data/marrow.toml`). Not here: S-values of a patient's
+pairs of points in stylised organs, and in the bones that hold red marrow (`marrow_sites`). Red marrow from itself and
+from the remainder: published table (`data/marrow.toml`). Not here: S-values of a patient's
 own regions (`region_s`).
 """
 
@@ -18,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lutetia.core.regions import canonical_region, density_g_per_mL, is_tumour
 from lutetia.dose.absorbed_fraction import SPHERE, Shape, electron_absorbed_fraction, photon_absorbed_fraction
+from lutetia.dose.marrow_sites import marrow_points
 from lutetia.dose.point_kernels import GY_G_PER_MBQ_H_MEV, point_kernel
 from lutetia.dose.stylised import ORGANS
 from lutetia.errors import PhysicsError, UnknownNameError
@@ -37,11 +39,13 @@ SHAPES: dict[str, Shape] = {
 }
 SELF_METHOD = "point kernel in stylised organ, own mass"
 CROSS_METHOD = "photon point kernel between stylised organs"
+MARROW_CROSS_METHOD = "published: OpenDose 177Lu, voxel adults of ICRP 110; other nuclides by photon point kernel"
 MARROW_METHOD = "published: OLINDA/EXM 2.2"
 S_UNIT = 3.6
 """Gy/(MBq h) per mGy/(MBq s)."""
 _KIDNEYS = ("left kidney", "right kidney")
 _PAIRS = 20_000
+_MARROW_PAIRS = 100_000  # few pairs are close, and they weigh most
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +127,8 @@ def organ_s_value(
     name, source, target = canonical_nuclide(nuclide), canonical_region(source), canonical_region(target)
     if target == "red marrow" and source in ("red marrow", "remainder"):
         return _marrow(name, source, sex, mass_g)
+    if target == "red marrow" and source in _ORGAN_NAMES:
+        return SValue(np.asarray(_marrow_from_organ(name, source, sex)), MARROW_CROSS_METHOD)
     if single_kidneys_g is not None and not source == target == "kidneys":
         raise PhysicsError(
             f"single kidney masses: found them for {target} ← {source}; they belong to kidneys ← kidneys"
@@ -132,7 +138,7 @@ def organ_s_value(
     if source == target:
         return _own(name, source, sex, mass_g)
     if source in _ORGAN_NAMES and target in _ORGAN_NAMES and not _overlapping(source, target):
-        return SValue(np.asarray(_cross(name, source, target, sex)), CROSS_METHOD)
+        return SValue(np.asarray(stylised_cross_dose(name, source, target, sex)), CROSS_METHOD)
     raise UnknownNameError("S-value (target ← source)", f"{target} ← {source}", _supported())
 
 
@@ -194,22 +200,26 @@ def _kidney_pair(nuclide: str, sex: str, masses_g: tuple[FloatArray, FloatArray]
     left, right = masses_g
     density = density_g_per_mL("kidneys")
     own = [_self_dose(nuclide, mass, "kidney", density) * mass**2 for mass in (left, right)]
-    between = 2.0 * left * right * _cross(nuclide, "left kidney", "right kidney", sex)
+    between = 2.0 * left * right * stylised_cross_dose(nuclide, "left kidney", "right kidney", sex)
     return SValue((own[0] + own[1] + between) / (left + right) ** 2, SELF_METHOD + ", each kidney by its mass")
 
 
 @cache
-def _cross(nuclide: str, source: str, target: str, sex: str) -> float:
-    """Photon dose in one organ from another, Gy/(MBq h): mean over point pairs of F(ρ r) / (4π r²)."""
+def stylised_cross_dose(nuclide: str, source: str, target: str, sex: str) -> float:
+    """Photon dose in one organ, or in red marrow, from another in stylised bodies, Gy/(MBq h).
+
+    S = k ⟨F(ρ r) / (4π r²)⟩ over pairs of points, F the photon energy absorbed per length. Names are canonical.
+    """
     if source == "kidneys":
-        return 0.5 * sum(_cross(nuclide, side, target, sex) for side in _KIDNEYS)
+        return 0.5 * sum(stylised_cross_dose(nuclide, side, target, sex) for side in _KIDNEYS)
     if target == "kidneys":
-        return 0.5 * sum(_cross(nuclide, source, side, sex) for side in _KIDNEYS)
+        return 0.5 * sum(stylised_cross_dose(nuclide, source, side, sex) for side in _KIDNEYS)
     kernel = point_kernel(nuclide)
     scale = (reference_mass_g("whole body", sex) / reference_mass_g("whole body", "male")) ** (1 / 3)
     # The same points each way round, so that S(a ← b) = S(b ← a) exactly.
     first, second = sorted((source, target))
-    gap = _points(first, 11) - _points(second, 12)
+    count = _MARROW_PAIRS if target == "red marrow" else _PAIRS
+    gap = _points(first, 11, count) - _points(second, 12, count)
     distance_cm = np.linalg.norm(gap, axis=1) * scale
     density = density_g_per_mL("remainder")
     width = np.diff(kernel.edge_mm) / 10.0
@@ -220,12 +230,21 @@ def _cross(nuclide: str, source: str, target: str, sex: str) -> float:
 
 
 @cache
-def _points(organ: str, seed: int) -> FloatArray:
-    return ORGANS[organ].sample(_PAIRS, np.random.default_rng(seed))
+def _points(organ: str, seed: int, count: int) -> FloatArray:
+    if organ == "red marrow":
+        return np.random.default_rng(seed).permutation(marrow_points(count, seed))
+    return ORGANS[organ].sample(count, np.random.default_rng(seed))
 
 
 def _overlapping(source: str, target: str) -> bool:
     return "kidneys" in (source, target) and (source in _KIDNEYS or target in _KIDNEYS)
+
+
+def _marrow_from_organ(nuclide: str, organ: str, sex: str) -> float:
+    """Photon dose to the red marrow: published for 177Lu, other nuclides by the ratio of stylised values."""
+    published = _marrow_table()["from_organ"][sex]["kidneys" if organ in _KIDNEYS else organ] * S_UNIT
+    stylised = [stylised_cross_dose(name, organ, "red marrow", sex) for name in (nuclide, "Lu-177")]
+    return float(published * stylised[0] / stylised[1])
 
 
 def _marrow(nuclide: str, source: str, sex: str, mass_g: ArrayLike | None) -> SValue:
@@ -261,4 +280,4 @@ def _masses() -> dict[str, dict[str, float]]:
 def _supported() -> list[str]:
     own = [f"{name} ← {name}" for name in ("kidneys", *SHAPES, "red marrow", "tumour 1")]
     cross = [f"{t} ← {s}" for s in _ORGAN_NAMES for t in _ORGAN_NAMES if s != t and not _overlapping(s, t)]
-    return [*own, "red marrow ← remainder", *cross]
+    return [*own, "red marrow ← remainder", *(f"red marrow ← {s}" for s in _ORGAN_NAMES), *cross]

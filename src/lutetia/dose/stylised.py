@@ -47,14 +47,15 @@ class Body:
         return np.asarray(self.sample(40_000, np.random.default_rng(1)).mean(axis=0))
 
 
-def _ellipsoid(
+def ellipsoid(
     centre: tuple[float, float, float], axes: tuple[float, float, float]
 ) -> Callable[[FloatArray], NDArray[np.bool_]]:
+    """Predicate of the points inside an ellipsoid, cm."""
     return lambda p: np.asarray((((p - centre) / axes) ** 2).sum(axis=-1) <= 1.0)
 
 
 def _kidney(side: float) -> Body:
-    inside = _ellipsoid((side * 6.0, 6.0, 32.5), (4.5, 1.5, 5.5))
+    inside = ellipsoid((side * 6.0, 6.0, 32.5), (4.5, 1.5, 5.5))
     low, high = (3.0, 4.5, 27.0), (10.5, 7.5, 38.0)
     if side < 0:
         low, high = (-10.5, 4.5, 27.0), (-3.0, 7.5, 38.0)
@@ -71,5 +72,5 @@ ORGANS: dict[str, Body] = {
     "left kidney": _kidney(1.0),
     "right kidney": _kidney(-1.0),
     "liver": Body((-16.5, -8.0, 27.0), (16.5, 8.0, 43.0), _liver),
-    "spleen": Body((7.5, 1.0, 31.0), (14.5, 5.0, 43.0), _ellipsoid((11.0, 3.0, 37.0), (3.5, 2.0, 6.0))),
+    "spleen": Body((7.5, 1.0, 31.0), (14.5, 5.0, 43.0), ellipsoid((11.0, 3.0, 37.0), (3.5, 2.0, 6.0))),
 }

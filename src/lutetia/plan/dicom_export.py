@@ -1,7 +1,8 @@
 """DICOM results of a plan: dose maps (RTDOSE), regions (SEG) and organ doses (SR) of every imaged cycle.
 
 The maps carry the blur of the SPECT and say so: means over small regions are below the organ doses of the SR.
-One folder a cycle: ``rtdose_<nuclide>.dcm``, ``rtdose_sum.dcm``, ``regions.dcm``, ``organ_doses.dcm``. Patient name and
+One folder a cycle: ``rtdose_<nuclide>.dcm``, ``rtdose_sum.dcm``, ``regions.dcm``, ``organ_doses.dcm``, and the
+dose-volume histograms of the regions in ``dose_volume.csv``. Patient name and
 identifier are the case's pseudonym; of the images only unique identifiers are kept, so that viewers can join them.
 """
 
@@ -12,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lutetia.dose.dvh import dose_volume_csv, dose_volume_histogram
 from lutetia.errors import InputError
 from lutetia.imaging.writing.common import new_folder
 from lutetia.imaging.writing.result_seg import write_result_seg
@@ -55,7 +57,7 @@ def export_dicom(planned: Planned, folder: Path, *, made_at: datetime, progress:
         for images in planned.images:
             progress(f"cycle {images.number}: DICOM results")
             _write_cycle(planned.result, images, beside / f"cycle{images.number}", made_at)
-        written = sorted(path.relative_to(beside) for path in beside.rglob("*.dcm"))
+        written = sorted(path.relative_to(beside) for path in beside.rglob("*.*"))
     return [folder / path for path in written]
 
 
@@ -87,7 +89,15 @@ def _write_maps(images: CycleImages, folder: Path, study: ResultStudy, source: S
         write_rtdose(dose.dose, path, study, source=source, label=name, text=text, number=number)
     text = f"{BLURRED}, {' + '.join(doses)}"
     path = folder / "rtdose_sum.dcm"
-    write_rtdose(summed(doses), path, study, source=source, label="sum", text=text, number=len(doses) + 1)
+    total = summed(doses)
+    write_rtdose(total, path, study, source=source, label="sum", text=text, number=len(doses) + 1)
+    maps = {name: dose.dose for name, dose in doses.items()} | {"sum": total}
+    masks = [region.mask() for region in images.on_spect]
+    histograms = {
+        name: [dose_volume_histogram(dose, mask, resolution_mm=images.resolution_mm) for mask in masks]
+        for name, dose in maps.items()
+    }
+    (folder / "dose_volume.csv").write_text(dose_volume_csv(histograms), encoding="utf-8")
 
 
 def dose_entries(result: Mapping[str, Any], images: CycleImages) -> list[DoseEntry]:
