@@ -126,7 +126,7 @@ def decide_arrays(
         activity_MBq=activity,
         state=state,
         bound_by=np.where(state == _COMPLETE, -1, bound),
-        category=_categories(rules, activity, state, last),
+        category=categories(rules, activity, state, last),
         over_limit=~nothing & limits.violated.any(axis=-1),
         allowed_MBq=limits.allowed_MBq,
         passed=limits.passed,
@@ -200,7 +200,8 @@ def _from_dosimetry(
     chosen, bound = _adjusted(rules, limits, cycle, last=last, no_increase=no_increase)
     chosen = np.where(unmeasured, rules.base_MBq[rules.variable], chosen)
     bound = np.where(unmeasured, names.index("base"), bound)
-    activity[..., rules.variable] = np.where(infeasible, rules.minimum_MBq, chosen)
+    # Where an increase is not permitted, even the minimum is not above the previous activity.
+    activity[..., rules.variable] = np.where(infeasible, np.minimum(rules.minimum_MBq, chosen), chosen)
     return activity, np.where(infeasible, limits.worst, bound)
 
 
@@ -249,8 +250,16 @@ def _state(rules: Rules, limits: _Limits, cycle: IntArray, action: IntArray) -> 
     return np.where(cycle > rules.cycles, _COMPLETE, state)
 
 
-def _categories(rules: Rules, activity: FloatArray, state: IntArray, last: FloatArray) -> IntArray:
-    """Category of every nuclide against base (or the previous prescription); shape (..., nuclide)."""
+def categories(rules: Rules, activity: FloatArray, state: IntArray, last: FloatArray) -> IntArray:
+    """Category of every nuclide against base (or the previous prescription): indices into `CATEGORIES`.
+
+    Parameters
+    ----------
+    activity, last
+        Shape (..., nuclide): activities, NaN where nothing is given; last non-zero prescription, 0 where there was none.
+    state
+        Shape (...): index into `STATES`.
+    """
     reference = np.broadcast_to(rules.base_MBq, activity.shape)
     if rules.category_reference == "previous":
         reference = np.where(last > 0, last, reference)

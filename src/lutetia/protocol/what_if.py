@@ -8,6 +8,7 @@ import numpy as np
 
 from lutetia.core.chain import Forecast
 from lutetia.errors import InputError
+from lutetia.protocol.arrays import CATEGORIES, STATES, categories
 from lutetia.protocol.controller import course_dose
 from lutetia.protocol.outcomes import LimitOutcome, limit_outcomes
 from lutetia.protocol.records import Protocol
@@ -66,3 +67,20 @@ def what_if_outcomes(
         passed=nothing,
         bound_by=None,
     )
+
+
+def activity_categories(
+    protocol: Protocol, arm: str, activities_MBq: Mapping[str, float], *, previous_MBq: Mapping[str, float]
+) -> dict[str, str]:
+    """Category of every nuclide for activities that a person chose: reduced, unchanged, increased or fixed.
+
+    Parameters
+    ----------
+    previous_MBq
+        Last non-zero prescription, for protocols whose categories refer to it.
+    """
+    rules = arm_rules(protocol, arm)
+    activity = np.array([activities_MBq[n] for n in rules.nuclides], dtype=np.float64)
+    last = np.array([previous_MBq.get(n, 0.0) for n in rules.nuclides], dtype=np.float64)
+    found = categories(rules, activity, np.asarray(STATES.index("OK")), last)
+    return {n: CATEGORIES[int(code)] for n, code in zip(rules.nuclides, found, strict=True)}

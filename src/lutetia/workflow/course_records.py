@@ -1,0 +1,324 @@
+"""One subject's records as the inputs of `plan` and `protocol`: case, laboratory values, events, cycles given.
+
+Here: reading and translating, and the facts whose change makes a prescription void. No rule is stated here; the rules
+are in `lutetia.protocol`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from lutetia.clinical.ctcae import criteria
+from lutetia.clinical.labs import LabValue, read_rows
+from lutetia.core.clock import time_zone
+from lutetia.errors import InputError, MissingRecordError
+from lutetia.plan.case import Case
+from lutetia.protocol.findings import Patient, ToxicityEvent, read_toxicity_rules
+from lutetia.protocol.profile import parse_protocol, read_protocol
+from lutetia.protocol.records import Protocol
+from lutetia.protocol.toxicity import recency_conditions
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.schema import canonical
+from lutetia.trial.store import Trial
+
+LABS_MAX_AGE_DAYS = 7.0  # state machine of the cycle: ASSESSED needs laboratory values of at most this age
+GIVEN_STATES = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")
+RELATED = ("possible", "probable", "definite")
+# Words of a term that make it the event kind on which the label's rules stop (assumption: coded terms vary).
+_HYPERSENSITIVITY = ("hypersensitivity", "anaphyla", "allergic reaction")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenCycle:
+    """One administered cycle: `cycle` is its number in the trial, `ordinal` its place among those given."""
+
+    cycle: int
+    ordinal: int
+    state: str
+    administered_MBq: Mapping[str, float]
+    prescribed_MBq: Mapping[str, float]
+    started_at: Mapping[str, datetime]
+
+    @property
+    def start(self) -> datetime:
+        """Start of the first infusion."""
+        return min(self.started_at.values())
+
+
+def subject_of(reader: Reader, subject_id: str) -> Record:
+    """The record of a subject.
+
+    Raises
+    ------
+    MissingRecordError
+        If there is no such subject.
+    """
+    found = reader.find("subjects", {"subject_id": subject_id})
+    if found is None:
+        raise MissingRecordError(f"subject {subject_id}: is not in this trial; check the number")
+    return found
+
+
+def cycle_of(reader: Reader, subject_id: str, cycle: int) -> Record:
+    """The record of a cycle.
+
+    Raises
+    ------
+    MissingRecordError
+        If the cycle is not planned.
+    """
+    found = reader.find("cycles", {"subject_id": subject_id, "cycle": cycle})
+    if found is None:
+        raise MissingRecordError(f"subject {subject_id}, cycle {cycle}: is not planned; plan it first")
+    return found
+
+
+def site_zone(reader: Reader, site: str) -> ZoneInfo | None:
+    """Time zone of a site; None where it states none."""
+    found = reader.find("sites", {"site": site})
+    return time_zone(found["timezone"]) if found is not None and found["timezone"] else None
+
+
+def local_day(reader: Reader, site: str, moment: datetime) -> str:
+    """The calendar day of an instant at a site."""
+    return moment.astimezone(site_zone(reader, site) or UTC).date().isoformat()
+
+
+def given_cycles(reader: Reader, subject_id: str) -> tuple[GivenCycle, ...]:
+    """Cycles in which at least one nuclide was administered, in order."""
+    rows = [c for c in reader.records("cycles", subject_id=subject_id) if c["state"] in GIVEN_STATES]
+    found = []
+    for ordinal, row in enumerate(sorted(rows, key=lambda r: int(r["cycle"])), start=1):
+        parts = reader.records("administrations", subject_id=subject_id, cycle=row["cycle"])
+        given = [p for p in parts if p["administered_MBq"]]
+        found.append(
+            GivenCycle(
+                cycle=int(row["cycle"]),
+                ordinal=ordinal,
+                state=row["state"],
+                administered_MBq={p["nuclide"]: float(p["administered_MBq"]) for p in given},
+                prescribed_MBq={p["nuclide"]: float(p["prescribed_MBq"] or 0.0) for p in parts},
+                started_at={p["nuclide"]: datetime.fromisoformat(p["started_at"]) for p in given},
+            )
+        )
+    return tuple(found)
+
+
+def lab_values(reader: Reader, subject_id: str) -> list[LabValue]:
+    """Laboratory values of a subject in the units used inside; missing ones are left out."""
+    site = subject_of(reader, subject_id)["site"]
+    zone = site_zone(reader, site) or ZoneInfo("UTC")
+    rows = [r for r in reader.records("labs", subject_id=subject_id) if r["value"] is not None]
+    texts = [{k: "" if v is None else str(v) for k, v in r.items() if k != "further"} for r in rows]
+    return read_rows(texts, f"labs of {subject_id}", zone=zone)
+
+
+def lab_conditions(reader: Reader, subject_id: str, as_of: datetime) -> tuple[str, ...]:
+    """What laboratory values are lacking or older than 7 days; empty when all required ones are recent."""
+    known = [v for v in lab_values(reader, subject_id) if v.value is not None and v.taken_at <= as_of]
+    return recency_conditions(read_toxicity_rules(), known, as_of, LABS_MAX_AGE_DAYS)
+
+
+def weight_of(reader: Reader, subject_id: str, *, until: str = "9999") -> float | None:
+    """The last weight measured up to a day, or that of enrolment."""
+    rows = [r for r in reader.records("vitals", subject_id=subject_id) if r["weight_kg"] is not None]
+    rows = [r for r in rows if r["taken_on"] <= until]
+    if rows:
+        return float(max(rows, key=lambda r: r["taken_on"])["weight_kg"])
+    entered = subject_of(reader, subject_id)["weight_kg"]
+    return None if entered is None else float(entered)
+
+
+def patient_of(reader: Reader, subject_id: str) -> Patient | None:
+    """What creatinine clearance needs; None where something is not known."""
+    subject, weight = subject_of(reader, subject_id), weight_of(reader, subject_id)
+    if subject["sex"] not in ("female", "male") or subject["age_years"] is None or weight is None:
+        return None
+    return Patient(subject["sex"], float(subject["age_years"]), weight)
+
+
+def toxicity_events(reader: Reader, subject_id: str) -> tuple[ToxicityEvent, ...]:
+    """Related adverse events that are not laboratory values, one a grade period."""
+    laboratory = {c.term.lower() for c in criteria()}
+    rows = sorted(reader.records("adverse_events", subject_id=subject_id), key=lambda r: (r["ae_id"], int(r["seq"])))
+    found = []
+    for place, row in enumerate(rows):
+        if row["related"] not in RELATED or not row["grade"] or (row["term"] or "").lower() in laboratory:
+            continue
+        after = rows[place + 1] if place + 1 < len(rows) and rows[place + 1]["ae_id"] == row["ae_id"] else None
+        ended = after["started_on"] if after is not None else row["ended_on"]
+        term = (row["term"] or "").lower()
+        kind = read_toxicity_rules().stop_kind if any(w in term for w in _HYPERSENSITIVITY) else term
+        start, end = _moment(row["started_on"]), None if ended is None else _moment(ended)
+        found.append(ToxicityEvent(kind, int(row["grade"]), start, end))
+    return tuple(found)
+
+
+def _moment(partial: str) -> datetime:
+    """Start of a day; a month or year alone begins on its first day."""
+    return datetime.fromisoformat((partial + "-01-01")[:10] if len(partial) < 10 else partial).replace(tzinfo=UTC)
+
+
+def risk_factors(reader: Reader, subject_id: str, protocol: Protocol) -> tuple[str, ...] | None:
+    """Risk factors of the protocol that the subject has; None while one of them is not answered."""
+    answers = {r["item"]: (r["value"] or "").lower() for r in reader.records("baseline", subject_id=subject_id)}
+    names = [name.lower().replace(" ", "_") for name in protocol.risk_factors]
+    if any(answers.get(name) not in ("yes", "no") for name in names):
+        return None
+    return tuple(name for name in names if answers[name] == "yes")
+
+
+def kidneys_present(reader: Reader, subject_id: str) -> int:
+    """One where the baseline form says so, else two."""
+    row = reader.find("baseline", {"subject_id": subject_id, "item": "kidneys_present"})
+    return 1 if row is not None and row["value"] == "1" else 2
+
+
+def course_case(
+    reader: Reader, subject_id: str, protocol: Protocol, *, as_of: datetime, before_cycle: int | None = None
+) -> Case:
+    """The subject's course as a case without measurements: who, which arm, what was given when.
+
+    Parameters
+    ----------
+    protocol
+        Of the trial; its file name is not used again.
+    as_of
+        When the decision is taken.
+    before_cycle
+        Number in the trial of the cycle about to be given; later administrations are left out.
+
+    Raises
+    ------
+    InputError
+        If the subject is not randomised or a fact is missing.
+    """
+    subject = subject_of(reader, subject_id)
+    if not subject["arm"]:
+        raise InputError(f"subject {subject_id}: is not randomised; randomise it first")
+    given = [g for g in given_cycles(reader, subject_id) if before_cycle is None or g.cycle < before_cycle]
+    table: dict[str, Any] = {
+        "schema": "lutetia.case/1",
+        "decision_at": as_of,
+        "subject": {
+            "id": subject_id,
+            "sex": subject["sex"],
+            "age_years": subject["age_years"],
+            "height_cm": subject["height_cm"],
+            "weight_kg": weight_of(reader, subject_id),
+            "kidneys_present": kidneys_present(reader, subject_id),
+            "risk_factors": risk_factors(reader, subject_id, protocol),
+            "prior_therapy": _prior(subject),
+        },
+        "protocol": {"name": protocol.name, "arm": subject["arm"]},
+        "cycles": [_case_cycle(g) for g in given],
+    }
+    return Case.model_validate(table)
+
+
+def _prior(subject: Mapping[str, Any]) -> list[dict[str, Any]]:
+    doses = (("kidneys", subject["prior_kidney_Gy"]), ("red marrow", subject["prior_marrow_Gy"]))
+    return [{"region": region, "absorbed_dose_Gy": dose} for region, dose in doses if dose]
+
+
+def _case_cycle(given: GivenCycle) -> dict[str, Any]:
+    return {
+        "number": given.ordinal,
+        "administered_at": dict(given.started_at),
+        "administered_MBq": dict(given.administered_MBq),
+        "prescribed_MBq": dict(given.prescribed_MBq),
+    }
+
+
+def study_of(reader: Reader) -> Record:
+    """The record of the study."""
+    return reader.records("study")[0]
+
+
+def protocol_of(trial: Trial, reader: Reader) -> Protocol:
+    """The protocol as the trial applies it: laboratory values of at most 7 days, or fewer where the file says so.
+
+    The trial's own copy of the protocol file is read where the study was created with one.
+    """
+    study = study_of(reader)
+    names = [name for name in study["files"] or {} if name.startswith("protocol") and name.endswith(".toml")]
+    if names:
+        found = _parsed(trial.files.get(study["files"][names[0]]), names[0])
+    else:
+        found = read_protocol(study["protocol_name"])
+    return replace(found, labs_max_age_days=min(found.labs_max_age_days, LABS_MAX_AGE_DAYS))
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes, name: str) -> Protocol:
+    return parse_protocol(content, where=name)
+
+
+def input_facts(
+    reader: Reader, subject_id: str, protocol: Protocol, *, before_cycle: int, as_of: datetime
+) -> dict[str, str]:
+    """Hash of everything a prescription rests on, by kind, so that a change can be named.
+
+    Parameters
+    ----------
+    before_cycle
+        Number in the trial of the cycle about to be given.
+    as_of
+        Samples, weights and events after this instant are left out.
+    """
+    until, day = as_of.astimezone(UTC).isoformat(), as_of.date().isoformat()
+    subject = subject_of(reader, subject_id)
+    given = [g for g in given_cycles(reader, subject_id) if g.cycle < before_cycle]
+    person = {k: subject[k] for k in ("arm", "sex", "age_years", "height_cm", "prior_kidney_Gy", "prior_marrow_Gy")}
+    baseline = sorted((r["item"], r["value"]) for r in reader.records("baseline", subject_id=subject_id))
+    labs = [
+        [r[k] for k in ("sample_id", "analyte", "taken_at", "qualifier", "value", "unit", "lln", "uln")]
+        for r in reader.records("labs", subject_id=subject_id)
+        if r["taken_at"][:10] < day or r["taken_at"] <= until
+    ]
+    events = [[r["ae_id"], r["seq"], r["grade"], r["related"], r["started_on"], r["ended_on"], r["term"]]
+              for r in reader.records("adverse_events", subject_id=subject_id)
+              if r["started_on"] <= day]  # fmt: skip
+    facts: dict[str, Any] = {
+        "the subject's data": [person, baseline],
+        "the arm's protocol": protocol.sha256,
+        "the weight": weight_of(reader, subject_id, until=day),
+        "the laboratory values": labs,
+        "the adverse events": events,
+        "the administrations": [[g.cycle, dict(g.administered_MBq), g.start.isoformat()] for g in given],
+        "the doses": [[g.cycle, (latest_result(reader, subject_id, g.cycle) or {}).get("draws_sha256")] for g in given],
+    }
+    return {name: hashlib.sha256(canonical(value).encode()).hexdigest() for name, value in facts.items()}
+
+
+def facts_hash(facts: Mapping[str, str]) -> str:
+    """One hash of all facts."""
+    return hashlib.sha256(canonical(dict(facts)).encode()).hexdigest()
+
+
+def latest_result(reader: Reader, subject_id: str, cycle: int) -> Record | None:
+    """The dosimetry result of a cycle that holds now; None where there is none."""
+    rows = [r for r in reader.records("results", subject_id=subject_id, cycle=cycle) if r["state"] == "CURRENT"]
+    return max(rows, key=lambda r: int(r["revision"]), default=None)
+
+
+def window_of(cycle: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, str]:
+    """First and last day on which a cycle may be given."""
+    days = float(settings.get("cycle_window_days", CYCLE_WINDOW_DAYS))
+    planned = datetime.fromisoformat(cycle["planned_on"])
+    first, last = (planned + timedelta(days=sign * days) for sign in (-1, 1))
+    return first.date().isoformat(), last.date().isoformat()
+
+
+CYCLE_WINDOW_DAYS = 7  # assumption: setting `cycle_window_days` of the study
+
+
+def changed_facts(stored: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
+    """Names of the facts that differ."""
+    return [name for name in now if stored.get(name) != now[name]]
