@@ -1,0 +1,1 @@
+"""The JSON API under /api, described at /openapi.json: one file a family; models are pydantic, rights as for pages."""

@@ -1,0 +1,80 @@
+"""The application: routes, checks and errors put together around a trial."""
+
+from __future__ import annotations
+
+from fastapi import Depends, FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import HTMLResponse
+
+from lutetia import __version__
+from lutetia.core.clock import time_zone
+from lutetia.trial.store import Trial
+from lutetia.web import problems
+from lutetia.web.context import Demonstration, Services, Study, guard
+from lutetia.web.problems import ProblemBody
+from lutetia.web.rendering import environment
+from lutetia.web.routes import ROUTES
+from lutetia.web.routing import Route
+from lutetia.web.security import BodyLimit, RateLimit, SecurityHeaders
+from lutetia.web.session import Accounts
+from lutetia.web.settings import Settings
+from lutetia.web.texts import texts
+
+
+def create_app(
+    trial: Trial, accounts: Accounts, *, settings: Settings | None = None, demonstration: Demonstration | None = None
+) -> FastAPI:
+    """The web application of one trial.
+
+    Parameters
+    ----------
+    trial
+        Open trial; the caller closes it.
+    accounts
+        Where people sign in.
+    demonstration
+        Accounts that the sign-in page shows; only for a trial that is marked as demonstration.
+
+    Raises
+    ------
+    UnknownNameError
+        If a route needs a right, or a page a text, that does not exist.
+    """
+    chosen = settings or Settings()
+    app = FastAPI(
+        title="Lutetia", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
+        description="JSON API of a trial. Sign in with POST /api/session; send its token as `Authorization: Bearer`.",
+        responses={status: {"model": ProblemBody} for status in (401, 403, 404, 409, 422)},
+    )  # fmt: skip
+    words = texts(chosen.language)
+    app.state.services = Services(
+        trial, accounts, chosen, _study(trial), words, environment(words), RateLimit(chosen.sign_in_tries),
+        demonstration if trial.demonstration else None,
+    )  # fmt: skip
+    for route in ROUTES:
+        add_route(app, route)
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit=chosen.upload_bytes)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*chosen.hosts], www_redirect=False)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def add_route(app: FastAPI, route: Route) -> None:
+    """Let the application answer a route; its guard runs before the handler."""
+    if route.is_api:
+        app.add_api_route(route.path, route.handler, methods=[route.method], dependencies=[Depends(guard(route))])
+        return
+    app.add_api_route(
+        route.path, route.handler, methods=[route.method], dependencies=[Depends(guard(route))],
+        include_in_schema=False, response_class=HTMLResponse, response_model=None,
+    )  # fmt: skip
+
+
+def _study(trial: Trial) -> Study:
+    with trial.read() as reader:
+        found = reader.records("study")[0]
+    zone = (found["settings"] or {}).get("timezone", "UTC")
+    return Study(
+        found["title"] or found["study_id"], time_zone(zone, where="study.settings.timezone"), trial.demonstration
+    )

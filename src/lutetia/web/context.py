@@ -1,0 +1,311 @@
+"""What a handler gets: the request, the person and the trial; it renders pages and redirects.
+
+`Page` is the type that handlers name: FastAPI fills it in. The guard of each route (`guard`) makes it, after it has
+checked the form's token, the session and the route's action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import Depends, Request
+from jinja2 import Environment
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from lutetia import __version__
+from lutetia.errors import AccessDeniedError, SignInError
+from lutetia.trial import access
+from lutetia.trial.clock import local_text
+from lutetia.trial.reader import Reader
+from lutetia.trial.records import Actor
+from lutetia.trial.store import Trial
+from lutetia.web import navigation
+from lutetia.web.forms import Form, values_of
+from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route
+from lutetia.web.security import UNSAFE, RateLimit, check_form_token, form_token
+from lutetia.web.session import Accounts, Session, by_cookie, give_visitor, token_of, visitor_secret
+from lutetia.web.settings import Settings
+from lutetia.web.texts import Texts
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class PausedError(SignInError):
+    """The session is idle or has ended; what was typed is kept and offered again after the password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What every page says about the trial."""
+
+    name: str
+    zone: ZoneInfo
+    demonstration: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """Accounts that the sign-in page of a demonstration offers: (user name, person, role), and their one password."""
+
+    accounts: tuple[tuple[str, str, str], ...]
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the application was built from."""
+
+    trial: Trial
+    accounts: Accounts
+    settings: Settings
+    study: Study
+    words: Texts
+    templates: Environment
+    tries: RateLimit
+    demo: Demonstration | None = None
+
+
+@dataclass(slots=True)
+class PageContext:
+    """One request of one person."""
+
+    request: Request
+    services: Services
+    route: Route
+    session: Session | None
+    sent: FormData | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+    _reader: Reader | None = None
+
+    @property
+    def trial(self) -> Trial:
+        """The trial, for use cases of `lutetia.workflow`."""
+        return self.services.trial
+
+    @property
+    def t(self) -> Texts:
+        """Words of the interface."""
+        return self.services.words
+
+    @property
+    def actor(self) -> Actor:
+        """The person who asks.
+
+        Raises
+        ------
+        SignInError
+            If nobody is signed in.
+        """
+        if self.session is None:
+            raise SignInError("session: found none; sign in")
+        return self.session.actor
+
+    @property
+    def reader(self) -> Reader:
+        """One state of the trial for the whole request; nothing can be written through it."""
+        if self._reader is None:
+            self._reader = self._open.enter_context(self.trial.read())
+        return self._reader
+
+    @property
+    def masked(self) -> bool:
+        """Whether arm-revealing values are hidden from the person."""
+        return access.masked(self.actor)
+
+    def may(self, action: str, site: str | None = None) -> bool:
+        """Whether the person has a right: for showing a button; the use case asks again."""
+        return access.may(self.actor, action, site)
+
+    def sites(self, action: str) -> frozenset[str] | None:
+        """Sites at which the person has a right; None means all."""
+        return access.visible_sites(self.actor, action)
+
+    def argument(self, name: str) -> str:
+        """A value of the address's query, stripped; empty where absent."""
+        return self.request.query_params.get(name, "").strip()
+
+    def number(self, name: str, *, otherwise: int = 1) -> int:
+        """A positive whole number of the address's query."""
+        text = self.argument(name)
+        return int(text) if text.isdigit() and 0 < int(text) < 10**9 else otherwise
+
+    def form(self, family: str, record: Mapping[str, Any] | None = None) -> Form:
+        """What was sent; where nothing was sent, a saved record or an empty form.
+
+        Parameters
+        ----------
+        family
+            The labels are the texts `family.field`.
+        record
+            Values to begin with.
+        """
+        zone = self.services.study.zone
+        if self.sent is not None:
+            return Form(self.t, family, zone, sent_texts(self.sent))
+        return Form(self.t, family, zone, values_of(record or {}, zone))
+
+    def upload(self, name: str) -> tuple[str, bytes] | None:
+        """File name and bytes of an uploaded file, or None."""
+        found = self.sent.get(name) if self.sent is not None else None
+        if not isinstance(found, UploadFile) or not found.filename:
+            return None
+        found.file.seek(0)
+        return found.filename.replace("\\", "/").rpartition("/")[2], found.file.read()
+
+    def local(self, stored: str | None) -> str:
+        """A stored instant as local time with its zone, a date as it is, nothing as a dash."""
+        if not stored:
+            return "–"
+        return stored if len(stored) <= 10 else local_text(stored, self.services.study.zone.key)
+
+    def render(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """A page or a fragment from a template."""
+        found = self.services.templates.get_template(template)
+        response = HTMLResponse(found.render({**self._frame(), **values}), status_code=status)
+        give_visitor(self.request, response, self.services.settings)
+        return response
+
+    def redirect(self, path: str, *, notice: str = "") -> RedirectResponse:
+        """Go to a page of ours, which then shows the words of the text `notice`.
+
+        Raises
+        ------
+        UnknownNameError
+            If no text has the key.
+        """
+        response = RedirectResponse(path, status_code=303)
+        if notice:
+            self.t(notice)
+            response.set_cookie("lutetia-notice", notice, path="/", max_age=60, httponly=True, samesite="strict")
+        return response
+
+    def close(self) -> None:
+        """Give the database connection back."""
+        self._open.close()
+
+    @property
+    def token(self) -> str:
+        """The session's token as the browser sent it, empty where there is none."""
+        return token_of(self.request, self.services.settings) or ""
+
+    @property
+    def csrf_token(self) -> str:
+        """Token of this page's forms."""
+        return form_token(self.token if self.session is not None and self.token else visitor_secret(self.request))
+
+    def _frame(self) -> dict[str, Any]:
+        """What `base.html` needs."""
+        study, session = self.services.study, self.session
+        signed_in = session is not None and session.state == "open"
+        notice = self.request.cookies.get("lutetia-notice", "")
+        return {
+            "local": self.local,
+            "csrf_token": self.csrf_token,
+            "study_name": study.name,
+            "zone": study.zone.key,
+            "demonstration": study.demonstration,
+            "software_version": __version__,
+            "where": self._where(),
+            "notice": self.t.known(notice, otherwise="") if notice else "",
+            "idle_seconds": self.services.settings.idle_seconds if signed_in else 0,
+            "person": self._person(),
+            "navigation": navigation.groups(self.actor, self.t, self.request.url.path) if signed_in else (),
+            "may": self.may,
+            "query": dict(self.request.query_params),
+        }
+
+    def _person(self) -> dict[str, str]:
+        if self.session is None:
+            return {"name": "", "roles": ""}
+        roles = [self.t.known(f"role.{r}", otherwise=r) for r in sorted(self.actor.roles)]
+        return {"name": self.actor.name, "roles": ", ".join(roles)}
+
+    def _where(self) -> str:
+        if self.session is None:
+            return self.services.study.name
+        sites = sorted({g.site for g in self.actor.grants if g.site is not None})
+        return " · ".join((self.services.study.name, ", ".join(sites) or self.t("frame.all_sites")))
+
+
+def current(request: Request) -> PageContext:
+    """The page that the guard of this route made."""
+    page: PageContext = request.state.page
+    return page
+
+
+Page = Annotated[PageContext, Depends(current)]
+
+
+def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
+    """The check before a route's handler: token of the form, session, action at the site; it makes the page."""
+
+    async def checked(request: Request) -> AsyncIterator[None]:
+        services: Services = request.app.state.services
+        sent = await _sent(request)
+        page = await run_in_threadpool(_open, request, services, route, sent)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(page.close)
+
+    return checked
+
+
+def _open(request: Request, services: Services, route: Route, sent: FormData | None) -> PageContext:
+    token = token_of(request, services.settings)
+    session = services.accounts.find(token) if token else None
+    page = PageContext(request, services, route, session, sent)
+    request.state.page = page
+    if request.method in UNSAFE and by_cookie(request):
+        secret = token if session is not None else visitor_secret(request)
+        found = sent.get("csrf") if sent is not None else None
+        header = request.headers.get("x-csrf-token")
+        check_form_token(
+            secret, found if isinstance(found, str) else header, fetch_site=request.headers.get("sec-fetch-site")
+        )
+    if route.action != PUBLIC:
+        _admit(page)
+    return page
+
+
+def _admit(page: PageContext) -> None:
+    """Refuse who is not signed in, has paused, must first change the password, or lacks the route's right."""
+    session, route = page.session, page.route
+    if session is None:
+        raise SignInError("session: found none; sign in")
+    if route.action == PAUSED:
+        return
+    if session.state != "open":
+        raise PausedError(f"session: found it {session.state}; give the password again")
+    page.services.accounts.touch(session)
+    if route.action == SIGNED_IN:
+        return
+    if session.must_change_password:
+        raise PasswordDueError("account: found a password that the administrator chose; choose your own first")
+    access.require(session.actor, route.action, route.site_of(page.reader, page.request.path_params))
+
+
+class PasswordDueError(AccessDeniedError):
+    """The person must choose an own password first."""
+
+
+async def _sent(request: Request) -> FormData | None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method in UNSAFE and kind in _FORMS:
+        return await request.form(max_files=2000, max_fields=2000)
+    return None
+
+
+def sent_texts(sent: FormData) -> dict[str, list[str]]:
+    """The texts of a form by field, without its token."""
+    found: dict[str, list[str]] = {}
+    for name, value in sent.multi_items():
+        if isinstance(value, str) and name != "csrf":
+            found.setdefault(name, []).append(value)
+    return found

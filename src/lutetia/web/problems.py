@@ -1,0 +1,252 @@
+"""Errors as pages, as fragments for htmx, or as JSON for the API: what was found, what was expected, what to do.
+
+To add one: a line of `STATUS`. Whatever is not ours becomes a 500 with a reference; its details are in the log only.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lutetia.errors import (
+    AccessDeniedError,
+    AuditError,
+    DuplicateRecordError,
+    InputError,
+    LockedRecordError,
+    LutetiaError,
+    MissingRecordError,
+    ProtocolError,
+    ReasonRequiredError,
+    SchemaVersionError,
+    SignatureError,
+    SignInError,
+    StaleRecordError,
+    StorageError,
+    TransitionError,
+    TrialError,
+    UnknownNameError,
+)
+from lutetia.trial.schema import SCHEMA
+from lutetia.web.context import PageContext, PasswordDueError, PausedError, Services, sent_texts
+from lutetia.web.forms import Form, values_of
+from lutetia.web.routing import PUBLIC, Route
+from lutetia.web.security import UNSAFE, ForgedFormError, TooLargeError, TooManyTriesError
+from lutetia.web.session import by_cookie
+
+log = logging.getLogger("lutetia.web")
+
+#: Error → status and text key of the title; the first line that fits counts, so that special ones stand first.
+STATUS: tuple[tuple[type[LutetiaError], int, str], ...] = (
+    (PausedError, 401, "lock.page_title"),
+    (SignInError, 401, "account.sign_in"),
+    (SignatureError, 422, "problem.unprocessable_title"),
+    (AccessDeniedError, 403, "problem.denied_title"),
+    (ForgedFormError, 403, "problem.csrf_title"),
+    (TooManyTriesError, 429, "problem.rate_title"),
+    (TooLargeError, 413, "problem.too_large_title"),
+    (MissingRecordError, 404, "problem.not_found_title"),
+    (StaleRecordError, 409, "problem.stale_title"),
+    (LockedRecordError, 409, "problem.locked_title"),
+    (DuplicateRecordError, 409, "problem.conflict_title"),
+    (TransitionError, 409, "problem.conflict_title"),
+    (ReasonRequiredError, 422, "problem.unprocessable_title"),
+    (StorageError, 503, "problem.storage_title"),
+    (SchemaVersionError, 503, "problem.storage_title"),
+    (AuditError, 503, "problem.storage_title"),
+    (TrialError, 409, "problem.conflict_title"),
+    (InputError, 422, "problem.unprocessable_title"),
+    (ProtocolError, 422, "problem.unprocessable_title"),
+    (UnknownNameError, 422, "problem.unprocessable_title"),
+    (LutetiaError, 422, "problem.unprocessable_title"),
+)
+#: Fields whose text is never shown again.
+SECRET_FIELDS = frozenset({"password", "present", "new_password", "repeat", "code", "csrf"})
+
+
+class ProblemBody(BaseModel):
+    """An error of the JSON API."""
+
+    title: str
+    detail: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    status: int
+    title: str
+    detail: str
+    reference: str | None = None
+
+
+def install(app: FastAPI) -> None:
+    """Let the application answer errors with the pages of this module."""
+    app.add_exception_handler(LutetiaError, _on_ours)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_middleware(Faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The one broad `except` of the web: a fault of ours becomes a page with a reference to the log."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            reference = secrets.token_hex(4).upper()
+            # The path can hold a pseudonym; never the form or the query.
+            log.exception("fault %s at %s %s", reference, scope["method"], scope["path"])
+            response = await run_in_threadpool(_fault, Request(scope, receive), reference)
+            await response(scope, receive, send)
+
+
+def status_of(error: LutetiaError) -> tuple[int, str]:
+    """Status and text key of the title for an error of ours."""
+    return next((status, title) for kind, status, title in STATUS if isinstance(error, kind))
+
+
+async def _on_ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LutetiaError)
+    return await run_in_threadpool(_ours, request, error)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = _page(request).t
+    if error.status_code == 404:
+        found = _Problem(404, words("problem.not_found_title"), words("problem.not_found"))
+    elif error.status_code == 405:
+        found = _Problem(405, words("problem.method_title"), words("problem.method"))
+    else:
+        found = _Problem(error.status_code, words("problem.unprocessable_title"), str(error.detail))
+    return await run_in_threadpool(_answer, request, found)
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    words = _page(request).t
+    if not _is_api(request):
+        return await run_in_threadpool(
+            _answer, request, _Problem(404, words("problem.not_found_title"), words("problem.not_found"))
+        )
+    detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    return await run_in_threadpool(_answer, request, _Problem(422, words("problem.unprocessable_title"), detail))
+
+
+def _ours(request: Request, error: LutetiaError) -> Response:
+    page = _page(request)
+    if isinstance(error, PasswordDueError) and not _is_api(request):
+        return RedirectResponse("/account", status_code=303)
+    if isinstance(error, SignInError) and not _is_api(request):
+        return _sign_in_again(page, error)
+    status, title = status_of(error)
+    if isinstance(error, StaleRecordError) and not _is_api(request) and page.sent is not None:
+        return page.render("errors/stale.html", status=status, versions=both_versions(page), detail=str(error))
+    detail = page.t("problem.denied") if isinstance(error, AccessDeniedError) and not _is_api(request) else str(error)
+    headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyTriesError) else None
+    return _answer(request, _Problem(status, page.t(title), detail), headers=headers)
+
+
+def _fault(request: Request, reference: str) -> Response:
+    words = _page(request).t
+    return _answer(request, _Problem(500, words("problem.fault_title"), words("problem.fault"), reference))
+
+
+def _answer(request: Request, found: _Problem, *, headers: dict[str, str] | None = None) -> Response:
+    if _is_api(request):
+        body = ProblemBody(title=found.title, detail=found.detail, reference=found.reference)
+        return JSONResponse(body.model_dump(), status_code=found.status, headers=headers)
+    page = _page(request)
+    template = "errors/fragment.html" if "hx-request" in request.headers else "errors/problem.html"
+    response = page.render(template, status=found.status, problem=found)
+    response.headers.update(headers or {})
+    return response
+
+
+def _sign_in_again(page: PageContext, error: SignInError) -> Response:
+    """Before sign-in: the sign-in page. After a pause: the password page, with what was typed."""
+    request = page.request
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    state = page.session.state if page.session is not None else "ended"
+    if "hx-request" in request.headers:
+        response = page.render("errors/fragment.html", status=401, problem=_Problem(401, page.t("lock.title"), ""))
+        response.headers["X-Session"] = state
+        return response
+    kept = kept_fields(page) if request.method in UNSAFE and by_cookie(request) else []
+    onward = path if request.method not in UNSAFE or kept else "/"
+    template = "session/paused.html" if isinstance(error, PausedError) and state == "idle" else "session/sign_in.html"
+    form = Form(page.t, "account", page.services.study.zone)
+    message = page.t("account.ended") if page.session is not None else ""
+    return page.render(template, status=401, form=form, onward=onward, kept=kept, message=message,
+                       demo=page.services.demo,
+                       whose=page.session.actor.user_id if page.session else "")  # fmt: skip
+
+
+def kept_fields(page: PageContext) -> list[tuple[str, str]]:
+    """What was typed, without passwords and codes."""
+    if page.sent is None:
+        return []
+    found = sent_texts(page.sent)
+    return [(name, text) for name, texts in found.items() if name not in SECRET_FIELDS for text in texts]
+
+
+def both_versions(page: PageContext) -> list[tuple[str, str, str]]:
+    """Label, own entry and saved value of each field that differs, for a form that carries `seen(...)`."""
+    assert page.sent is not None
+    sent = sent_texts(page.sent)
+    table, number = sent.get("record_table", [""])[0], sent.get("record_id", [""])[0]
+    if table not in SCHEMA or not number.isdigit():
+        return []
+    record = page.reader.find(table, int(number))
+    saved = values_of(record or {}, page.services.study.zone)
+    family = sent.get("family", [table])[0]
+    label = Form(page.t, family, page.services.study.zone).label
+    pairs = ((name, _joined(sent[name]), _joined(saved.get(name, ()))) for name in SCHEMA[table].names if name in sent)
+    return [(label(name), yours, theirs) for name, yours, theirs in pairs if yours != theirs]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return ", ".join(t for t in texts if t)
+
+
+def _is_api(request: Request) -> bool:
+    return request.url.path.startswith("/api/") or request.url.path == "/openapi.json"
+
+
+def _nowhere() -> None:
+    """Handler of addresses that do not exist."""
+
+
+def _page(request: Request) -> PageContext:
+    """The page of the request; for addresses without route a page that knows nobody."""
+    found: PageContext | None = getattr(request.state, "page", None)
+    if found is None:
+        services: Services = request.app.state.services
+        found = PageContext(request, services, Route(request.method, "", _nowhere, PUBLIC), None)
+        request.state.page = found
+    return found

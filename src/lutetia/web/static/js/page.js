@@ -1,0 +1,74 @@
+// What every page does: lock after a pause, fetch errors into view, history buttons, unsaved input, focus.
+import { watchIdle } from "./idle.js";
+
+const token = document.body.dataset.csrf || "";
+
+/** Send a change of the session itself; never through htmx, so that it works while the page is locked. */
+export function post(path, fields = {}, headers = {}) {
+  return fetch(path, {
+    method: "POST",
+    body: new URLSearchParams(fields),
+    headers: { "X-CSRF-Token": token, ...headers },
+    credentials: "same-origin",
+    redirect: "manual",
+  });
+}
+
+function setUpHistoryButtons() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-history]");
+    if (!button) return;
+    const shown = document.querySelector(button.getAttribute("hx-target"));
+    if (shown && shown.childElementCount) {
+      event.stopImmediatePropagation();
+      shown.replaceChildren();
+      button.setAttribute("aria-expanded", "false");
+    } else {
+      button.setAttribute("aria-expanded", "true");
+    }
+  }, true);
+}
+
+function setUpBackLinks() {
+  for (const link of document.querySelectorAll("[data-back]")) {
+    if (document.referrer.startsWith(location.origin)) link.href = document.referrer;
+  }
+}
+
+function setUpUnsavedWarning() {
+  let changed = null;
+  document.addEventListener("input", (event) => {
+    const form = event.target.form;
+    if (form && form.method === "post" && !form.closest("dialog, .single")) changed = form;
+  });
+  document.addEventListener("submit", () => { changed = null; });
+  addEventListener("beforeunload", (event) => { if (changed) event.preventDefault(); });
+}
+
+function setUpKeys() {
+  document.addEventListener("keydown", (event) => {
+    const form = event.target.form;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && form) form.requestSubmit();
+  });
+}
+
+/** Errors of fragments stand where the fragment would have stood. */
+function setUpFragmentErrors(lock) {
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const answer = event.detail.xhr;
+    if (answer.status === 401) {
+      if (answer.getResponseHeader("X-Session") === "ended") location.reload();
+      else lock();
+    } else if (answer.status >= 400) {
+      event.detail.shouldSwap = true;
+      event.detail.isError = false;
+    }
+  });
+}
+
+setUpHistoryButtons();
+setUpBackLinks();
+setUpUnsavedWarning();
+setUpKeys();
+setUpFragmentErrors(watchIdle(post));
+document.querySelector("[data-focus]")?.focus();
