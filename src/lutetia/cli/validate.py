@@ -19,12 +19,19 @@ def validate(
     patient15: Annotated[
         Path | None, typer.Option(help="Folder of the licensed voxel phantom patient15, for the study dose-maps.")
     ] = None,
+    requirements: Annotated[
+        bool, typer.Option("--requirements", help="Print each requirement of the trial half with its tests.")
+    ] = False,
+    tests: Annotated[Path, typer.Option(help="Folder of the tests, for --requirements.")] = Path("tests"),
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Run the validation studies (about 20 minutes for all) and print each figure with its reference and bound.
 
     Example: lutetia validate noise-free registration
     """
+    if requirements:
+        _print_requirements(tests, json)
+        return
     from lutetia.errors import UnknownNameError
     from lutetia.validation.monte_carlo import patient_study
     from lutetia.validation.page import source_commit, summary, write_page
@@ -49,6 +56,20 @@ def validate(
     if out is not None:
         write_page(out, checks, commit=source_commit())
     if any(check.fails for check in checks):
+        raise typer.Exit(1)
+
+
+def _print_requirements(tests: Path, as_json: bool) -> None:
+    from lutetia.validation.requirements import matrix_lines, requirement_matrix
+
+    with progress_line() as progress:
+        progress("running the tests of the requirements")
+        matrix = requirement_matrix(tests)
+    if as_json:
+        print_json([one.record() for one in matrix])
+    else:
+        print("\n".join(matrix_lines(matrix)))
+    if any(one.result != "passed" for one in matrix):
         raise typer.Exit(1)
 
 
