@@ -18,6 +18,17 @@ from lutetia.trial.clock import day, instant
 # form | field | kind | hard range or choices | usual range (outside: a query) | words: required, future, partial
 # Usual ranges are assumptions: wide enough for oncology patients, narrow enough to find a wrong unit or digit.
 FIELDS = """
+subjects         | sex               | choice  | female male                       |            | required
+subjects         | age_years         | number  | 18..110                           | 18..90     | required
+subjects         | height_cm         | number  | 100..230                          | 140..200   |
+subjects         | weight_kg         | number  | 20..350                           | 40..150    |
+subjects         | prior_kidney_Gy   | number  | 0..80                             | 0..30      |
+subjects         | prior_marrow_Gy   | number  | 0..10                             | 0..2       |
+consents         | kind              | choice  | main amendment optional           |            | required
+consents         | consent_version   | text    |                                   |            | required
+consents         | signed_on         | date    |                                   |            | required
+consents         | note              | text    |                                   |            |
+eligibility      | answered_on       | date    |                                   |            | required
 vitals           | taken_on          | date    |                                   |            | required
 vitals           | weight_kg         | number  | 20..350                           | 40..150    |
 vitals           | ecog              | integer | 0..5                              | 0..2       |
