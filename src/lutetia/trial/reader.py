@@ -1,0 +1,107 @@
+"""Reading a trial: one transaction in which nothing can be written; rows come as plain dictionaries.
+
+Here: the connection's reading side. Not here: what a person may see (`access`, `masking`, `queries`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Select, Table, and_, func, select
+
+from lutetia.errors import MissingRecordError, UnknownNameError
+from lutetia.trial.records import Change, Key
+from lutetia.trial.schema import DATA, key_text, spec_of
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Queries on one state of the database; `now` is the trial's time at which the reading began (UTC text)."""
+
+    connection: Connection
+    now: str
+
+    def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Record]:
+        """All rows of a SELECT."""
+        return [dict(row) for row in self.connection.execute(statement, parameters or {}).mappings()]
+
+    def row(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Record | None:
+        """First row of a SELECT, or None."""
+        found = self.connection.execute(statement, parameters or {}).mappings().first()
+        return None if found is None else dict(found)
+
+    def value(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Any:
+        """First column of the first row, or None."""
+        return self.connection.execute(statement, parameters or {}).scalar()
+
+    def records(self, table: str, **where: Any) -> list[Record]:
+        """Records whose columns equal `where`, in the order of their key."""
+        return self.rows(select_records(table, where))
+
+    def find(self, table: str, key: Key) -> Record | None:
+        """The record with this number or key, or None."""
+        return self.row(select_records(table, key_condition(table, key)))
+
+    def record(self, table: str, key: Key) -> Record:
+        """The record with this number or key.
+
+        Raises
+        ------
+        MissingRecordError
+            If there is none.
+        """
+        found = self.find(table, key)
+        if found is None:
+            named = str(key) if isinstance(key, int) else key_text(spec_of(table), key)
+            raise MissingRecordError(f"{table}: found no record {named}; expected an existing one; reload the page")
+        return found
+
+    def count(self, table: str, **where: Any) -> int:
+        """Number of records whose columns equal `where`."""
+        found = DATA[spec_of(table).name]
+        return int(self.value(select(func.count()).select_from(found).where(_equal(found, where))))
+
+    def next_number(self, table: str, column: str, **where: Any) -> int:
+        """One more than the greatest value of an integer column; safe inside a change only."""
+        found = DATA[spec_of(table).name]
+        return int(self.value(select(func.max(found.c[column])).where(_equal(found, where))) or 0) + 1
+
+
+#: A change, or a function that reads inside the write lock and then says what to change.
+ChangeSource = Change | Callable[[Reader], Change]
+
+
+def select_records(table: str, where: Mapping[str, Any]) -> Select[Any]:
+    """SELECT of all columns of a table under equalities, ordered by key."""
+    spec = spec_of(table)
+    found = DATA[spec.name]
+    order = [found.c[name] for name in spec.keys]
+    return select(found).where(_equal(found, where)).order_by(*order)
+
+
+def key_condition(table: str, key: Key) -> dict[str, Any]:
+    """Equalities that name one record: its number, or every key column (absent ones are empty).
+
+    Raises
+    ------
+    UnknownNameError
+        If `key` holds a column that is not part of the key.
+    """
+    if isinstance(key, int):
+        return {"record_id": key}
+    spec = spec_of(table)
+    for name in key:
+        if name not in spec.keys:
+            raise UnknownNameError("key column", name, spec.keys, where=table)
+    return {name: key.get(name) for name in spec.keys}
+
+
+def _equal(table: Table, where: Mapping[str, Any]) -> Any:
+    for name in where:
+        if name not in table.c:
+            raise UnknownNameError("column", name, table.c.keys(), where=table.name)
+    return and_(True, *(table.c[n].is_(None) if v is None else table.c[n] == v for n, v in where.items()))

@@ -1,0 +1,246 @@
+"""A trial as a folder: `Trial.create`, `Trial.open`, `read` and `commit`, the one write gateway.
+
+Folder: `trial.toml` (where the database is), `trial.sqlite` unless it is a PostgreSQL database, `files/` (blobs by
+SHA-256), `keys/` (key files), `identities.sqlite` (the site's identity list, with a key of its own).
+Not here: what a change does to tables and trail (`gateway`), who may make it (`access`, asked by `workflow`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from lutetia.errors import DuplicateRecordError, InputError, StorageError, TrialError
+from lutetia.trial import audit, gateway
+from lutetia.trial.clock import Clock, SystemClock, utc_text
+from lutetia.trial.database import Database, check_version, connect, create_schema
+from lutetia.trial.files import FileStore
+from lutetia.trial.reader import ChangeSource, Reader
+from lutetia.trial.records import SYSTEM, Actor, Change, Create, Receipt
+from lutetia.trial.schema import ACTIVITY
+
+CONFIGURATION = "trial.toml"
+_LOCAL = "sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What a trial is: name, title, protocol, and its files by name (`study.toml`, the protocol) as bytes."""
+
+    study_id: str
+    title: str
+    protocol_name: str = ""
+    protocol_version: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An open trial. Safe to share between threads; close it, or use it as a context manager."""
+
+    folder: Path
+    database: Database
+    clock: Clock
+    authenticator: Any
+    files: FileStore
+    demonstration: bool
+
+    @staticmethod
+    def create(
+        folder: Path, *, study: Study, url: str | None = None, demonstration: bool = False, clock: Clock | None = None,
+        authenticator: Any = None,
+    ) -> Trial:  # fmt: skip
+        """Make a new trial in a new or empty folder.
+
+        Parameters
+        ----------
+        url
+            Database URL of an empty PostgreSQL database; None makes an SQLite file in the folder. ``env:NAME`` reads
+            the URL from an environment variable at every start.
+        demonstration
+            Mark the database for ever as demonstration data; only then `clock` and `authenticator` may be substitutes.
+
+        Raises
+        ------
+        StorageError
+            If the folder or database is not empty, or cannot be written.
+        TrialError
+            If a substitute is given for a database without the mark.
+        """
+        _refuse_substitutes(clock, authenticator, demonstration=demonstration)
+        folder = folder.absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise StorageError(f"{folder}: is not an empty folder; expected a new one; choose another folder")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "keys").mkdir(mode=0o700)
+            (folder / "files").mkdir()
+            _write_configuration(folder, url)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        database = connect(_url(folder))
+        create_schema(database)
+        trial = _assembled(folder, database, clock, authenticator, demonstration=demonstration)
+        trial.commit(_study_change(trial, study), SYSTEM)
+        return trial
+
+    @staticmethod
+    def open(folder: Path, *, clock: Clock | None = None, authenticator: Any = None) -> Trial:
+        """Open an existing trial.
+
+        Raises
+        ------
+        StorageError
+            If there is none, or its database cannot be reached.
+        SchemaVersionError
+            If its database is newer than this program, or needs an upgrade.
+        TrialError
+            If a substitute clock or authenticator is given for a database that is not marked as demonstration.
+        """
+        folder = folder.absolute()
+        database = connect(_url(folder))
+        try:
+            check_version(database)
+            trial = _assembled(folder, database, SystemClock(), None, demonstration=False)
+            with trial.read() as reader:
+                found = reader.records("study")
+            demonstration = bool(found) and found[0]["demonstration"] == "yes"
+            _refuse_substitutes(clock, authenticator, demonstration=demonstration)
+        except BaseException:
+            database.close()
+            raise
+        return _assembled(folder, database, clock, authenticator, demonstration=demonstration)
+
+    @contextmanager
+    def read(self) -> Iterator[Reader]:
+        """A reader on one consistent state; nothing can be written through it."""
+        with self.database.reading() as connection:
+            yield Reader(connection, utc_text(self.clock.now()))
+
+    def commit(self, change: ChangeSource, actor: Actor, reason: str | None = None) -> Receipt:
+        """Write a change and its audit rows in one transaction: the one way into the database.
+
+        Parameters
+        ----------
+        change
+            A `Change`, or a function that reads inside the write lock and returns one; between its reading and the
+            writing nobody else writes.
+        reason
+            Demanded when a saved value changes or a record goes.
+
+        Raises
+        ------
+        TrialError
+            Stale, duplicate, missing or locked record, missing reason, full or unreachable database. Nothing is stored.
+        """
+        made: Change | None = None
+        try:
+            with self.database.writing() as connection:
+                at = utc_text(self.clock.now())
+                reader = Reader(connection, at)
+                made = change(reader) if callable(change) else change
+                return gateway.apply(reader, made, actor, reason=reason, at=at)
+        except IntegrityError as error:
+            raise self._collision(made, error) from error
+
+    def touch(self, key: str) -> None:
+        """Note a sign of life (a session's use, a worker's heartbeat): the only row that no audit row goes with."""
+        at = utc_text(self.clock.now())
+        with self.database.writing() as connection:
+            if not connection.execute(ACTIVITY.update().where(ACTIVITY.c.key == key).values(at=at)).rowcount:
+                connection.execute(ACTIVITY.insert().values(key=key, at=at))
+
+    def head(self) -> Receipt:
+        """Where the audit trail ends now: printed on signed documents, snapshots and backups."""
+        with self.read() as reader:
+            sequence, last = audit.head(reader)
+            return Receipt(sequence, last, reader.now)
+
+    def close(self) -> None:
+        """Give all database connections back."""
+        self.database.close()
+
+    def __enter__(self) -> Trial:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _collision(self, change: Change | None, error: IntegrityError) -> TrialError:
+        with self.read() as reader:
+            named = None if change is None else gateway.colliding_key(reader, change)
+        if named is not None:
+            return DuplicateRecordError(f"{named}: found such a record already; expected a new key; open that record")
+        return TrialError(f"database: refused the change ({str(error.orig).splitlines()[0]}); nothing was stored")
+
+
+def _assembled(
+    folder: Path, database: Database, clock: Clock | None, authenticator: Any, *, demonstration: bool
+) -> Trial:
+    time = SystemClock() if clock is None else clock
+    return Trial(folder, database, time, authenticator, FileStore(folder / "files"), demonstration)
+
+
+def _refuse_substitutes(clock: Clock | None, authenticator: Any, *, demonstration: bool) -> None:
+    for name, found in (("clock", clock), ("authenticator", authenticator)):
+        if found is not None and not isinstance(found, SystemClock) and not demonstration:
+            text = (
+                f"{name}: found a substitute; expected the server's own, because this is not a demonstration database"
+            )
+            raise TrialError(text)
+
+
+def _write_configuration(folder: Path, url: str | None) -> None:
+    path = folder / CONFIGURATION
+    text = f'schema = "lutetia.trial/1"\ndatabase = "{_LOCAL if url is None else url}"\n'
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _url(folder: Path) -> str:
+    try:
+        found = tomllib.loads((folder / CONFIGURATION).read_text(encoding="utf-8"))["database"]
+    except OSError as error:
+        text = (
+            f"{folder}: found no trial there ({error.strerror}: {CONFIGURATION}); create one with  lutetia trial DATA"
+        )
+        raise StorageError(text) from error
+    except (KeyError, ValueError) as error:
+        text = f'{folder / CONFIGURATION}: cannot be read ({error}); expected a line  database = "sqlite"  or a URL'
+        raise InputError(text) from error
+    if found == _LOCAL:
+        return f"sqlite:///{folder / 'trial.sqlite'}"
+    if found.startswith("env:"):
+        variable = found.removeprefix("env:")
+        with contextlib.suppress(KeyError):
+            return os.environ[variable]
+        raise InputError(
+            f"environment variable {variable}: is not set; expected the database URL that trial.toml names"
+        )
+    return str(found)
+
+
+def _study_change(trial: Trial, study: Study) -> Change:
+    at = utc_text(trial.clock.now())
+    stored = {name: trial.files.put(content) for name, content in study.files.items()}
+    values = {
+        "study_id": study.study_id, "title": study.title, "protocol_name": study.protocol_name,
+        "protocol_version": study.protocol_version, "demonstration": trial.demonstration,
+        "settings": dict(study.settings), "created_at": at, "files": stored, "state": "open",
+    }  # fmt: skip
+    kept = {hashlib.sha256(content).hexdigest(): (name, content) for name, content in study.files.items()}
+    files = [
+        Create("files", {"sha256": sha, "size": len(content), "name": name, "added_by": "system", "added_at": at})
+        for sha, (name, content) in kept.items()
+    ]
+    return Change("create_trial", [Create("study", values), *files])
