@@ -47,6 +47,25 @@ class Grade:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class ScaleGrades:
+    """Grade of one term with both of its scales apart, so that a shift is never read across them.
+
+    `by_limit` is on LLN, ULN or fixed cuts, `by_baseline` on multiples of the baseline (None where these do not apply:
+    a criterion without them, no baseline, or a baseline within normal limits); `grade` and `scale` as in `Grade`.
+    """
+
+    term: str
+    analyte: str
+    direction: str
+    grade: int | None
+    scale: str
+    by_limit: int | None
+    by_baseline: int | None
+    baseline_abnormal: bool
+    version: str
+
+
 @cache
 def criteria(version: str = "5.0") -> tuple[Criterion, ...]:
     """All laboratory criteria of a CTCAE version."""
@@ -63,6 +82,7 @@ def grade_value(
     lln: Number | None = None,
     uln: Number | None = None,
     baseline: Number | None = None,
+    baseline_uln: Number | None = None,
     transfused: bool = False,
     version: str = "5.0",
 ) -> tuple[Grade, ...]:
@@ -74,6 +94,8 @@ def grade_value(
         Canonical name or alias.
     value, lln, uln, baseline
         In the unit used inside (`lutetia.clinical.analytes`). Decimal, text or integer; a float is read as printed.
+    baseline_uln
+        Upper limit of normal of the baseline value, by which it is abnormal or not; None takes `uln`.
     transfused
         A red-cell transfusion was indicated: anaemia is of grade 3 at least.
     version
@@ -83,17 +105,59 @@ def grade_value(
     -------
     Grade 0 is normal; None where a missing LLN or ULN leaves it open.
     """
+    found = grade_scales(
+        analyte, value, lln=lln, uln=uln, baseline=baseline, baseline_uln=baseline_uln, transfused=transfused,
+        version=version,
+    )  # fmt: skip
+    return tuple(Grade(g.term, g.analyte, g.grade, g.scale, g.version) for g in found)
+
+
+def grade_scales(
+    analyte: str,
+    value: Number,
+    *,
+    lln: Number | None = None,
+    uln: Number | None = None,
+    baseline: Number | None = None,
+    baseline_uln: Number | None = None,
+    transfused: bool = False,
+    version: str = "5.0",
+) -> tuple[ScaleGrades, ...]:
+    """Grades of one laboratory value, one for each term of its analyte, with the scales apart; as `grade_value`."""
     name = canonical_analyte(analyte)
     amount, low, high, start = (_decimal(v) for v in (value, lln, uln, baseline))
+    start_high = high if baseline_uln is None else _decimal(baseline_uln)
     assert amount is not None
     found = []
-    for criterion in criteria(version):
-        if criterion.analyte == name:
-            grade, scale = _grade(criterion, amount, lln=low, uln=high, baseline=start)
-            if transfused and criterion.transfusion_grade is not None:
-                grade = max(grade or 0, criterion.transfusion_grade)
-            found.append(Grade(criterion.term, name, grade, scale, version))
+    for c in criteria(version):
+        if c.analyte == name:
+            abnormal = start is not None and start_high is not None and start > start_high
+            grade, scale = _grade(c, amount, lln=low, uln=high, baseline=start, abnormal=abnormal)
+            by_limit, _ = _grade(c, amount, lln=low, uln=high, baseline=None, abnormal=False)
+            if transfused and c.transfusion_grade is not None:
+                grade, by_limit = (max(g or 0, c.transfusion_grade) for g in (grade, by_limit))
+            by_baseline = _by_baseline(c, amount, start, abnormal)
+            direction = "low" if c.below else "high"
+            apart = bool(c.abnormal_baseline) and abnormal
+            found.append(ScaleGrades(c.term, name, direction, grade, scale, by_limit, by_baseline, apart, version))
     return tuple(found)
+
+
+def is_emergent(now: ScaleGrades, before: ScaleGrades | None) -> bool | None:
+    """Whether a grade is worse than the baseline's, judged on one scale at a time.
+
+    On multiples of the baseline every grade from 1 on is worse; on limits of normal the grade must exceed that of the
+    baseline. Without a grade of the baseline every grade from 1 on counts (assumption, on the safe side). None where
+    the grade is missing.
+    """
+    if now.by_baseline is not None and now.by_baseline >= 1:
+        return True
+    if now.baseline_abnormal:
+        return False
+    if now.by_limit is None:
+        return None
+    start = before.by_limit if before is not None else None
+    return now.by_limit > (start or 0)
 
 
 def worst_grade(grades: Iterable[Grade]) -> int | None:
@@ -103,21 +167,35 @@ def worst_grade(grades: Iterable[Grade]) -> int | None:
 
 
 def _grade(
-    c: Criterion, value: Decimal, *, lln: Decimal | None, uln: Decimal | None, baseline: Decimal | None
+    c: Criterion,
+    value: Decimal,
+    *,
+    lln: Decimal | None,
+    uln: Decimal | None,
+    baseline: Decimal | None,
+    abnormal: bool,
 ) -> tuple[int | None, str]:
     if c.below:
         return _grade_below(c, value, lln)
     if c.above:
         return _first(c.above, lambda cut: value > cut), "fixed"
+    if c.abnormal_baseline and abnormal and baseline is not None:
+        return _grade_on_baseline(c, value, baseline), "baseline"
     if uln is None:
         return None, "ULN"
-    if c.abnormal_baseline and baseline is not None and baseline > uln:
-        return _grade_on_baseline(c, value, baseline), "baseline"
     by_uln = _first(c.above_uln, lambda multiple: value > multiple * uln)
     if baseline is None or not c.above_baseline:
         return by_uln, "ULN"
     by_baseline = _first(c.above_baseline, lambda multiple: value > multiple * baseline)
     return max(by_uln, by_baseline), "baseline" if by_baseline > by_uln else "ULN"
+
+
+def _by_baseline(c: Criterion, value: Decimal, baseline: Decimal | None, abnormal: bool) -> int | None:
+    if baseline is None:
+        return None
+    if c.abnormal_baseline and abnormal:
+        return _grade_on_baseline(c, value, baseline)
+    return _first(c.above_baseline, lambda multiple: value > multiple * baseline) if c.above_baseline else None
 
 
 def _grade_below(c: Criterion, value: Decimal, lln: Decimal | None) -> tuple[int | None, str]:
