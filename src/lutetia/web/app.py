@@ -18,6 +18,7 @@ from lutetia.web.routing import Route
 from lutetia.web.security import BodyLimit, RateLimit, SecurityHeaders
 from lutetia.web.session import Accounts
 from lutetia.web.settings import Settings
+from lutetia.web.slices import SliceCache
 from lutetia.web.texts import texts
 
 
@@ -49,7 +50,7 @@ def create_app(
     words = texts(chosen.language)
     app.state.services = Services(
         trial, accounts, chosen, _study(trial), words, environment(words), RateLimit(chosen.sign_in_tries),
-        demonstration if trial.demonstration else None,
+        SliceCache(trial.files.get), demonstration if trial.demonstration else None,
     )  # fmt: skip
     for route in ROUTES:
         add_route(app, route)
@@ -76,5 +77,8 @@ def _study(trial: Trial) -> Study:
         found = reader.records("study")[0]
     zone = (found["settings"] or {}).get("timezone", "UTC")
     return Study(
-        found["title"] or found["study_id"], time_zone(zone, where="study.settings.timezone"), trial.demonstration
+        found["study_id"],
+        found["title"] or found["study_id"],
+        time_zone(zone, where="study.settings.timezone"),
+        trial.demonstration,
     )

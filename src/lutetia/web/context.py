@@ -31,6 +31,7 @@ from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route
 from lutetia.web.security import UNSAFE, RateLimit, check_form_token, form_token
 from lutetia.web.session import Accounts, Session, by_cookie, give_visitor, token_of, visitor_secret
 from lutetia.web.settings import Settings
+from lutetia.web.slices import SliceCache
 from lutetia.web.texts import Texts
 
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -44,6 +45,7 @@ class PausedError(SignInError):
 class Study:
     """What every page says about the trial."""
 
+    study_id: str
     name: str
     zone: ZoneInfo
     demonstration: bool
@@ -68,6 +70,7 @@ class Services:
     words: Texts
     templates: Environment
     tries: RateLimit
+    slices: SliceCache
     demo: Demonstration | None = None
 
 
@@ -121,6 +124,17 @@ class PageContext:
     def may(self, action: str, site: str | None = None) -> bool:
         """Whether the person has a right: for showing a button; the use case asks again."""
         return access.may(self.actor, action, site)
+
+    def refuse_masked(self) -> None:
+        """Refuse pages that show what reveals the arm.
+
+        Raises
+        ------
+        AccessDeniedError
+            If such values are hidden from the person.
+        """
+        if self.masked:
+            raise AccessDeniedError("page: shows activity or dose; expected a person from whom the arm is not hidden")
 
     def sites(self, action: str) -> frozenset[str] | None:
         """Sites at which the person has a right; None means all."""
@@ -207,6 +221,7 @@ class PageContext:
         return {
             "local": self.local,
             "csrf_token": self.csrf_token,
+            "study_id": study.study_id,
             "study_name": study.name,
             "zone": study.zone.key,
             "demonstration": study.demonstration,

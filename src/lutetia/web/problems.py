@@ -42,7 +42,7 @@ from lutetia.web.context import PageContext, PasswordDueError, PausedError, Serv
 from lutetia.web.forms import Form, values_of
 from lutetia.web.routing import PUBLIC, Route
 from lutetia.web.security import UNSAFE, ForgedFormError, TooLargeError, TooManyTriesError
-from lutetia.web.session import by_cookie
+from lutetia.web.session import by_cookie, token_of
 
 log = logging.getLogger("lutetia.web")
 
@@ -243,10 +243,12 @@ def _nowhere() -> None:
 
 
 def _page(request: Request) -> PageContext:
-    """The page of the request; for addresses without route a page that knows nobody."""
+    """The page of the request; for addresses without route one is made."""
     found: PageContext | None = getattr(request.state, "page", None)
     if found is None:
         services: Services = request.app.state.services
-        found = PageContext(request, services, Route(request.method, "", _nowhere, PUBLIC), None)
+        token = token_of(request, services.settings)
+        session = services.accounts.find(token) if token else None
+        found = PageContext(request, services, Route(request.method, "", _nowhere, PUBLIC), session)
         request.state.page = found
     return found

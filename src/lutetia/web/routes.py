@@ -6,8 +6,8 @@ To add a route: one line; the columns are method, path, handler, action (a right
 
 from __future__ import annotations
 
-from lutetia.web.pages import account, overview, sign_in, system
-from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route
+from lutetia.web.pages import account, overview, sign_in, slices, system
+from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_subject
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", system.health, PUBLIC),
@@ -27,4 +27,12 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/account/sessions/{session_id}/end", account.end_session, SIGNED_IN),
     # trial
     Route("GET", "/", overview.show, SIGNED_IN),
+    Route("GET", "/subjects/{subject_id}/cycles/{cycle}/slices", slices.show, "see_subject", site_of_subject),
+    Route(
+        "GET",
+        "/subjects/{subject_id}/cycles/{cycle}/slices/{sha256}/{view}/{level}.png",
+        slices.picture,
+        "see_subject",
+        site_of_subject,
+    ),
 )

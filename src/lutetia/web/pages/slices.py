@@ -1,0 +1,51 @@
+"""The slice viewer of a cycle: CT with activity or dose and organ outlines, scrolled by keyboard or wheel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from lutetia.errors import InputError, MissingRecordError
+from lutetia.report.figures.slice_stack import VIEWS, WINDOWS, outline_colour
+from lutetia.report.numbers import number, typeset_text
+from lutetia.web.context import Page, PageContext
+
+#: Kind of an attachment that holds a packed stack; its name says what the overlay is.
+KIND = "slice_stack"
+
+
+def show(page: Page, subject_id: str, cycle: int) -> Response:
+    """The viewer, on the first stack of the cycle or the one that the address names."""
+    page.refuse_masked()
+    found = _stacks(page, subject_id, cycle)
+    chosen = next((s for s in found if s["sha256"] == page.argument("stack")), found[0])
+    stack = page.services.slices.stack(chosen["sha256"])
+    views = [{"name": v, "levels": stack.levels(v), "middle": stack.middle(v)} for v in VIEWS]
+    organs = [{"name": name, "colour": outline_colour(n)} for n, (name, _) in enumerate(stack.masks)]
+    return page.render(
+        "slices/show.html", subject_id=subject_id, cycle=cycle, stacks=found, chosen=chosen, views=views, organs=organs,
+        windows=tuple(WINDOWS), top=number(stack.top), unit=typeset_text(stack.unit), has_ct=stack.ct is not None,
+    )  # fmt: skip
+
+
+def picture(page: Page, subject_id: str, cycle: int, sha256: str, view: str, level: int) -> Response:
+    """One slice; the address holds everything that the picture depends on, so the browser may keep it."""
+    page.refuse_masked()
+    if sha256 not in {s["sha256"] for s in _stacks(page, subject_id, cycle)}:
+        raise MissingRecordError(f"cycle {cycle}: found no images {sha256[:12]}; expected one of this cycle")
+    opacity = page.number("opacity", otherwise=80) if page.argument("opacity") != "0" else 0
+    if opacity > 100:
+        raise InputError(f"opacity: found {opacity} %; expected 0 to 100")
+    png = page.services.slices.picture(
+        sha256, view, level, window=page.argument("window") or "soft tissue", opacity_percent=opacity,
+        outlines=page.argument("outlines") != "no",
+    )  # fmt: skip
+    return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+def _stacks(page: PageContext, subject_id: str, cycle: int) -> list[dict[str, Any]]:
+    found = page.reader.records("attachments", subject_id=subject_id, cycle=cycle, kind=KIND)
+    if not found:
+        raise MissingRecordError(f"cycle {cycle}: found no images for the viewer; import the case of this cycle first")
+    return found
