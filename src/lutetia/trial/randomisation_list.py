@@ -17,7 +17,7 @@ from lutetia.trial.randomisation import SCHEMES, check_levels, next_arm, read_sp
 from lutetia.trial.randomisation_blocks import block_list
 from lutetia.trial.randomisation_draws import draw, seed_of_hex
 from lutetia.trial.randomisation_records import Allocated, RandomisationSpec, stratum_levels, stratum_text
-from lutetia.trial.randomisation_seal import seal, unseal
+from lutetia.trial.randomisation_seal import open_entry, seal_entry
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Create, Edit
 from lutetia.trial.schema import canonical
@@ -41,7 +41,7 @@ def scheme_edits(scheme_id: str, spec: RandomisationSpec, seed: bytes, *, key: b
     """The record of a scheme: specification and published hash in clear, the seed sealed."""
     values = {
         "scheme_id": scheme_id, "kind": spec.scheme, "specification": json.loads(spec_bytes(spec)),
-        "commitment": spec_hash(spec, seed), "sealed_seed": seal(key, seed.hex(), _seed_place(scheme_id)),
+        "commitment": spec_hash(spec, seed), "sealed_seed": seal_entry(key, seed.hex(), _seed_place(scheme_id)),
         "state": ACTIVE, "generated_by": by, "generated_at": at,
     }  # fmt: skip
     return [Create("randomisation_schemes", values)]
@@ -59,7 +59,7 @@ def list_edits(
         held = reader.count("randomisation_list", scheme_id=scheme_id, stratum=stratum)
         arms = block_list(spec, seed, stratum, length=length)
         for position in range(held, length):
-            sealed = seal(key, arms[position], _place(scheme_id, stratum, position))
+            sealed = seal_entry(key, arms[position], _place(scheme_id, stratum, position))
             named = {"scheme_id": scheme_id, "stratum": stratum, "position": position, "sealed": sealed}
             edits.append(Create("randomisation_list", named))
     return edits
@@ -106,7 +106,7 @@ def opened_scheme(scheme: Record, key: bytes) -> tuple[RandomisationSpec, bytes]
         If they do not fit the hash.
     """
     spec = read_spec(canonical(scheme["specification"]))
-    seed = seed_of_hex(unseal(key, scheme["sealed_seed"], _seed_place(scheme["scheme_id"])))
+    seed = seed_of_hex(open_entry(key, scheme["sealed_seed"], _seed_place(scheme["scheme_id"])))
     if spec_hash(spec, seed) != scheme["commitment"]:
         text = f"randomisation scheme {scheme['scheme_id']}: specification and seed do not give the published hash"
         raise TrialError(f"{text} {scheme['commitment']}; nobody is allocated; restore the last backup")
@@ -157,7 +157,7 @@ def _listed_arm(reader: Reader, scheme_id: str, stratum: str, *, position: int, 
     if row is None:
         text = f"randomisation: the list of stratum {stratum} has no entry {position + 1}; nobody was allocated"
         raise TrialError(f"{text}; ask the unmasked statistician to make the list longer")
-    return unseal(key, row["sealed"], _place(scheme_id, stratum, position))
+    return open_entry(key, row["sealed"], _place(scheme_id, stratum, position))
 
 
 def _allocation_values(found: Allocation, spec: RandomisationSpec, seed: bytes) -> dict[str, Any]:

@@ -7,7 +7,7 @@ only a running trial needs. Numbers that no publication fixes have defaults here
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -219,22 +219,15 @@ def amend_protocol(trial: Trial, actor: Actor, command: AmendProtocol) -> Receip
         values = {"protocol_name": protocol.name, "protocol_version": protocol.version, "settings": settings,
                   "files": hashes}  # fmt: skip
         edits: list[Edit] = [Update("study", {"study_id": study["study_id"]}, values)]
-        for name, content in stored.items():
-            edits += file_edits(reader, hashes[name], content, name=name, by=actor.user_id)
+        edits += [
+            Create("files", {"sha256": hashes[name], "size": len(content), "name": name, "added_by": actor.user_id,
+                             "added_at": reader.now})
+            for name, content in stored.items()
+            if not reader.find("files", {"sha256": hashes[name]})
+        ]  # fmt: skip
         return Change("amend_protocol", edits)
 
     return trial.commit(change, actor, command.reason)
-
-
-def file_edits(
-    reader: Reader, sha256: str, content: bytes, *, name: str, by: str, media_type: str | None = None
-) -> Sequence[Edit]:
-    """The record of a stored blob, unless there is one."""
-    if reader.find("files", {"sha256": sha256}):
-        return ()
-    values = {"sha256": sha256, "size": len(content), "name": name, "media_type": media_type, "added_by": by,
-              "added_at": reader.now}  # fmt: skip
-    return (Create("files", values),)
 
 
 def _check_amendment(reader: Reader, study: Mapping[str, Any], protocol: Protocol) -> None:

@@ -1,0 +1,98 @@
+"""A small demonstration trial for tests: two sites, people of all roles, and subjects ready to be randomised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lutetia.trial import Actor, Change, Create, Grant, ManualClock, Trial
+from lutetia.trial.access import ROLES, SITE_ROLES
+from lutetia.trial.randomisation_records import Factor, RandomisationSpec
+from lutetia.workflow.randomisation import GenerateList, Randomise, RandomisationReceipt, generate_list, randomise
+from lutetia.workflow.screening import (
+    AnswerEligibility,
+    Enrol,
+    RecordConsent,
+    SignEligibility,
+    answer_eligibility,
+    enrol,
+    record_consent,
+    sign_eligibility,
+)
+from lutetia.workflow.sites_users import AddSite, Delegate, add_site, delegate
+from lutetia.workflow.study_setup import CHECKLIST, StudyPlan, create_study
+
+START = datetime(2026, 1, 12, 8, 0, tzinfo=UTC)
+ARMS = ("A", "B", "C", "D")
+BLOCKS = RandomisationSpec("blocks", ARMS, (1, 1, 1, 1), (Factor("site"), Factor("diabetes", ("no", "yes"))))
+ELIGIBLE = {item.item: item.required for item in CHECKLIST}
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """Who confirmed a signature, as the gateway reads it."""
+
+    user_id: str
+    name: str
+    role: str
+
+
+def actor(role: str, site: str | None = "01", *, user_id: str | None = None) -> Actor:
+    """A person with one role; roles of the whole trial have no site."""
+    place = site if role in SITE_ROLES else None
+    name = user_id or f"{role}-{place}" if place else user_id or role
+    return Actor(name, f"Dr {name}", (Grant(role, place),))
+
+
+def confirmation(person: Actor) -> Confirmation:
+    """A signature's confirmation by this person."""
+    return Confirmation(person.user_id, person.name, next(iter(person.roles)))
+
+
+def make_trial(
+    folder: Path, *, url: str | None = None, planned_n: int = 24, sites: tuple[str, ...] = ("01", "02")
+) -> Trial:
+    """A demonstration trial with sites, accounts of all roles and a delegation log."""
+    plan = StudyPlan(study_id="DUO", title="Test trial", planned_n=planned_n)
+    trial = create_study(folder, plan, url=url, demonstration=True, clock=ManualClock(START))
+    people = [actor(role, site) for role in ROLES for site in sites]
+    unique = {person.user_id: person for person in people}
+    trial.commit(
+        Change("accounts", [Create("users", {"user_id": p.user_id, "name": p.name, "state": "active"})
+                            for p in unique.values()]),
+        actor("administrator"),
+    )  # fmt: skip
+    for site in sites:
+        add_site(trial, actor("administrator"), AddSite(site, f"Hospital {site}", "PL", "Europe/Warsaw", "2026-01-02"))
+        for task, role in (("consent", "coordinator"), ("eligibility", "physician")):
+            delegate(trial, actor("administrator"), Delegate(f"{role}-{site}", site, task, "2026-01-02"))
+    return trial
+
+
+def make_list(trial: Trial, spec: RandomisationSpec = BLOCKS, *, length: int | None = None) -> None:
+    """A randomisation list with a seed that tests can repeat."""
+    generate_list(trial, actor("unmasked_statistician"), GenerateList(spec, length, seed=bytes(range(32))))
+
+
+def screened(trial: Trial, site: str = "01", *, subject_id: str | None = None) -> str:
+    """A screened subject with consent and answered checklist, not yet signed."""
+    coordinator = actor("coordinator", site)
+    command = Enrol(site=site, sex="female", age_years=61, height_cm=168, weight_kg=70, subject_id=subject_id)
+    found = str(enrol(trial, coordinator, command).result)
+    record_consent(trial, coordinator, RecordConsent(found, "1.0", "2026-01-11", coordinator.user_id))
+    answer_eligibility(trial, coordinator, AnswerEligibility(found, ELIGIBLE))
+    return found
+
+
+def eligible(trial: Trial, site: str = "01", *, subject_id: str | None = None) -> str:
+    """A subject whose eligibility and consent are signed."""
+    found = screened(trial, site, subject_id=subject_id)
+    physician = actor("physician", site)
+    sign_eligibility(trial, physician, SignEligibility(found, confirmation(physician)))
+    return found
+
+
+def randomised(trial: Trial, site: str = "01", *, diabetes: str = "no") -> RandomisationReceipt:
+    """A subject with an arm."""
+    return randomise(trial, actor("coordinator", site), Randomise(eligible(trial, site), {"diabetes": diabetes}))
