@@ -9,7 +9,7 @@ from pathlib import Path
 from lutetia.trial import Actor, Change, Create, Grant, ManualClock, Trial
 from lutetia.trial.access import ROLES, SITE_ROLES
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
-from lutetia.workflow.randomisation import GenerateList, Randomise, RandomisationReceipt, generate_list, randomise
+from lutetia.workflow.randomisation import GenerateList, RandomisationReceipt, Randomise, generate_list, randomise
 from lutetia.workflow.screening import (
     AnswerEligibility,
     Enrol,
