@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lutetia.clinical.labs import LabValue
 from lutetia.core.provenance import sha256_of_files, software
 from lutetia.plan.case import Case, Cycle, case_file, read_case
 from lutetia.plan.course import CourseDoses, doses_of_course
 from lutetia.plan.proposal import Proposal, propose
 from lutetia.plan.result import SCHEMA, cumulative_record, curve_record, doubt_record, region_record, rounded
+from lutetia.plan.stored import StoredCycle
 from lutetia.plan.uncertainty import Draws, default_sizes
+from lutetia.protocol.findings import ToxicityEvent
 from lutetia.protocol.profile import read_protocol
 from lutetia.protocol.records import Protocol
 
@@ -52,16 +55,48 @@ def run_plan(case_path: Path, *, draws: int = 1000, seed: int = 1, progress: Pro
     case, file = read_case(case_path), case_file(case_path)
     folder = file.parent
     protocol = _protocol(case, folder)
-    protocol.arm(case.protocol.arm)
+    files = [file] if case.protocol.file is None else [file, folder / case.protocol.file]
     shared = Draws(seed, case.subject.id, draws)
-    course = doses_of_course(case, folder, protocol, draws=shared, progress=progress)
+    return plan_case(case, folder, protocol, draws=shared, files=files, progress=progress)[0]
+
+
+def plan_case(
+    case: Case,
+    folder: Path,
+    protocol: Protocol,
+    *,
+    draws: Draws,
+    stored: Mapping[int, StoredCycle] | None = None,
+    labs: Sequence[LabValue] | None = None,
+    events: Sequence[ToxicityEvent] = (),
+    files: Sequence[Path] = (),
+    progress: Progress = _quiet,
+) -> tuple[Planned, CourseDoses]:
+    """The chain on a case that was read already; writes nothing.
+
+    Parameters
+    ----------
+    folder, protocol
+        Where the case's files lie, and the rules, which the case names.
+    stored
+        Cycles whose doses stand already, as in `lutetia.plan.course.doses_of_course`.
+    labs, events
+        As in `lutetia.plan.proposal.propose`.
+    files
+        Further inputs that the result's hash covers, besides those that the chain reads.
+
+    Raises
+    ------
+    LutetiaError
+        Any bad input, with what, where and what to do.
+    """
+    protocol.arm(case.protocol.arm)
+    course = doses_of_course(case, folder, protocol, draws=draws, progress=progress, stored=stored)
     progress("deciding the next activity")
-    proposal = propose(case, folder, protocol, course, draws=shared)
-    files = [file, *course.files, *proposal.files]
-    if case.protocol.file is not None:
-        files.append(folder / case.protocol.file)
-    result = _result(case, protocol, course, proposal, shared, sha256_of_files(files, folder))
-    return Planned(rounded(result), folder, course.slices, course.images)
+    proposal = propose(case, folder, protocol, course, draws=draws, labs=labs, events=events)
+    hashed = sha256_of_files([*files, *course.files, *proposal.files], folder)
+    result = _result(case, protocol, course, proposal, draws, hashed)
+    return Planned(rounded(result), folder, course.slices, course.images), course
 
 
 def _protocol(case: Case, folder: Path) -> Protocol:

@@ -28,12 +28,7 @@ def write_outputs(planned: Planned, folder: Path) -> Path:
         If the folder cannot be written.
     """
     check_folder(folder)
-    document = plan_document(planned.result, slices=planned.slices)
-    contents = {
-        "result.json": json.dumps(planned.result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n",
-        "report.html": render_html(document).encode(),
-        "report.pdf": render_pdf(document),
-    }
+    contents = output_contents(planned)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".lutetia-", dir=folder.parent))
@@ -50,6 +45,16 @@ def write_outputs(planned: Planned, folder: Path) -> Path:
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
+
+
+def output_contents(planned: Planned) -> dict[str, bytes]:
+    """The bytes of the three files by name."""
+    document = plan_document(planned.result, slices=planned.slices)
+    return {
+        "result.json": json.dumps(planned.result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n",
+        "report.html": render_html(document).encode(),
+        "report.pdf": render_pdf(document),
+    }
 
 
 def _exchange(beside: Path, folder: Path) -> None:
