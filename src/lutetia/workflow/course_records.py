@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,12 +19,12 @@ from lutetia.core.clock import time_zone
 from lutetia.errors import InputError, MissingRecordError
 from lutetia.plan.case import Case
 from lutetia.protocol.findings import Patient, ToxicityEvent, read_toxicity_rules
-from lutetia.protocol.profile import parse_protocol, read_protocol
 from lutetia.protocol.records import Protocol
 from lutetia.protocol.toxicity import recency_conditions
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.schema import canonical
 from lutetia.trial.store import Trial
+from lutetia.workflow.study_setup import study_protocol
 
 LABS_MAX_AGE_DAYS = 7.0  # state machine of the cycle: ASSESSED needs laboratory values of at most this age
 GIVEN_STATES = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")
@@ -242,22 +241,9 @@ def study_of(reader: Reader) -> Record:
 
 
 def protocol_of(trial: Trial, reader: Reader) -> Protocol:
-    """The protocol as the trial applies it: laboratory values of at most 7 days, or fewer where the file says so.
-
-    The trial's own copy of the protocol file is read where the study was created with one.
-    """
-    study = study_of(reader)
-    names = [name for name in study["files"] or {} if name.startswith("protocol") and name.endswith(".toml")]
-    if names:
-        found = _parsed(trial.files.get(study["files"][names[0]]), names[0])
-    else:
-        found = read_protocol(study["protocol_name"])
+    """The protocol in force as the trial applies it: laboratory values of at most 7 days, or fewer if the file says."""
+    found = study_protocol(trial, reader)
     return replace(found, labs_max_age_days=min(found.labs_max_age_days, LABS_MAX_AGE_DAYS))
-
-
-@lru_cache(maxsize=8)
-def _parsed(content: bytes, name: str) -> Protocol:
-    return parse_protocol(content, where=name)
 
 
 def input_facts(

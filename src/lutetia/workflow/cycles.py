@@ -1,0 +1,311 @@
+"""Cycles: planned with a window, assessed before each infusion, held, withheld, cancelled, closed.
+
+Here: what happens to a cycle besides prescription, administration and doses, which have files of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from lutetia.errors import InputError, TransitionError
+from lutetia.protocol.toxicity import Assessment, assess
+from lutetia.trial import access
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.states import PRESCRIPTION_OPEN
+from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import (
+    GIVEN_STATES,
+    cycle_of,
+    given_cycles,
+    lab_conditions,
+    lab_values,
+    patient_of,
+    protocol_of,
+    study_of,
+    subject_of,
+    toxicity_events,
+    window_of,
+)
+from lutetia.workflow.edits import allowed_subject, cycle_step, deviation_edits, now_of, required_text
+from lutetia.workflow.entry_checks import check_form
+
+ENDED = ("WITHHELD", "CANCELLED")
+TREATABLE = ("RANDOMISED", "ON_TREATMENT")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCycle:
+    """A day for the next cycle."""
+
+    subject_id: str
+    planned_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCycle:
+    """Another day for a cycle that is not given yet; `version` is the record version that the person saw."""
+
+    subject_id: str
+    cycle: int
+    planned_on: str
+    reason: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssessCycle:
+    """Look at laboratory values and events before a cycle."""
+
+    subject_id: str
+    cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndCycle:
+    """Hold, withhold, cancel or close a cycle; `reason` in words (not needed for closing)."""
+
+    subject_id: str
+    cycle: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """What an assessment found; `state` is the cycle's state after it."""
+
+    state: str
+    action: str
+    reasons: tuple[str, ...]
+    conditions: tuple[str, ...]
+    no_increase: tuple[str, ...]
+    receipt: Receipt
+
+
+def plan_cycle(trial: Trial, actor: Actor, command: PlanCycle) -> int:
+    """Plan the subject's next cycle and return its number.
+
+    Raises
+    ------
+    InputError
+        If the day lies before the previous administration or before randomisation.
+    TransitionError
+        If the subject is not in treatment, an earlier cycle is still open, or all planned cycles are given.
+    """
+    allowed_subject(trial, actor, "enter_data", command.subject_id)
+
+    def change(reader: Reader) -> Change:
+        protocol = protocol_of(trial, reader)
+        current = subject_of(reader, command.subject_id)
+        values = check_form("cycles", {"planned_on": command.planned_on}, now=now_of(reader)).values
+        number = _next_number(reader, current, protocol.cycles)
+        row = {"subject_id": command.subject_id, "cycle": number, "planned_on": values["planned_on"],
+               "state": "PLANNED", "state_on": now_of(reader).date().isoformat()}  # fmt: skip
+        _check_day(reader, current, values["planned_on"], number)
+        edits: list[Edit] = [Create("cycles", row), _visit(reader, row)]
+        edits += _early_or_late(trial, reader, command.subject_id, values["planned_on"])
+        return Change("plan_cycle", edits, result=number)
+
+    return int(trial.commit(change, actor).result)
+
+
+def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
+    """Give a cycle that is not given yet another day, with a reason; an open prescription stays bound to the window.
+
+    Raises
+    ------
+    TransitionError
+        If the cycle was given or has ended.
+    StaleRecordError
+        If somebody changed it meanwhile.
+    """
+    allowed_subject(trial, actor, "enter_data", command.subject_id)
+    reason = required_text(command.reason, "reason")
+
+    def change(reader: Reader) -> Change:
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        if cycle["state"] in (*GIVEN_STATES, *ENDED):
+            raise TransitionError(f"cycle {command.cycle}: is {cycle['state']}; only a cycle not given can be moved")
+        day = check_form("cycles", {"planned_on": command.planned_on}, now=now_of(reader)).values["planned_on"]
+        _check_day(reader, subject_of(reader, command.subject_id), day, command.cycle)
+        moved = {**cycle, "planned_on": day}
+        first, last = window_of(moved, study_of(reader)["settings"] or {})
+        visit = {"due_on": day, "window_from_on": first, "window_to_on": last}
+        key = {"subject_id": command.subject_id, "visit": f"cycle {command.cycle}"}
+        edits: list[Edit] = [
+            Update("cycles", int(cycle["record_id"]), {"planned_on": day}, command.version),
+            Update("visits", key, visit),
+            *_early_or_late(trial, reader, command.subject_id, day),
+        ]
+        return Change("move_cycle", edits)
+
+    return trial.commit(change, actor, reason)
+
+
+def assess_cycle(trial: Trial, actor: Actor, command: AssessCycle) -> Assessed:
+    """Assess a planned or held cycle: laboratory values of at most 7 days, toxicity by the protocol's rules.
+
+    A toxicity that holds or stops puts the cycle on HELD with the rule's reasons; a physician then withholds it, or
+    it is assessed again when new values have come.
+
+    Raises
+    ------
+    InputError
+        If a required laboratory value is missing or older than 7 days.
+    TransitionError
+        If the cycle's state does not permit an assessment.
+    """
+    allowed_subject(trial, actor, "enter_data", command.subject_id)
+
+    def change(reader: Reader) -> Change:
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        if lacking := lab_conditions(reader, command.subject_id, now_of(reader)):
+            raise InputError(
+                f"cycle {command.cycle}: {lacking[0]} are needed; enter newer values, then assess the cycle"
+            )
+        found = toxicity_of(trial, reader, command.subject_id, as_of=now_of(reader))
+        held = found.action in ("hold", "stop")
+        reason = " ".join(found.reasons) if held else None
+        steps = _steps(reader, cycle, held=held, reason=reason)
+        row = _assessment_row(reader, actor, command, found, reason)
+        state = "HELD" if held else "ASSESSED"
+        return Change("assess_cycle", [*steps, Create("assessments", row)], result=(state, found))
+
+    receipt = trial.commit(change, actor)
+    state, found = receipt.result
+    return Assessed(state, found.action, found.reasons, found.conditions, found.no_increase, receipt)
+
+
+def toxicity_of(trial: Trial, reader: Reader, subject_id: str, *, as_of: datetime) -> Assessment:
+    """What the toxicity rules say of a subject's records."""
+    return assess(
+        lab_values(reader, subject_id),
+        [g.start for g in given_cycles(reader, subject_id)],
+        as_of=as_of,
+        patient=patient_of(reader, subject_id),
+        events=toxicity_events(reader, subject_id),
+        labs_max_age_days=protocol_of(trial, reader).labs_max_age_days,
+    )
+
+
+def hold_cycle(trial: Trial, actor: Actor, command: EndCycle) -> Receipt:
+    """A physician holds an assessed cycle, with a reason."""
+    return _end(trial, actor, command, "HELD", "hold_cycle")
+
+
+def withhold_cycle(trial: Trial, actor: Actor, command: EndCycle) -> Receipt:
+    """A physician withholds a cycle that was not given, with a reason; it uses up no planned cycle."""
+    return _end(trial, actor, command, "WITHHELD", "withhold_cycle")
+
+
+def cancel_cycle(trial: Trial, actor: Actor, command: EndCycle) -> Receipt:
+    """A physician cancels a cycle that was planned in error or will not be given, with a reason."""
+    return _end(trial, actor, command, "CANCELLED", "cancel_cycle")
+
+
+def close_cycle(trial: Trial, actor: Actor, command: EndCycle) -> Receipt:
+    """Close a cycle whose doses are known, or are recorded as missing."""
+    allowed_subject(trial, actor, "enter_data", command.subject_id)
+
+    def change(reader: Reader) -> Change:
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        return Change("close_cycle", [cycle_step(reader, cycle, "CLOSED", reason=cycle["reason"])])
+
+    return trial.commit(change, actor)
+
+
+def _end(trial: Trial, actor: Actor, command: EndCycle, state: str, action: str) -> Receipt:
+    access.require(actor, "release", _site(trial, command.subject_id))
+    reason = required_text(command.reason, "reason")
+
+    def change(reader: Reader) -> Change:
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        edits = [cycle_step(reader, cycle, state, reason=reason)]
+        return Change(action, [*edits, *void_edits(reader, command.subject_id, command.cycle, reason)])
+
+    return trial.commit(change, actor, reason)
+
+
+def void_edits(reader: Reader, subject_id: str, cycle: int, reason: str) -> list[Edit]:
+    """Open prescriptions of a cycle become VOID."""
+    rows = reader.records("prescriptions", subject_id=subject_id, cycle=cycle)
+    return [
+        Update("prescriptions", int(r["record_id"]), {"state": "VOID", "void_reason": reason})
+        for r in rows
+        if r["state"] in PRESCRIPTION_OPEN
+    ]
+
+
+def _site(trial: Trial, subject_id: str) -> str:
+    with trial.read() as reader:
+        return str(subject_of(reader, subject_id)["site"])
+
+
+def _next_number(reader: Reader, subject: Record, planned: int) -> int:
+    where = f"subject {subject['subject_id']}"
+    if subject["state"] not in TREATABLE:
+        raise TransitionError(f"{where}: is {subject['state']}; a cycle needs a randomised subject in treatment")
+    rows = reader.records("cycles", subject_id=subject["subject_id"])
+    still = [r for r in rows if r["state"] not in (*GIVEN_STATES, *ENDED)]
+    if still:
+        raise TransitionError(f"{where}: cycle {still[0]['cycle']} is {still[0]['state']}; give or end it first")
+    if sum(r["state"] in GIVEN_STATES for r in rows) >= planned:
+        raise TransitionError(f"{where}: all {planned} planned cycles are given; no further one can be planned")
+    return max((int(r["cycle"]) for r in rows), default=0) + 1
+
+
+def _check_day(reader: Reader, subject: Record, day: str, number: int) -> None:
+    where = f"subject {subject['subject_id']}, cycle {number}"
+    given = [g for g in given_cycles(reader, subject["subject_id"]) if g.cycle < number]
+    if subject["randomised_on"] and day < subject["randomised_on"]:
+        raise InputError(f"{where}: found {day}, before randomisation on {subject['randomised_on']}; correct the day")
+    if given and day <= (last := given[-1].start.date().isoformat()):
+        raise InputError(f"{where}: found {day}, but cycle {given[-1].cycle} was given on {last}; choose a later day")
+
+
+def _visit(reader: Reader, row: dict[str, Any]) -> Create:
+    first, last = window_of(row, study_of(reader)["settings"] or {})
+    return Create("visits", {"subject_id": row["subject_id"], "visit": f"cycle {row['cycle']}", "cycle": row["cycle"],
+                             "due_on": row["planned_on"], "window_from_on": first, "window_to_on": last,
+                             "state": "PLANNED"})  # fmt: skip
+
+
+def _early_or_late(trial: Trial, reader: Reader, subject_id: str, day: str) -> list[Edit]:
+    """A deviation where the interval to the previous cycle is outside of the protocol's window."""
+    weeks = protocol_of(trial, reader).interval_weeks
+    given = given_cycles(reader, subject_id)
+    if not given or weeks is None:
+        return []
+    due = given[-1].start.date() + timedelta(weeks=weeks)
+    first, last = window_of({"planned_on": due.isoformat()}, study_of(reader)["settings"] or {})
+    if first <= day <= last:
+        return []
+    apart = (date.fromisoformat(day) - given[-1].start.date()).days
+    text = f"planned {apart} days after the previous cycle; expected {first} to {last} ({weeks:g} weeks)"
+    return deviation_edits(reader, subject_id, [("window", "minor", text)], on=now_of(reader).date().isoformat())
+
+
+def _steps(reader: Reader, cycle: Record, *, held: bool, reason: str | None) -> list[Edit]:
+    """PLANNED and HELD go to ASSESSED, and on to HELD where toxicity says so; an ASSESSED cycle is assessed again."""
+    state = cycle["state"]
+    if state == "HELD" and held:
+        return [Update("cycles", int(cycle["record_id"]), {"reason": reason})]
+    steps: list[Edit] = [] if state == "ASSESSED" else [cycle_step(reader, cycle, "ASSESSED")]
+    if held:
+        steps.append(cycle_step(reader, {**cycle, "state": "ASSESSED"}, "HELD", reason=reason))
+    return steps
+
+
+def _assessment_row(
+    reader: Reader, actor: Actor, command: AssessCycle, found: Assessment, reason: str | None
+) -> dict[str, Any]:
+    count = reader.count("assessments", subject_id=command.subject_id, cycle=command.cycle)
+    findings = {
+        "reasons": list(found.reasons), "conditions": list(found.conditions), "no_increase": list(found.no_increase),
+        "states": {name: asdict(state) for name, state in found.states.items()},
+    }  # fmt: skip
+    return {"subject_id": command.subject_id, "cycle": command.cycle, "assessment": f"{count + 1:02d}",
+            "assessed_on": now_of(reader).date().isoformat(), "decision": found.action, "findings": findings,
+            "reason": reason, "decided_by": actor.user_id, "decided_at": reader.now}  # fmt: skip

@@ -1,0 +1,572 @@
+"""Prescriptions: proposed by a physicist, released by a physician, lowered, overridden by two physicians, or void.
+
+PROPOSED → RELEASED → ADMINISTERED; PROPOSED → REJECTED or OVERRIDE_PENDING → RELEASED; VOID when an input changes, the
+laboratory values are older than 7 days or the window has passed, which is looked at before every release and before the
+administration. Here: who signs what. Not here: the computed proposal (`proposal`), the infusion (`administration`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lutetia.errors import InputError, SignatureError, StaleRecordError, TransitionError
+from lutetia.plan.stored import pack
+from lutetia.protocol.outcomes import LimitOutcome
+from lutetia.protocol.what_if import activity_categories, what_if_outcomes
+from lutetia.trial import access
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Sign, Update
+from lutetia.trial.states import check_transition
+from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import (
+    changed_facts,
+    cycle_of,
+    facts_hash,
+    input_facts,
+    lab_conditions,
+    protocol_of,
+    study_of,
+    window_of,
+)
+from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
+from lutetia.workflow.proposal import Computed, WhatIf, compute_proposal, predicted, prescription_rows
+
+REASONS = ("kidney", "marrow", "toxicity", "logistics", "patient", "other")
+PROPOSED, RELEASED = "proposes this prescription", "releases this prescription for administration"
+REQUESTED, APPROVED = "asks for an override above a limit", "approves the override above a limit"
+LOWERED, REJECTED = "lowers and releases this prescription", "rejects this prescription"
+_REGION_REASONS = {"kidneys": "kidney", "red marrow": "marrow"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeCycle:
+    """A physicist's proposal, signed.
+
+    `chosen_MBq` differs from what was computed only with a `note`; `reason` is one of `REASONS`, where empty it follows
+    from what bound the activity. `acknowledged` repeats the open conditions that need two people. `inputs` is the hash
+    that the person saw in the preview: where it is given and the records have changed, nothing is stored.
+    """
+
+    subject_id: str
+    cycle: int
+    confirmed: Any
+    chosen_MBq: Mapping[str, float] | None = None
+    reason: str = ""
+    note: str = ""
+    acknowledged: tuple[str, ...] = ()
+    inputs: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecideOnPrescription:
+    """A physician's decision on one version: release, reject, ask for or approve an override.
+
+    `reason` is needed for all but the release; `acknowledged` repeats the open conditions.
+    """
+
+    subject_id: str
+    cycle: int
+    version: int
+    confirmed: Any
+    reason: str = ""
+    acknowledged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LowerPrescription:
+    """Lower activities of a proposed or released version; a physician does it at once, with a reason."""
+
+    subject_id: str
+    cycle: int
+    version: int
+    activities_MBq: Mapping[str, float]
+    reason: str
+    confirmed: Any
+
+
+@dataclass(frozen=True, slots=True)
+class VoidPrescription:
+    """Take a version back, with a reason."""
+
+    subject_id: str
+    cycle: int
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A stored proposal: its version, what is still open before release, and whether it needs the override."""
+
+    version: int
+    activities_MBq: Mapping[str, float]
+    override_needed: bool
+    conditions: tuple[str, ...]
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What the physicist prescribes, and how it stands to the limits."""
+
+    activities_MBq: Mapping[str, float]
+    category: Mapping[str, str]
+    outcomes: tuple[LimitOutcome, ...]
+    over: tuple[str, ...]
+    reason: str
+    conditions: tuple[str, ...] = field(default=())
+
+
+def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed:
+    """Compute the proposal, store it with its inputs and draws, and sign it as its physicist.
+
+    Raises
+    ------
+    TransitionError
+        If the cycle is not assessed, or another version is open.
+    InputError
+        If an input is stale or incomplete, nothing can be proposed, a hard limit would be passed, or a condition is
+        not acknowledged.
+    StaleRecordError
+        If the records changed since the preview, or while the proposal was computed.
+    """
+    allowed_subject(trial, actor, "propose", command.subject_id)
+    with trial.read() as reader:
+        found = compute_proposal(trial, reader, command.subject_id, command.cycle, as_of=now_of(reader))
+    if command.inputs is not None and command.inputs != facts_hash(found.facts):
+        raise StaleRecordError(
+            f"subject {command.subject_id}, cycle {command.cycle}: the records changed since the preview; look at the "
+            "new one, then propose"
+        )
+    choice = _choice(found, command)
+    assert found.proposal.forecast is not None
+    files = {
+        trial.files.put(content): (name, len(content), media)
+        for name, content, media in (
+            ("proposal.json", found.content, "application/json"),
+            ("forecast.npz", pack(found.proposal.forecast), "application/x-npz"),
+        )
+    }
+    hashes = list(files)
+
+    def change(reader: Reader) -> Change:
+        _same_inputs(reader, found, command)
+        _no_open_version(reader, command.subject_id, command.cycle)
+        version = reader.next_number("prescriptions", "version", subject_id=command.subject_id, cycle=command.cycle)
+        rows = _rows(reader, actor, command, found, choice, version=version, hashes=hashes)
+        keys = [{k: r[k] for k in ("subject_id", "cycle", "version", "nuclide")} for r in rows]
+        edits: list[Edit] = [
+            *file_edits(reader, actor, files),
+            *(Create("prescriptions", row) for row in rows),
+            *(Create("forecasts", row) for row in _forecast_rows(command, choice, version)),
+            Sign(tuple(("prescriptions", key) for key in keys), PROPOSED, command.confirmed),
+        ]
+        return Change("propose", edits, result=version)
+
+    receipt = trial.commit(change, actor)
+    return Proposed(int(receipt.result), choice.activities_MBq, bool(choice.over), choice.conditions, receipt)
+
+
+def release_prescription(trial: Trial, actor: Actor, command: DecideOnPrescription) -> Receipt:
+    """A physician, another person than the proposer, releases a proposed version for administration.
+
+    A version whose inputs changed, or whose window or laboratory values have run out, becomes VOID instead.
+
+    Raises
+    ------
+    SignatureError
+        If the same person proposed it, or it needs the override.
+    TransitionError
+        If it is not proposed, or has just become void; a new version is needed then.
+    """
+    allowed_subject(trial, actor, "release", command.subject_id)
+
+    def decide(reader: Reader, rows: list[Record]) -> Change:
+        _other_person(rows, actor)
+        if rows[0]["further"]["over"]:
+            over = ", ".join(rows[0]["further"]["over"])
+            raise SignatureError(
+                f"{_place(command)}: is above the limit ({over}); ask for an override with a reason, which a second "
+                "physician approves"
+            )
+        _acknowledged(rows[0]["further"]["conditions"], command.acknowledged, _place(command))
+        return Change("release", _released(reader, actor, rows, command.confirmed, RELEASED))
+
+    return _decide(trial, actor, command, "RELEASED", decide)
+
+
+def reject_prescription(trial: Trial, actor: Actor, command: DecideOnPrescription) -> Receipt:
+    """A physician rejects a proposed version with a reason; the cycle stays assessed for a new proposal."""
+    allowed_subject(trial, actor, "release", command.subject_id)
+    reason = required_text(command.reason, "reason")
+
+    def decide(reader: Reader, rows: list[Record]) -> Change:
+        edits = [*_to(rows, "REJECTED"), _decision_row(reader, actor, rows[0], "rejected", reason),
+                 _signature(rows, REJECTED, command.confirmed)]  # fmt: skip
+        return Change("reject", edits)
+
+    return _decide(trial, actor, command, "REJECTED", decide, check_validity=False)
+
+
+def request_override(trial: Trial, actor: Actor, command: DecideOnPrescription) -> Receipt:
+    """The first physician signs for an activity above a limit, with a reason; it then waits for a second one.
+
+    Raises
+    ------
+    SignatureError
+        If the same person proposed it, or the version is not above a limit.
+    """
+    allowed_subject(trial, actor, "release", command.subject_id)
+    reason = required_text(command.reason, "reason")
+
+    def decide(reader: Reader, rows: list[Record]) -> Change:
+        _other_person(rows, actor)
+        if not rows[0]["further"]["over"]:
+            raise SignatureError(f"{_place(command)}: is not above a limit; release it without an override")
+        _acknowledged(rows[0]["further"]["conditions"], command.acknowledged, _place(command))
+        values = {"override_by": actor.user_id, "override_reason": reason}
+        edits = [*_to(rows, "OVERRIDE_PENDING", values), _decision_row(reader, actor, rows[0], "requested", reason),
+                 _signature(rows, REQUESTED, command.confirmed)]  # fmt: skip
+        return Change("request_override", edits)
+
+    return _decide(trial, actor, command, "OVERRIDE_PENDING", decide)
+
+
+def approve_override(trial: Trial, actor: Actor, command: DecideOnPrescription) -> Receipt:
+    """A second physician, a third person, releases a version above a limit.
+
+    Raises
+    ------
+    SignatureError
+        If the person proposed it or asked for the override.
+    """
+    allowed_subject(trial, actor, "release", command.subject_id)
+    reason = required_text(command.reason, "reason")
+
+    def decide(reader: Reader, rows: list[Record]) -> Change:
+        _other_person(rows, actor)
+        if actor.user_id == rows[0]["override_by"]:
+            raise SignatureError(f"{_place(command)}: you asked for this override; a second physician has to approve")
+        both = f"{rows[0]['override_by']}, {actor.user_id}"
+        edits = _released(reader, actor, rows, command.confirmed, APPROVED, {"override_by": both})
+        edits.append(_decision_row(reader, actor, rows[0], "approved", reason))
+        return Change("approve_override", edits)
+
+    return _decide(trial, actor, command, "RELEASED", decide, old="OVERRIDE_PENDING")
+
+
+def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -> Receipt:
+    """A physician lowers a proposed or released version, which is released by this signature at once.
+
+    Raises
+    ------
+    InputError
+        If an activity is higher than before, none is lower, or the lowered version is still above a limit.
+    SignatureError
+        If the same person proposed it.
+    """
+    allowed_subject(trial, actor, "release", command.subject_id)
+    reason = required_text(command.reason, "reason")
+    where = f"subject {command.subject_id}, cycle {command.cycle}, version {command.version}"
+    question = WhatIf(command.subject_id, command.cycle, command.activities_MBq, command.version)
+    outcomes = predicted(trial, question)
+    if over := over_limits(outcomes):
+        raise InputError(f"{where}: is still above the limit ({', '.join(over)}); lower it further, or ask to override")
+
+    def change(reader: Reader) -> Change:
+        rows = prescription_rows(reader, command.subject_id, command.cycle, command.version)
+        if rows[0]["state"] not in ("PROPOSED", "RELEASED"):
+            raise TransitionError(f"{where}: is {rows[0]['state']}; only a proposed or released one can be lowered")
+        _other_person(rows, actor)
+        if why := void_reasons(trial, reader, rows, as_of=now_of(reader)):
+            return _void(reader, rows, why)
+        _check_lower(rows, command.activities_MBq, where)
+        steps = _lowered(trial, reader, actor, rows, command)
+        return Change("lower", [*steps, _decision_row(reader, actor, rows[0], "lowered", reason)])
+
+    return _unless_void(trial.commit(change, actor, reason), where)
+
+
+def void_prescription(trial: Trial, actor: Actor, command: VoidPrescription) -> Receipt:
+    """Take an open version back, with a reason; whoever may propose or release may do it."""
+    subject = allowed_subject(trial, actor, "see_subject", command.subject_id)
+    if not access.may(actor, "propose", subject["site"]):
+        access.require(actor, "release", subject["site"])
+    reason = required_text(command.reason, "reason")
+
+    def change(reader: Reader) -> Change:
+        rows = prescription_rows(reader, command.subject_id, command.cycle, command.version)
+        return Change("void_prescription", _void_steps(reader, rows, reason))
+
+    return trial.commit(change, actor, reason)
+
+
+def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of: datetime) -> tuple[str, ...]:
+    """Why a version may not be used any more at `as_of`; empty while it stands."""
+    subject_id, cycle = rows[0]["subject_id"], int(rows[0]["cycle"])
+    protocol = protocol_of(trial, reader)
+    now = input_facts(reader, subject_id, protocol, before_cycle=cycle, as_of=as_of)
+    found = [f"{name} changed" for name in changed_facts(rows[0]["further"]["facts"], now)]
+    if lacking := lab_conditions(reader, subject_id, as_of):
+        found.append(f"{lacking[0]} are needed")
+    last = window_of(cycle_of(reader, subject_id, cycle), study_of(reader)["settings"] or {})[1]
+    if as_of.date().isoformat() > last:
+        found.append(f"the window passed on {last}")
+    return tuple(found)
+
+
+def over_limits(outcomes: Sequence[LimitOutcome]) -> tuple[str, ...]:
+    """Limits that are not advisory and are passed at their risk by the end of what is planned."""
+    return tuple(
+        o.limit.id
+        for o in outcomes
+        if o.limit.kind != "advisory"
+        and o.end_of_course is not None
+        and o.end_of_course.probability_over > o.limit.risk
+    )
+
+
+def _choice(found: Computed, command: ProposeCycle) -> _Choice:
+    decision, computed = found.proposal.decision, found.proposal.prescription
+    where = f"subject {command.subject_id}, cycle {command.cycle}"
+    if decision.activities_MBq is None or found.proposal.forecast is None:
+        raise InputError(f"{where}: nothing is proposed ({decision.state}): {computed['reasons'][0]}")
+    if command.reason and command.reason not in REASONS:
+        raise InputError(f"{where}: reason: found {command.reason!r}; expected one of {', '.join(REASONS)}")
+    conditions = tuple(c for c in computed["conditions"] if "two-person override" not in c)
+    _acknowledged(conditions, command.acknowledged, where)
+    chosen = dict(decision.activities_MBq)
+    if command.chosen_MBq is not None and dict(command.chosen_MBq) != chosen:
+        required_text(command.note, f"{where}: note on the activity that differs from the computed one")
+        chosen = {n: float(a) for n, a in command.chosen_MBq.items()}
+    return _judged(found, command, chosen, conditions, where)
+
+
+def _judged(
+    found: Computed, command: ProposeCycle, chosen: Mapping[str, float], conditions: tuple[str, ...], where: str
+) -> _Choice:
+    """The chosen activities against the limits: a hard one refuses, anything above the computed needs the override."""
+    decision, forecast = found.proposal.decision, found.proposal.forecast
+    assert forecast is not None
+    assert decision.activities_MBq is not None
+    outcomes = what_if_outcomes(
+        found.protocol, found.arm, forecast, cycle=found.ordinal, activities_MBq=chosen, risk_factors=found.risk_factors
+    )
+    over = over_limits(outcomes) if decision.measured or decision.over_limit else ()
+    hard = [o.limit.id for o in outcomes if o.limit.id in over and o.limit.kind == "hard"]
+    if hard and chosen != decision.activities_MBq:
+        raise InputError(f"{where}: the chosen activity passes the hard limit {hard[0]}; choose a lower one")
+    more = [n for n, a in chosen.items() if a > decision.activities_MBq[n] * (1 + 1e-9)]
+    if more and not over:
+        over = (f"more {more[0]} than computed",)
+    if not decision.over_limit and not more:
+        over = ()
+    category = activity_categories(found.protocol, found.arm, chosen, previous_MBq=decision.previous_MBq)
+    return _Choice(chosen, category, outcomes, over, command.reason or _reason(found), conditions)
+
+
+def _reason(found: Computed) -> str:
+    """The reason in the words of the exchange format, from what bound the activity."""
+    decision = found.proposal.decision
+    if decision.bound_by == "toxicity":
+        return "toxicity"
+    regions = {o.limit.id: o.limit.region for o in decision.limits}
+    return _REGION_REASONS.get(regions.get(decision.bound_by or "", ""), "")
+
+
+def _same_inputs(reader: Reader, found: Computed, command: ProposeCycle) -> None:
+    """Inside the write lock: the inputs are still those of the computation."""
+    now = input_facts(reader, command.subject_id, found.protocol, before_cycle=command.cycle, as_of=found.as_of)
+    if changed := changed_facts(found.facts, now):
+        raise StaleRecordError(
+            f"subject {command.subject_id}, cycle {command.cycle}: {changed[0]} changed while the proposal was "
+            "computed; propose again"
+        )
+    row = cycle_of(reader, command.subject_id, command.cycle)
+    check_transition("cycle", row["state"], "PRESCRIBED", where=f"subject {command.subject_id}, cycle {command.cycle}")
+
+
+def _no_open_version(reader: Reader, subject_id: str, cycle: int) -> None:
+    rows = reader.records("prescriptions", subject_id=subject_id, cycle=cycle)
+    for row in rows:
+        if row["state"] in ("DRAFT", "PROPOSED", "OVERRIDE_PENDING", "RELEASED"):
+            raise TransitionError(
+                f"subject {subject_id}, cycle {cycle}: version {row['version']} is {row['state']}; reject it or make "
+                "it void first"
+            )
+
+
+def _rows(
+    reader: Reader,
+    actor: Actor,
+    command: ProposeCycle,
+    found: Computed,
+    choice: _Choice,
+    *,
+    version: int,
+    hashes: Sequence[str],
+) -> list[dict[str, Any]]:
+    decision, computed = found.proposal.decision, found.proposal.prescription
+    assert decision.activities_MBq is not None
+    further = {
+        "facts": dict(found.facts), "forecast_sha256": hashes[1], "over": list(choice.over),
+        "conditions": list(choice.conditions), "note": command.note or None, "ordinal": found.ordinal,
+        "controller_state": decision.state, "reasons": computed["reasons"],
+    }  # fmt: skip
+    return [
+        {
+            "subject_id": command.subject_id, "cycle": command.cycle, "version": version, "nuclide": nuclide,
+            "state": "PROPOSED", "base_MBq": decision.base_MBq[nuclide],
+            "proposed_MBq": decision.activities_MBq[nuclide], "prescribed_MBq": choice.activities_MBq[nuclide],
+            "category": choice.category[nuclide], "reason": choice.reason, "bound_by": decision.bound_by,
+            "proposed_by": actor.user_id, "proposed_at": reader.now,
+            "protocol_version": found.protocol.version, "result_sha256": hashes[0],
+            "inputs_sha256": facts_hash(found.facts), "further": further,
+        }
+        for nuclide in decision.activities_MBq
+    ]  # fmt: skip
+
+
+def _forecast_rows(command: ProposeCycle, choice: _Choice, version: int) -> list[dict[str, Any]]:
+    """One row a region and horizon; a limit of BED fills the BED, one of absorbed dose the dose."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for outcome in choice.outcomes:
+        for horizon, dose in (("next", outcome.after_cycle), ("course", outcome.end_of_course)):
+            if dose is None:
+                continue
+            key = {"subject_id": command.subject_id, "cycle": command.cycle, "version": version,
+                   "region": outcome.limit.region, "horizon": horizon}  # fmt: skip
+            row = rows.setdefault((outcome.limit.region, horizon), key)
+            row["p_over_limit"] = max(row.get("p_over_limit", 0.0), dose.probability_over)
+            if outcome.limit.metric == "bed":
+                row["bed_Gy"] = dose.value_Gy
+            else:
+                row |= {"absorbed_dose_Gy": dose.value_Gy, "absorbed_dose_sd_Gy": dose.sd_Gy}
+    return list(rows.values())
+
+
+def _decide(
+    trial: Trial,
+    actor: Actor,
+    command: DecideOnPrescription,
+    new: str,
+    decide: Any,
+    *,
+    old: str = "PROPOSED",
+    check_validity: bool = True,
+) -> Receipt:
+    """Read the version inside the write lock, make it void where it does not stand any more, else decide."""
+
+    def change(reader: Reader) -> Change:
+        rows = prescription_rows(reader, command.subject_id, command.cycle, command.version)
+        check_transition("prescription", rows[0]["state"], new, where=_place(command))
+        if rows[0]["state"] != old:
+            raise TransitionError(f"{_place(command)}: is {rows[0]['state']}; expected {old}")
+        if check_validity and (why := void_reasons(trial, reader, rows, as_of=now_of(reader))):
+            return _void(reader, rows, why)
+        found: Change = decide(reader, rows)
+        return found
+
+    return _unless_void(trial.commit(change, actor), _place(command))
+
+
+def _void(reader: Reader, rows: Sequence[Record], why: Sequence[str]) -> Change:
+    return Change("void_prescription", _void_steps(reader, rows, "; ".join(why)), result=("VOID", tuple(why)))
+
+
+def _void_steps(reader: Reader, rows: Sequence[Record], reason: str) -> list[Edit]:
+    edits = _to(rows, "VOID", {"void_reason": reason})
+    cycle = cycle_of(reader, rows[0]["subject_id"], int(rows[0]["cycle"]))
+    if cycle["state"] == "PRESCRIBED":
+        edits.append(cycle_step(reader, cycle, "ASSESSED", reason=f"prescription void: {reason}"))
+    return edits
+
+
+def _unless_void(receipt: Receipt, where: str) -> Receipt:
+    if isinstance(receipt.result, tuple) and receipt.result[0] == "VOID":
+        why = "; ".join(receipt.result[1])
+        raise TransitionError(f"{where}: is void now, because {why}; assess the cycle and propose a new version")
+    return receipt
+
+
+def _to(rows: Sequence[Record], state: str, values: Mapping[str, Any] | None = None) -> list[Edit]:
+    for row in rows:
+        check_transition("prescription", row["state"], state)
+    return [Update("prescriptions", int(r["record_id"]), {"state": state, **(values or {})}) for r in rows]
+
+
+def _released(
+    reader: Reader,
+    actor: Actor,
+    rows: Sequence[Record],
+    confirmed: Any,
+    meaning: str,
+    values: Mapping[str, Any] | None = None,
+) -> list[Edit]:
+    signed = {"signed_by": actor.user_id, "signed_at": reader.now, **(values or {})}
+    cycle = cycle_of(reader, rows[0]["subject_id"], int(rows[0]["cycle"]))
+    return [
+        *_to(rows, "RELEASED", signed),
+        cycle_step(reader, cycle, "PRESCRIBED"),
+        _signature(rows, meaning, confirmed),
+    ]
+
+
+def _lowered(
+    trial: Trial, reader: Reader, actor: Actor, rows: Sequence[Record], command: LowerPrescription
+) -> list[Edit]:
+    protocol = protocol_of(trial, reader)
+    arm = reader.record("subjects", {"subject_id": command.subject_id})["arm"]
+    category = activity_categories(protocol, arm, command.activities_MBq, previous_MBq={})
+    signed = {"signed_by": actor.user_id, "signed_at": reader.now, "state": "RELEASED"}
+    edits: list[Edit] = [
+        Update("prescriptions", int(r["record_id"]),
+               {**signed, "prescribed_MBq": float(command.activities_MBq[r["nuclide"]]),
+                "category": category[r["nuclide"]], "further": {**r["further"], "over": []}})
+        for r in rows
+    ]  # fmt: skip
+    cycle = cycle_of(reader, command.subject_id, command.cycle)
+    if cycle["state"] != "PRESCRIBED":
+        edits.append(cycle_step(reader, cycle, "PRESCRIBED"))
+    return [*edits, _signature(rows, LOWERED, command.confirmed)]
+
+
+def _check_lower(rows: Sequence[Record], activities_MBq: Mapping[str, float], where: str) -> None:
+    before = {r["nuclide"]: float(r["prescribed_MBq"]) for r in rows}
+    higher = [n for n, a in activities_MBq.items() if a > before[n] * (1 + 1e-9)]
+    if higher:
+        raise InputError(f"{where}: {higher[0]}: found {activities_MBq[higher[0]]:g} MBq above {before[higher[0]]:g} "
+                         "MBq; only a new proposal can raise an activity")  # fmt: skip
+    if all(abs(a - before[n]) <= 1e-9 * before[n] for n, a in activities_MBq.items()):
+        raise InputError(f"{where}: found the same activities; lower at least one")
+
+
+def _signature(rows: Sequence[Record], meaning: str, confirmed: Any) -> Sign:
+    return Sign(tuple(("prescriptions", int(r["record_id"])) for r in rows), meaning, confirmed)
+
+
+def _decision_row(reader: Reader, actor: Actor, row: Record, decision: str, reason: str) -> Create:
+    role = "physician" if "physician" in actor.roles else ", ".join(sorted(actor.roles))
+    return Create("overrides", {"subject_id": row["subject_id"], "cycle": row["cycle"], "version": row["version"],
+                                "user_id": actor.user_id, "role": role, "decision": decision, "reason": reason,
+                                "decided_at": reader.now})  # fmt: skip
+
+
+def _other_person(rows: Sequence[Record], actor: Actor) -> None:
+    if actor.user_id == rows[0]["proposed_by"]:
+        raise SignatureError(
+            f"subject {rows[0]['subject_id']}, cycle {rows[0]['cycle']}: you proposed this version; another person, a "
+            "physician, has to sign it"
+        )
+
+
+def _acknowledged(conditions: Sequence[str], given: Sequence[str], where: str) -> None:
+    if open_ones := [c for c in conditions if c not in given]:
+        raise InputError(f"{where}: open before signing: {'; '.join(open_ones)}; acknowledge each of them")
+
+
+def _place(command: DecideOnPrescription) -> str:
+    return f"subject {command.subject_id}, cycle {command.cycle}, version {command.version}"
