@@ -142,8 +142,17 @@ def _sign(writer: Writer, edit: Sign) -> int:
     for spec, row in covered:
         names = {"signature_id": number, "table_name": spec.name, "record": row["record_id"]}
         _create(writer, Create("signature_records", names))
+    if writer.actor.session_id is not None:
+        _note_first_signature(writer, writer.actor.session_id)
     _flush(writer)
     return number
+
+
+def _note_first_signature(writer: Writer, session_id: str) -> None:
+    _flush(writer)
+    row = writer.reader.find("sessions", {"session_id": session_id})
+    if row is not None and row["signed_at"] is None:
+        _update(writer, Update("sessions", {"session_id": session_id}, {"signed_at": writer.at}))
 
 
 _EDITS: dict[type, Any] = {

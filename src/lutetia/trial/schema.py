@@ -46,8 +46,8 @@ SPECS = """
 study | study_id | title protocol_name protocol_version demonstration settings:json created_at files:json state |
     kept
 sites | site | name country timezone state opened_on closed_on dicom_senders:json consent_version | kept reason
-users | user_id | name email state password_hash totp_secret totp_confirmed_at failures:int last_failure_at
-    locked_at locked_until password_changed_at must_change | kept
+users | user_id | name email state password_hash totp_secret totp_confirmed_at totp_step:int failures:int
+    last_failure_at locked_at locked_until password_changed_at must_change | kept
 grants | grant_id | user_id role site granted_by granted_at ended_by ended_at | kept
 sessions | session_id | user_id token_hash started_at ended_at end_reason second_factor signed_at address | kept
 delegations | delegation_id | user_id site task started_on ended_on delegated_by signature_id | kept reason

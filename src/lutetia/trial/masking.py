@@ -1,0 +1,91 @@
+"""What is hidden from whom, in one place: arm-revealing tables and columns from masked readers, secrets from everybody.
+
+The number of nuclides of a cycle tells the arm, so tables with a row a nuclide are hidden as a whole, and free text
+beside them too. Used by queries, audit readings, exports and pages alike. Not here: who is masked (`access.masked`).
+To hide a column: one word of `HIDDEN_COLUMNS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lutetia.trial.reader import Record
+
+_HIDDEN = """
+prescriptions forecasts administrations doses truth results overrides assessments allocations randomisation_schemes
+randomisation_list randomisation_events product_batches product_movements jobs reports attachments dicom_objects
+quarantine
+"""
+#: Tables of which a masked reader sees no row.
+HIDDEN_TABLES = frozenset(_HIDDEN.split())
+#: Columns, by table, that a masked reader does not see.
+HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
+    "subjects": frozenset({"arm", "further"}),
+    "cycles": frozenset({"reason", "further"}),
+    "deviations": frozenset({"description", "kind", "further"}),
+    "disposition": frozenset({"reason"}),
+    "adverse_events": frozenset({"related_to", "action", "further"}),
+    "study": frozenset({"settings", "files"}),
+    "serious_events": frozenset({"narrative"}),
+    "eligibility_items": frozenset({"note"}),
+    "notices": frozenset({"text"}),
+    "snapshots": frozenset({"file_sha256"}),
+}
+#: Columns that nobody reads through a query, masked or not.
+SECRETS: dict[str, frozenset[str]] = {
+    "users": frozenset({"password_hash", "totp_secret", "totp_step"}),
+    "sessions": frozenset({"token_hash"}),
+    "randomisation_schemes": frozenset({"sealed_seed"}),
+    "randomisation_list": frozenset({"sealed"}),
+}
+#: What a masked reader sees of an event of the audit trail.
+OPEN_EVENT_VALUES = frozenset({"kind", "account", "failures", "address", "snapshot", "head"})
+#: Shown in place of a hidden value, so that its absence is not taken for a missing one.
+HIDDEN = "(hidden)"
+
+
+def hidden_table(table: str, *, masked: bool) -> bool:
+    """Whether a reader sees no row of this table."""
+    return masked and table in HIDDEN_TABLES
+
+
+def visible_record(table: str, record: Record, *, masked: bool) -> Record:
+    """A record without secrets and, for a masked reader, with arm-revealing values replaced."""
+    secret, concealed = SECRETS.get(table, frozenset()), HIDDEN_COLUMNS.get(table, frozenset())
+    found = {name: value for name, value in record.items() if name not in secret}
+    if not masked:
+        return found
+    return {name: HIDDEN if name in concealed and value is not None else value for name, value in found.items()}
+
+
+def visible_records(table: str, records: Iterable[Record], *, masked: bool) -> list[Record]:
+    """Records of one table as a reader may see them; none of a hidden table, none that points into one."""
+    if hidden_table(table, masked=masked):
+        return []
+    return [
+        visible_record(table, record, masked=masked)
+        for record in records
+        if not (masked and record.get("table_name") in HIDDEN_TABLES)
+    ]
+
+
+def visible_changes(table: str, changes: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
+    """Old and new values of an audit row as a reader may see them."""
+    hidden = SECRETS.get(table, frozenset())
+    if masked:
+        hidden = hidden | HIDDEN_COLUMNS.get(table, frozenset())
+    return {
+        name: [None if value is None else HIDDEN for value in pair] if name in hidden else list(pair)
+        for name, pair in changes.items()
+    }
+
+
+def visible_event(values: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
+    """Values of an audit event as a reader may see them."""
+    return {name: value for name, value in values.items() if not masked or name in OPEN_EVENT_VALUES}
+
+
+def reveals(table: str, changes: Mapping[str, Any]) -> bool:
+    """Whether an audit row's reason could tell a masked reader the arm, because it explains a hidden value."""
+    return bool(HIDDEN_COLUMNS.get(table, frozenset()) & set(changes))
