@@ -1,7 +1,8 @@
 """Time to an event: Kaplan–Meier, competing risks, numbers at risk, tests of groups.
 
 Times are of one unit; 0 in `event` is censored. At equal times events come before censoring.
-Not here: which event counts and when it is censored (ADTTE), curves as pictures.
+Not here: Gray's test (cause-specific hazards are tested instead), which event counts and when it is censored (ADTTE),
+curves as pictures.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ KAPLAN_MEIER = "Kaplan–Meier estimate, log-log interval"
 AALEN_JOHANSEN = "Aalen–Johansen cumulative incidence, log-log interval"
 LOG_RANK = "log-rank test"
 CAUSE_SPECIFIC = "cause-specific log-rank test"
-GRAY = "Gray's test"
 _NAN = float("nan")
 
 
