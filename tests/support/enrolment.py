@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from lutetia.trial import Actor, Change, Create, Grant, ManualClock, Trial
 from lutetia.trial.access import ROLES, SITE_ROLES
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
+from lutetia.trial.signatures import confirm_demonstration
 from lutetia.workflow.randomisation import GenerateList, RandomisationReceipt, Randomise, generate_list, randomise
 from lutetia.workflow.screening import (
     AnswerEligibility,
@@ -29,25 +29,11 @@ BLOCKS = RandomisationSpec("blocks", ARMS, (1, 1, 1, 1), (Factor("site"), Factor
 ELIGIBLE = {item.item: item.required for item in CHECKLIST}
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
-    """Who confirmed a signature, as the gateway reads it."""
-
-    user_id: str
-    name: str
-    role: str
-
-
 def actor(role: str, site: str | None = "01", *, user_id: str | None = None) -> Actor:
     """A person with one role; roles of the whole trial have no site."""
     place = site if role in SITE_ROLES else None
     name = user_id or f"{role}-{place}" if place else user_id or role
     return Actor(name, f"Dr {name}", (Grant(role, place),))
-
-
-def confirmation(person: Actor) -> Confirmation:
-    """A signature's confirmation by this person."""
-    return Confirmation(person.user_id, person.name, next(iter(person.roles)))
 
 
 def make_trial(
@@ -89,7 +75,7 @@ def eligible(trial: Trial, site: str = "01", *, subject_id: str | None = None) -
     """A subject whose eligibility and consent are signed."""
     found = screened(trial, site, subject_id=subject_id)
     physician = actor("physician", site)
-    sign_eligibility(trial, physician, SignEligibility(found, confirmation(physician)))
+    sign_eligibility(trial, physician, SignEligibility(found, confirm_demonstration(trial, physician)))
     return found
 
 

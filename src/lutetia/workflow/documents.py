@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 from lutetia.errors import InputError
 from lutetia.trial import Actor, Change, Create, Edit, Event, Reader, Receipt, Record, Sign, Trial, Update, access
 from lutetia.trial.clock import day
+from lutetia.trial.signatures import Confirmed
 from lutetia.workflow.edits import file_edits, required_text
 from lutetia.workflow.sites_users import open_site
 
@@ -50,7 +50,7 @@ class SignDocument:
 
     document_id: str
     meaning: str
-    confirmed: Any
+    confirmed: Confirmed
 
 
 def add_document(trial: Trial, actor: Actor, command: AddDocument) -> Receipt:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lutetia.errors import InputError, TransitionError, TrialError, UnknownNameError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Sign, Trial, Update, access
-from lutetia.trial.seals import covering_signatures
+from lutetia.trial.signatures import Confirmed, is_signed
 from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.workflow.course_records import local_day, subject_of
 from lutetia.workflow.documents import version_in_force
@@ -108,7 +108,7 @@ class SignEligibility:
     """A physician's signature over checklist and consent; `confirmed` comes from `trial.signatures.confirm`."""
 
     subject_id: str
-    confirmed: Any
+    confirmed: Confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,9 +336,7 @@ def enrolment_faults(reader: Reader, subject_id: str) -> list[str]:
     if faults:
         return faults
     for table, number in _signed_records(reader, subject_id):
-        numbers = covering_signatures(reader, table, int(number))
-        signed = (reader.record("signatures", {"signature_id": n}) for n in numbers)
-        if not any(signature["meaning"] == ELIGIBILITY for signature in signed):
+        if not is_signed(reader, table, int(number), meaning=ELIGIBILITY):
             what = "consent" if table == "consents" else reader.record(table, number)["item"]
             faults.append(f"{what} has no valid signature; a physician has to sign eligibility and consent")
     return faults
