@@ -13,6 +13,7 @@ import pytest
 
 from lutetia.errors import InputError
 from lutetia.protocol.profile import read_protocol
+from lutetia.simulate import chunks
 from lutetia.simulate.chunks import map_chunks
 from lutetia.simulate.study import run_study, study_spec
 
@@ -33,7 +34,8 @@ def test_without_dask_a_scheduler_is_refused_with_what_to_install() -> None:
 
 @needs_dask
 @pytest.mark.filterwarnings("ignore")
-def test_an_unreachable_scheduler_is_named() -> None:
+def test_an_unreachable_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CONNECT_TIMEOUT_S", 1.0)
     with pytest.raises(InputError, match=r"scheduler tcp://127\.0\.0\.1:1: cannot be reached"):
         list(map_chunks(abs, [1], scheduler="tcp://127.0.0.1:1"))
 

@@ -20,6 +20,7 @@ from lutetia.simulate.population import REGIONS
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 _OK, _INFEASIBLE, _HELD, _STOP = (STATES.index(s) for s in ("OK", "INFEASIBLE", "HELD", "STOP"))
+KIDNEYS = REGIONS.index("kidneys")
 _STOP_ACTION = ACTIONS.index("stop")
 # Draws of a decision whose accepted risk is not 50 %; with 41, 5 % is an order statistic.
 RISK_DRAWS = 41
@@ -181,6 +182,7 @@ def run_courses(
     given = np.zeros((n, len(where)))
     expected = np.broadcast_to(doses.population, (n, regions, nuclides))
     drift = np.array([protocol.drift_per_cycle.get(r, 1.0) for r in REGIONS])
+    square: FloatArray | None = None
     linear, quadratic = _at_limits(expected, None, rules, where)
     running, carried = np.ones(n, dtype=bool), np.zeros(n, dtype=bool)
     for k in range(cycles):
@@ -205,7 +207,8 @@ def run_courses(
         carried = doses.missed[:, k]
         known = np.where(carried[:, None, None], expected, doses.measured[:, k])
         measured_Gy[:, k] = _doses(known, used)
-        linear, quadratic = _at_limits(known, _quadratic(doses, k), rules, where)
+        square = _known_square(doses, k, carried, None if square is None else square * drift[KIDNEYS] ** 2)
+        linear, quadratic = _at_limits(known, square, rules, where)
         given = given + _limit_dose(linear, quadratic, used)
         expected = known * drift[:, None]
         linear, quadratic = linear * rules.drift[:, None], quadratic * rules.drift[:, None, None] ** 2
@@ -239,8 +242,12 @@ def _limit_dose(linear: FloatArray, quadratic: FloatArray, used_MBq: FloatArray)
     return np.asarray(first + np.einsum("sn,slnm,sm->sl", used_MBq, quadratic, used_MBq))
 
 
-def _quadratic(doses: ArmDoses, cycle: int) -> FloatArray | None:
-    return None if doses.kidney_quadratic is None else doses.kidney_quadratic[:, cycle]
+def _known_square(doses: ArmDoses, cycle: int, carried: BoolArray, before: FloatArray | None) -> FloatArray | None:
+    """Quadratic coefficients of a cycle; where it was not measured, those before it, or none before any."""
+    if doses.kidney_quadratic is None:
+        return None
+    own = doses.kidney_quadratic[:, cycle]
+    return np.where(carried[:, None, None], 0.0 if before is None else before, own)
 
 
 def _at_limits(

@@ -7,7 +7,7 @@ remainder mono-exponential, blood bi-exponential. Model choice is validated else
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -53,19 +53,56 @@ def measured_fitted(
     -------
     Gy/MBq, shape (subject, cycle, region, nuclide).
     """
-    rate = kinetics.rate_Gy_per_h_per_MBq
+    points = measured_points(kinetics, measurement, measured=measured, seed=seed, names=names)
+    ratio = np.stack([kinetics.s_ratio[name] for name in nuclides], axis=-1)
+    return doses_of_points(points, measurement, errors, nuclides=nuclides, measured=measured, s_ratio=ratio)
+
+
+def measured_points(
+    kinetics: TrueKinetics, measurement: Measurement, *, measured: str, seed: int, names: tuple[str | int, ...]
+) -> dict[str, FloatArray]:
+    """What scans and samples show, with their noise, by curve: shape (subject, cycle, time)."""
     change = nuclide(measured).decay_constant_per_h - nuclide(REFERENCE).decay_constant_per_h
     decay = np.where(kinetics.decay_per_h > 0, kinetics.decay_per_h + change, 0.0)
-    areas = np.zeros((*rate.shape[:3], len(nuclides)))
-    noise = stream(seed, *names, "scans")
+    noise, found = stream(seed, *names, "scans"), {}
     for i, curve in enumerate(CURVES):
         times, sd = _schedule(curve, measurement)
-        true = activity_at(rate[:, :, i], decay[:, :, i], times)
-        points = true * np.maximum(1.0 + sd * noise.standard_normal(true.shape), 0.05)
-        areas[:, :, i] = _areas(curve, times, points, max(sd, _LEAST_SD), nuclides, measured)
-    ratio = np.stack([kinetics.s_ratio[name] for name in nuclides], axis=-1)
-    per_curve = areas * ratio[:, None] * _shared(errors)[..., None]
+        true = activity_at(kinetics.rate_Gy_per_h_per_MBq[:, :, i], decay[:, :, i], times)
+        found[curve] = true * np.maximum(1.0 + sd * noise.standard_normal(true.shape), 0.05)
+    return found
+
+
+def doses_of_points(
+    points: Mapping[str, FloatArray],
+    measurement: Measurement,
+    errors: Errors,
+    *,
+    nuclides: Sequence[str],
+    measured: str,
+    s_ratio: FloatArray,
+) -> FloatArray:
+    """Fit, integrate, transfer and add up: Gy/MBq (subject, cycle, region, nuclide) of points by curve.
+
+    `s_ratio` (subject, curve, nuclide) is the S-value of each nuclide over that of 177Lu.
+    """
+    areas = []
+    for curve in CURVES:
+        times, sd = _schedule(curve, measurement)
+        areas.append(_areas(curve, times, points[curve], max(sd, _LEAST_SD), nuclides, measured))
+    per_curve = np.stack(areas, axis=2) * s_ratio[:, None] * _shared(errors)[..., None]
     return np.stack([regions_from_curves(per_curve[..., n]) for n in range(len(nuclides))], axis=-1)
+
+
+def redrawn_points(
+    points: Mapping[str, FloatArray], measurement: Measurement, draws: int, generator: np.random.Generator
+) -> dict[str, FloatArray]:
+    """Points with their stated noise drawn again, shape (draw · subject, cycle, time): what the truth may have been."""
+    found = {}
+    for curve, values in points.items():
+        _, sd = _schedule(curve, measurement)
+        factor = np.maximum(1.0 + sd * generator.standard_normal((draws, *values.shape)), 0.05)
+        found[curve] = (values * factor).reshape(-1, *values.shape[1:])
+    return found
 
 
 def _schedule(curve: str, m: Measurement) -> tuple[tuple[float, ...], float]:

@@ -15,6 +15,7 @@ from scipy.special import stdtr
 
 from lutetia.core.draws import FloatArray
 from lutetia.protocol.arrays import CATEGORIES
+from lutetia.simulate.calibration import calibration_counts, no_counts
 from lutetia.simulate.clinic import AFTER_DAYS, BASELINE_DAY, VirtualClinic, virtual_clinic
 from lutetia.simulate.courses import Courses
 from lutetia.simulate.effects import COUNTS, read_effects
@@ -28,7 +29,7 @@ _FIRST = 1 + len(AFTER_DAYS) + 1
 _HAEMATOLOGY = ("haemoglobin", "platelets", "neutrophils")
 
 
-def block_outcomes(block: Block, effect: str) -> dict[str, FloatArray]:
+def block_outcomes(block: Block, effect: str, *, calibrated: bool = False) -> dict[str, FloatArray]:
     """Run a block of trials and summarise every trial.
 
     Parameters
@@ -37,10 +38,13 @@ def block_outcomes(block: Block, effect: str) -> dict[str, FloatArray]:
         Of `draw_block`.
     effect
         ``planted`` or ``none``, of `read_effects`.
+    calibrated
+        Whether intervals and probabilities are judged too, which costs more than everything else.
 
     Returns
     -------
-    Arrays (trial, arm) by name, and (trial,) for names that begin with ``p `` (p-values of one trial).
+    Arrays (trial, arm) by name; (trial,) for names that begin with ``p `` (p-values of one trial); the counts of
+    `lutetia.simulate.calibration`, with more axes.
     """
     effects = read_effects(effect)
     present = [arm for i, arm in enumerate(block.arms) if (block.arm == i).any()]
@@ -54,7 +58,8 @@ def block_outcomes(block: Block, effect: str) -> dict[str, FloatArray]:
     found = {
         name: np.stack([parts[arm][name] if arm in parts else empty for arm in block.arms], axis=1) for name in names
     }
-    return found | _statistics(block, courses, clinics)
+    counts = calibration_counts(block, courses) if calibrated else no_counts(block.trials)
+    return found | _statistics(block, courses, clinics) | counts
 
 
 def _trial_of(block: Block, arm: str) -> IntArray:

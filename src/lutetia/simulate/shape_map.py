@@ -73,7 +73,8 @@ def spec_at(spec: StudySpec, point: GridPoint) -> StudySpec:
     population = replace(
         spec.population, drift_per_cycle=drift, nuclide_factor={_Y90: point.ratio / _kidney_ratio(spec)}
     )
-    return replace(spec, protocol=replace(protocol, arms=arms, limits=limits), population=population)
+    changed = replace(protocol, arms=arms, limits=limits)
+    return replace(spec, protocol=changed, population=population, calibrated_blocks=0)
 
 
 def run_map(

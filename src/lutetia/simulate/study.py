@@ -18,6 +18,7 @@ from lutetia.core.numbers import six_digits
 from lutetia.core.provenance import software
 from lutetia.errors import InputError, OutputError
 from lutetia.protocol.records import Protocol
+from lutetia.simulate.calibration import calibration_record
 from lutetia.simulate.chunks import map_chunks
 from lutetia.simulate.outcomes import STATISTIC_ANALYTES, block_outcomes
 from lutetia.simulate.population import Measurement, Population, packaged_measurement, read_population
@@ -26,6 +27,8 @@ from lutetia.simulate.trials import draw_block
 SCHEMA = "lutetia.study-result/1"
 SUBJECTS_PER_BLOCK = 2000
 BLOCKS_PER_CHUNK = {"analytic": 6, "fitted": 1}
+# Blocks whose intervals and probabilities are judged.
+CALIBRATED_BLOCKS = 4
 ALPHA = 0.05
 Outcomes = dict[str, FloatArray]
 
@@ -43,6 +46,7 @@ class StudySpec:
     level: str
     effect: str
     biology: str
+    calibrated_blocks: int = CALIBRATED_BLOCKS
 
     @property
     def trials_per_block(self) -> int:
@@ -67,6 +71,7 @@ class StudySpec:
             "level": self.level,
             "effect": self.effect,
             "biology": self.biology,
+            "calibrated_blocks": self.calibrated_blocks,
             "software": software(),
         }
 
@@ -133,7 +138,8 @@ def run_chunk(task: ChunkTask) -> Outcomes:
             seed=spec.seed, block=block, level=spec.level, biology=spec.biology,
         )  # fmt: skip
         wanted = min(spec.trials_per_block, spec.trials - block * spec.trials_per_block)
-        parts.append({name: values[:wanted] for name, values in block_outcomes(drawn, spec.effect).items()})
+        outcomes = block_outcomes(drawn, spec.effect, calibrated=block < spec.calibrated_blocks)
+        parts.append({name: values[:wanted] for name, values in outcomes.items()})
     return _joined(parts)
 
 
@@ -201,6 +207,7 @@ def study_result(spec: StudySpec, outcomes: Outcomes) -> dict[str, Any]:
         ],
         "arms": by_arm,
         "tests": tests,
+        "calibration": calibration_record(outcomes),
         "published": published_statements(spec, outcomes),
         "assumptions": [str(mark) for mark in spec.protocol.marks],
     }

@@ -27,12 +27,15 @@ from lutetia.report.document import (
 from lutetia.report.figures.limits import LimitBar, limit_panel
 from lutetia.report.html import render_html
 from lutetia.report.pdf import render_pdf
+from lutetia.simulate.pictures import line_panel
 from lutetia.simulate.population import read_population
 
 INTENDED_USE = (
     "Virtual subjects: the numbers describe the assumptions, not patients. For planning and for testing of a protocol; "
     "not for decisions about a patient."
 )
+# Fewer forecasts than these tell a share within 14 points at best.
+FEWEST_FORECASTS = 50
 Record = Mapping[str, Any]
 # Rows of the table by arm: words, name of the outcome, whether it is a share.
 ROWS: tuple[tuple[str, str, bool], ...] = (
@@ -150,7 +153,8 @@ def _blocks(result: Record) -> list[Block]:
     ]
     if result["published"]:
         blocks += [Heading(rich("Published directions")), _published_table(result)]
-    blocks += [Heading(rich("Tests")), _test_table(result), Heading(rich("Assumptions"))]
+    blocks += [Heading(rich("Tests")), _test_table(result)]
+    blocks += [*_calibration(result["calibration"]), Heading(rich("Assumptions"))]
     return [*blocks, *_assumptions(result)]
 
 
@@ -211,6 +215,44 @@ def _test_table(result: Record) -> Table:
         "increased against the lowest value of the course; pooled over arms it confuses arm and category."
     )
     return Table(columns, tuple(tuple(rich(c) for c in row) for row in rejection_rows(result)), notes=(rich(note),))
+
+
+def coverage_rows(calibration: Record) -> list[list[str]]:
+    """Coverage of the nominal 95 % intervals as text."""
+    return [
+        [row["quantity"], f"{100.0 * row['share_that_holds_the_truth']:.1f} %", str(row["intervals"])]
+        for row in calibration["coverage"]
+        if row["intervals"]
+    ]
+
+
+def _calibration(calibration: Record) -> list[Block]:
+    rows = coverage_rows(calibration)
+    if not rows:
+        return []
+    columns = (
+        Column(rich("Nominal 95 % interval of the dose")),
+        Column(rich("Holds the truth"), align="right"),
+        Column(rich("Intervals"), align="right"),
+    )
+    lines = {
+        row["horizon"]: [(b["said"], b["came_true"]) for b in row["bins"] if b["forecasts"] >= FEWEST_FORECASTS]
+        for row in calibration["reliability"]
+    }
+    picture = line_panel(
+        "P(over a limit): said and come true", lines, x_title="probability that was said",
+        y_title="share that came true", x_range=(0.0, 1.0), y_high=1.0, diagonal=True,
+    )  # fmt: skip
+    caption = (
+        "Forecasts before every cycle, kidneys and marrow, in ten classes of the probability that was said (those of "
+        f"fewer than {FEWEST_FORECASTS} are left out); dashed: perfect. The end of the course is compared with the "
+        "dose that the prescribed activity would truly have given in all remaining cycles."
+    )
+    return [
+        Heading(rich("Calibration")),
+        Table(columns, tuple(tuple(rich(cell) for cell in row) for row in rows)),
+        Figure((Panel(picture, "Reliability of the probability over a limit"),), rich(caption), columns=2),
+    ]
 
 
 def _assumptions(result: Record) -> list[Block]:

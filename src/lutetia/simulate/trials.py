@@ -13,7 +13,7 @@ from lutetia.errors import InputError, UnknownNameError
 from lutetia.nuclear.nuclides import canonical_nuclide
 from lutetia.protocol.records import Protocol
 from lutetia.simulate.courses import ArmDoses, ClinicOf, Courses, check_possible, run_courses
-from lutetia.simulate.measure import draw_errors, measured_analytic
+from lutetia.simulate.measure import Errors, draw_errors, measured_analytic
 from lutetia.simulate.population import Measurement, Population, without_correlations_of
 from lutetia.simulate.subjects import (
     Subjects,
@@ -37,6 +37,7 @@ class Block:
     """
 
     protocol: Protocol
+    measurement: Measurement
     level: str
     trials: int
     per_trial: int
@@ -49,12 +50,17 @@ class Block:
     kinetics: TrueKinetics
     true: FloatArray
     measured: FloatArray
-    missed: NDArray[np.bool_]
+    errors: Errors
     kidney_quadratic: FloatArray | None
     population: FloatArray
     relative_sd: float
     delivery: FloatArray
     analyte_noise: Mapping[str, float]
+
+    @property
+    def missed(self) -> NDArray[np.bool_]:
+        """Cycles without dosimetry, shape (subject, cycle)."""
+        return self.errors.missed
 
 
 def protocol_nuclides(protocol: Protocol) -> tuple[str, ...]:
@@ -118,6 +124,7 @@ def draw_block(
     delivery = 1.0 + measurement.administered * stream(seed, *names, "delivery").standard_normal(true.shape[:2])
     return Block(
         protocol=protocol,
+        measurement=measurement,
         level=level,
         trials=trials,
         per_trial=per_trial,
@@ -130,7 +137,7 @@ def draw_block(
         kinetics=kinetics,
         true=true,
         measured=measured,
-        missed=errors.missed,
+        errors=errors,
         kidney_quadratic=_bed(protocol, kinetics, nuclides, measured[:, :, 0] / true[:, :, 0]),
         population=typical,
         relative_sd=_told_sd(measurement),
@@ -164,7 +171,7 @@ def run_block(block: Block, clinics: Mapping[str, ClinicOf] | None = None) -> di
 def arm_doses(block: Block, arm: str) -> ArmDoses:
     """Coefficients of one arm's subjects, nuclides in the arm's order."""
     rows = block.arm == block.arms.index(arm)
-    columns = _columns(block.protocol, arm, block.nuclides)
+    columns = arm_columns(block, arm)
     quadratic = block.kidney_quadratic
     return ArmDoses(
         true=block.true[rows][..., columns],
@@ -174,6 +181,11 @@ def arm_doses(block: Block, arm: str) -> ArmDoses:
         population=block.population[:, columns],
         relative_sd=block.relative_sd,
     )
+
+
+def arm_columns(block: Block, arm: str) -> list[int]:
+    """Places of an arm's nuclides among those of its block."""
+    return _columns(block.protocol, arm, block.nuclides)
 
 
 def _columns(protocol: Protocol, arm: str, nuclides: tuple[str, ...]) -> list[int]:
@@ -221,4 +233,4 @@ def _allocation(trials: int, per_trial: int, arms: int, *, seed: int, names: tup
     return np.asarray(blocks.reshape(trials, rounds * arms)[:, :per_trial].reshape(-1))
 
 
-__all__ = ["Block", "arm_doses", "draw_block", "protocol_nuclides", "run_block"]
+__all__ = ["Block", "arm_columns", "arm_doses", "draw_block", "protocol_nuclides", "run_block"]

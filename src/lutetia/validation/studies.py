@@ -14,6 +14,7 @@ from lutetia.validation.s_values import s_value_study
 from lutetia.validation.single_scan import single_scan_study
 from lutetia.validation.spheres import cylinder_study, sphere_study
 from lutetia.validation.tables import coverage_study, noise_free_study
+from lutetia.validation.trial_calibration import trial_calibration_study
 from lutetia.validation.voxels import cube_study, voxel_study
 
 STUDIES: dict[str, Callable[[], list[Check]]] = {
@@ -31,5 +32,6 @@ STUDIES: dict[str, Callable[[], list[Check]]] = {
     "coverage": coverage_study,
     "registration": registration_study,
     "single-scan": single_scan_study,
+    "trial-calibration": trial_calibration_study,
     "images": example_study,
 }
