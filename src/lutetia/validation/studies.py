@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lutetia.validation.checks import Check
+from lutetia.validation.dose_effect import dose_effect_study
 from lutetia.validation.energies import kernel_energy_study, nuclide_study
 from lutetia.validation.images import example_study
 from lutetia.validation.kinetics import robustness_study
@@ -33,5 +34,6 @@ STUDIES: dict[str, Callable[[], list[Check]]] = {
     "registration": registration_study,
     "single-scan": single_scan_study,
     "trial-calibration": trial_calibration_study,
+    "dose-effect": dose_effect_study,
     "images": example_study,
 }
