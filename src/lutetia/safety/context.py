@@ -11,6 +11,7 @@ import pandas as pd
 
 from lutetia.safety.adverse_events import derive_events, derive_time_at_risk
 from lutetia.safety.baseline import derive_baseline, derive_changes
+from lutetia.safety.course_change import derive_course_means, last_values
 from lutetia.safety.doses import (
     cumulative_by_nuclide,
     cumulative_doses,
@@ -19,6 +20,8 @@ from lutetia.safety.doses import (
     nuclide_doses,
 )
 from lutetia.safety.exposure import derive_decisions, derive_exposure, derive_infusions
+from lutetia.safety.grading import grade_labs, worst_grades
+from lutetia.safety.nadir import derive_extremes, derive_nadirs
 from lutetia.safety.reading import TrialData
 from lutetia.safety.sets import AnalysisSets, analysis_sets
 from lutetia.safety.visits import place_labs
@@ -38,6 +41,12 @@ class Context:
     labs: pd.DataFrame
     baseline: pd.DataFrame
     changes: pd.DataFrame
+    grades: pd.DataFrame
+    worst: pd.DataFrame
+    nadirs: pd.DataFrame
+    extremes: pd.DataFrame
+    course: pd.DataFrame
+    last: pd.DataFrame
     cycle_doses: pd.DataFrame
     nuclide_doses: pd.DataFrame
     cumulative: pd.DataFrame
@@ -67,6 +76,7 @@ def derive_context(data: TrialData, *, seed: int = 1, resamples: int = RESAMPLES
     infusions = derive_infusions(data)
     labs = place_labs(data, infusions)
     baseline, limits = derive_baseline(data, labs), limit_doses(data, infusions)
+    changes, grades = derive_changes(labs, baseline, infusions), grade_labs(data, labs, baseline)
     return Context(
         data=data,
         sets=analysis_sets(data, infusions=infusions, labs=labs, baseline=baseline, limits=limits),
@@ -75,7 +85,13 @@ def derive_context(data: TrialData, *, seed: int = 1, resamples: int = RESAMPLES
         decisions=derive_decisions(data),
         labs=labs,
         baseline=baseline,
-        changes=derive_changes(labs, baseline, infusions),
+        changes=changes,
+        grades=grades,
+        worst=worst_grades(grades, baseline),
+        nadirs=derive_nadirs(changes, grades, infusions),
+        extremes=derive_extremes(changes),
+        course=derive_course_means(changes),
+        last=last_values(changes),
         cycle_doses=cycle_doses(data, infusions),
         nuclide_doses=nuclide_doses(data),
         cumulative=cumulative_doses(data, infusions),

@@ -7,7 +7,7 @@ numbers are (`lutetia.safety.tables`), and which of them an open report may show
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lutetia.report.document import Column, Inline, Span, Table, rich
@@ -16,10 +16,13 @@ from lutetia.safety.cells import Cell, SafetyTable, TableRow, layout
 
 SUPPRESSED = "suppressed: this number, or one from which it could be computed, is 1 to 4"
 NOT_ESTIMABLE = "NE"
-WHOLE = frozenset({"count", "events", "n", "subjects", "rows", "df"})
+GRADES = ("grade_0", "grade_1", "grade_2", "grade_3", "grade_4")
+WHOLE = frozenset({"count", "events", "n", "subjects", "rows", "df", *GRADES})
 PERCENT = frozenset({"percent"})
 PROBABILITIES = frozenset({"p", "p_adjusted", "probability"})
 MIDDLE = frozenset({"median", "mean", "estimate", "value", "minimum", "maximum", "rate"})
+# Beside those of `lutetia.safety.cells`.
+LAYOUTS: Mapping[tuple[str, ...], str] = {GRADES: " / ".join(f"{{{name}}}" for name in GRADES)}
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ def printed_table(table: SafetyTable, *, widths: Sequence[float] = ()) -> Table:
 
 def _printed_row(table: SafetyTable, row: TableRow, reasons: Reasons) -> tuple[Inline, ...]:
     found = [table.at(row.key, column.key) for column in table.columns]
-    places = row_places([cell for cells in found for cell in cells])
+    places = row_places([cell for cells in found for cell in cells], most=1 if row.label.endswith("%") else 2)
     return (typeset(row.label), *(printed_place(cells, places, reasons) for cells in found))
 
 
@@ -81,7 +84,7 @@ def printed_place(cells: Sequence[Cell], places: int, reasons: Reasons) -> Inlin
         if not first:
             return rich("–")
         return rich(NOT_ESTIMABLE, Span(reasons.letter(first), raised=True))
-    pattern = layout(cells)
+    pattern = _pattern(cells)
     values = {c.statistic: printed_value(c, places, percent=_is_percent(cells)) for c in cells}
     if pattern is None:
         return typeset("; ".join(values[c.statistic] for c in cells if c.value is not None))
@@ -119,10 +122,16 @@ def printed_p(p: float) -> str:
     return f"<{THIN}0.001" if p < 0.001 else fixed(p, 3)
 
 
-def row_places(cells: Sequence[Cell]) -> int:
-    """Decimals of a row: three significant digits of its largest middle value, at most two decimals."""
+def row_places(cells: Sequence[Cell], *, most: int = 2) -> int:
+    """Decimals of a row: three significant digits of its largest middle value, at most two; one in percentages."""
     found = [abs(v) for c in cells if c.statistic in MIDDLE and (v := known(c.value)) is not None]
-    return decimals(max(found), digits=3, most=2) if found and max(found) > 0 else 1
+    return decimals(max(found), digits=3, most=most) if found and max(found) > 0 else 1
+
+
+def _pattern(cells: Sequence[Cell]) -> str | None:
+    found = {c.statistic for c in cells}
+    own = next((pattern for names, pattern in LAYOUTS.items() if set(names) <= found), None)
+    return own or layout(cells)
 
 
 def _is_percent(cells: Sequence[Cell]) -> bool:

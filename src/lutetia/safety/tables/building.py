@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lutetia.clinical.analytes import analytes
 from lutetia.safety.cells import ALL, Cell, SafetyTable, TableColumn, TableRow, source
+from lutetia.safety.context import Context
 from lutetia.safety.statistics.proportions import clopper_pearson
 from lutetia.safety.statistics.results import NotEstimable, Result
 
@@ -67,26 +69,26 @@ class TableBuilder:
         return self.put(row, column, n=len(found), rows=rows, median=float(median), q1=float(q1), q3=float(q3))
 
     def result(
-        self, row: str, column: str, found: Result | NotEstimable, *, rows: Rows = NO_ROWS, scale: float = 1.0
+        self, row: str, column: str, found: Result | NotEstimable, *, rows: Rows = NO_ROWS, p: bool = True
     ) -> None:
         """Estimate with its interval and p; the reason where it is not estimable, or has no interval."""
         if isinstance(found, NotEstimable):
             return self.refuse(row, column, found.reason, n=found.n)
-        self.put(row, column, n=found.n, rows=rows, estimate=scale * found.estimate)
+        self.put(row, column, n=found.n, rows=rows, estimate=found.estimate)
         if found.low is None or found.high is None:
             why = found.warnings[-1] if found.warnings else "no interval"
             for end in ("low", "high"):
                 self.refuse(row, column, why, n=found.n, statistic=end)
         else:
-            low, high = sorted((scale * found.low, scale * found.high))
-            self.put(row, column, n=found.n, rows=rows, low=low, high=high)
-        return self.put(row, column, n=found.n, rows=rows, p=found.p) if found.p is not None else None
+            self.put(row, column, n=found.n, rows=rows, low=found.low, high=found.high)
+        return self.put(row, column, n=found.n, rows=rows, p=found.p) if p and found.p is not None else None
 
     def p_value(self, row: str, column: str, found: Result | NotEstimable, *, rows: Rows = NO_ROWS) -> None:
-        """The adjusted p of a statistic alone."""
+        """The adjusted p of a statistic alone; its own p where it has no family."""
         if isinstance(found, NotEstimable):
             return self.refuse(row, column, found.reason, n=found.n, statistic="p_adjusted")
-        return self.put(row, column, n=found.n, rows=rows, p_adjusted=found.p_adjusted)
+        p = found.p if found.p_adjusted is None else found.p_adjusted
+        return self.put(row, column, n=found.n, rows=rows, p_adjusted=p)
 
     def build(self) -> SafetyTable:
         """The table."""
@@ -99,6 +101,27 @@ class TableBuilder:
         """The arm that a place reveals: its row's, or its column's."""
         own = next((r.arm for r in reversed(self.rows) if r.key == row), ALL)
         return own if own != ALL else next((c.arm for c in self.columns if c.key == column), ALL)
+
+
+def arm_columns(table: TableBuilder, context: Context, members: str = "SAF") -> dict[str, tuple[str, ...]]:
+    """A column for every arm and one for all, with the number of subjects; gives the subjects of each column."""
+    groups = {arm: context.sets.of(members, arm) for arm in context.arms} | {"all": context.sets.of(members)}
+    for key, subjects in groups.items():
+        name = "All" if key == "all" else f"Arm {key}"
+        table.column(key, name, unit=f"n = {len(subjects)}", arm=ALL if key == "all" else key)
+    return groups
+
+
+def lab_analytes(context: Context, names: Sequence[str]) -> list[str]:
+    """Those of the named analytes that the trial has, in their order."""
+    found = set(context.labs["analyte"])
+    return [name for name in names if name in found]
+
+
+def label_of(analyte: str) -> str:
+    """An analyte as people write it, with its unit."""
+    known = analytes()[analyte]
+    return f"{known.label[0].upper()}{known.label[1:]}"
 
 
 def _plain(value: float | None) -> float | int | None:
