@@ -89,9 +89,13 @@ class Trial:
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
         database = connect(_url(folder))
-        create_schema(database)
-        trial = _assembled(folder, database, clock, authenticator, demonstration=demonstration)
-        trial.commit(_study_change(trial, study), SYSTEM)
+        try:
+            create_schema(database)
+            trial = _assembled(folder, database, clock, authenticator, demonstration=demonstration)
+            trial.commit(_study_change(trial, study), SYSTEM)
+        except BaseException:
+            database.close()
+            raise
         return trial
 
     @staticmethod

@@ -52,7 +52,7 @@ def _sqlite() -> list[str]:
 def _postgresql() -> list[str]:
     functions = [
         "CREATE FUNCTION lutetia_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION '%: rows are never changed or removed', TG_TABLE_NAME; END $$",
+        "RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': rows are never changed or removed'; END $$",
         "CREATE FUNCTION lutetia_in_sequence() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
         f"IF NEW.sequence <> {_NEXT} THEN RAISE EXCEPTION 'audit: out of sequence'; END IF; RETURN NEW; END $$",
         "CREATE FUNCTION lutetia_redaction() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
