@@ -86,6 +86,11 @@ def _rules() -> _Rules:
     )
 
 
+def admissible_classes() -> tuple[str, ...]:
+    """SOP class UIDs of the kinds of objects that dosimetry uses."""
+    return tuple(_rules().objects)
+
+
 def check_admissible(dataset: Dataset) -> None:
     """Refuse objects that must not pass by themselves: other kinds, burned-in text, no patient.
 
