@@ -19,10 +19,14 @@ from lutetia.safety.doses import (
     limit_doses,
     nuclide_doses,
 )
+from lutetia.safety.events import derive_durations
 from lutetia.safety.exposure import derive_decisions, derive_exposure, derive_infusions
+from lutetia.safety.forecasts import derive_forecasts
 from lutetia.safety.grading import grade_labs, worst_grades
+from lutetia.safety.hepatic import liver_candidates, liver_peaks
 from lutetia.safety.nadir import derive_extremes, derive_nadirs
 from lutetia.safety.reading import TrialData
+from lutetia.safety.renal import derive_egfr, renal_outcomes
 from lutetia.safety.sets import AnalysisSets, analysis_sets
 from lutetia.safety.visits import place_labs
 
@@ -52,6 +56,12 @@ class Context:
     cumulative: pd.DataFrame
     by_nuclide: pd.DataFrame
     limits: pd.DataFrame
+    egfr: pd.DataFrame
+    renal: pd.DataFrame
+    peaks: pd.DataFrame
+    candidates: pd.DataFrame
+    durations: pd.DataFrame
+    forecasts: pd.DataFrame
     events: pd.DataFrame
     at_risk: pd.DataFrame
     seed: int = 1
@@ -77,6 +87,7 @@ def derive_context(data: TrialData, *, seed: int = 1, resamples: int = RESAMPLES
     labs = place_labs(data, infusions)
     baseline, limits = derive_baseline(data, labs), limit_doses(data, infusions)
     changes, grades = derive_changes(labs, baseline, infusions), grade_labs(data, labs, baseline)
+    egfr = derive_egfr(data, labs, baseline)
     return Context(
         data=data,
         sets=analysis_sets(data, infusions=infusions, labs=labs, baseline=baseline, limits=limits),
@@ -97,6 +108,12 @@ def derive_context(data: TrialData, *, seed: int = 1, resamples: int = RESAMPLES
         cumulative=cumulative_doses(data, infusions),
         by_nuclide=cumulative_by_nuclide(data, infusions),
         limits=limits,
+        egfr=egfr,
+        renal=renal_outcomes(egfr),
+        peaks=liver_peaks(changes),
+        candidates=liver_candidates(changes, baseline),
+        durations=derive_durations(data, infusions, labs, grades=grades, egfr=egfr),
+        forecasts=derive_forecasts(data, infusions),
         events=derive_events(data, infusions),
         at_risk=derive_time_at_risk(data, infusions),
         seed=seed,
