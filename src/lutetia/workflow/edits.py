@@ -60,17 +60,27 @@ def query_edits(
     site: str,
     table: str,
     values: Mapping[str, Any],
+    after: int = 0,
 ) -> list[Edit]:
-    """Queries opened by the checks at entry, one a finding, with the text as first message."""
-    number = reader.next_number("queries", "query_id")
+    """Queries opened by the checks at entry, one a finding, with the text as first message.
+
+    Parameters
+    ----------
+    after
+        Queries that the same change has made already.
+    """
+    found = list(findings)
+    if not found:
+        return []
+    number = reader.next_number("queries", "query_id") + after
     edits: list[Edit] = []
-    for offset, finding in enumerate(findings):
+    for query_id, finding in enumerate(found, start=number):
         query = {
-            "query_id": number + offset, "subject_id": subject_id, "site": site, "table_name": table,
+            "query_id": query_id, "subject_id": subject_id, "site": site, "table_name": table,
             "record_key": key_text(spec_of(table), values), "field": finding.field, "state": "OPEN",
             "opened_by": "system", "opened_at": reader.now, "source": "entry check",
         }  # fmt: skip
-        message = {"query_id": number + offset, "seq": 1, "kind": "open", "text": finding.text, "user_id": "system",
+        message = {"query_id": query_id, "seq": 1, "kind": "open", "text": finding.text, "user_id": "system",
                    "sent_at": reader.now}  # fmt: skip
         edits += [Create("queries", query), Create("query_messages", message)]
     return edits

@@ -19,14 +19,17 @@ from lutetia.protocol.what_if import activity_categories, what_if_outcomes
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Sign, Update
+from lutetia.trial.signatures import Confirmed, require_different
 from lutetia.trial.states import check_transition
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     changed_facts,
     cycle_of,
     facts_hash,
+    given_cycles,
     input_facts,
     lab_conditions,
+    latest_result,
     protocol_of,
     study_of,
     window_of,
@@ -52,7 +55,7 @@ class ProposeCycle:
 
     subject_id: str
     cycle: int
-    confirmed: Any
+    confirmed: Confirmed
     chosen_MBq: Mapping[str, float] | None = None
     reason: str = ""
     note: str = ""
@@ -70,7 +73,7 @@ class DecideOnPrescription:
     subject_id: str
     cycle: int
     version: int
-    confirmed: Any
+    confirmed: Confirmed
     reason: str = ""
     acknowledged: tuple[str, ...] = ()
 
@@ -84,7 +87,7 @@ class LowerPrescription:
     version: int
     activities_MBq: Mapping[str, float]
     reason: str
-    confirmed: Any
+    confirmed: Confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed
             *file_edits(reader, actor, files),
             *(Create("prescriptions", row) for row in rows),
             *(Create("forecasts", row) for row in _forecast_rows(command, choice, version)),
-            Sign(tuple(("prescriptions", key) for key in keys), PROPOSED, command.confirmed),
+            Sign(_covered(reader, command, keys), PROPOSED, command.confirmed),
         ]
         return Change("propose", edits, result=version)
 
@@ -248,8 +251,7 @@ def approve_override(trial: Trial, actor: Actor, command: DecideOnPrescription) 
 
     def decide(reader: Reader, rows: list[Record]) -> Change:
         _other_person(rows, actor)
-        if actor.user_id == rows[0]["override_by"]:
-            raise SignatureError(f"{_place(command)}: you asked for this override; a second physician has to approve")
+        require_different(rows[0]["override_by"], actor.user_id, what=f"{_place(command)}, override")
         both = f"{rows[0]['override_by']}, {actor.user_id}"
         edits = _released(reader, actor, rows, command.confirmed, APPROVED, {"override_by": both})
         edits.append(_decision_row(reader, actor, rows[0], "approved", reason))
@@ -272,9 +274,7 @@ def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -
     reason = required_text(command.reason, "reason")
     where = f"subject {command.subject_id}, cycle {command.cycle}, version {command.version}"
     question = WhatIf(command.subject_id, command.cycle, command.activities_MBq, command.version)
-    outcomes = predicted(trial, question)
-    if over := over_limits(outcomes):
-        raise InputError(f"{where}: is still above the limit ({', '.join(over)}); lower it further, or ask to override")
+    over = over_limits(predicted(trial, question))
 
     def change(reader: Reader) -> Change:
         rows = prescription_rows(reader, command.subject_id, command.cycle, command.version)
@@ -282,8 +282,10 @@ def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -
             raise TransitionError(f"{where}: is {rows[0]['state']}; only a proposed or released one can be lowered")
         _other_person(rows, actor)
         if why := void_reasons(trial, reader, rows, as_of=now_of(reader)):
-            return _void(reader, rows, why)
+            return void_change(reader, rows, why)
         _check_lower(rows, command.activities_MBq, where)
+        if rows[0]["further"]["over"] and over:
+            raise InputError(f"{where}: is still above the limit ({', '.join(over)}); lower it further")
         steps = _lowered(trial, reader, actor, rows, command)
         return Change("lower", [*steps, _decision_row(reader, actor, rows[0], "lowered", reason)])
 
@@ -355,15 +357,16 @@ def _judged(
     outcomes = what_if_outcomes(
         found.protocol, found.arm, forecast, cycle=found.ordinal, activities_MBq=chosen, risk_factors=found.risk_factors
     )
-    over = over_limits(outcomes) if decision.measured or decision.over_limit else ()
-    hard = [o.limit.id for o in outcomes if o.limit.id in over and o.limit.kind == "hard"]
-    if hard and chosen != decision.activities_MBq:
-        raise InputError(f"{where}: the chosen activity passes the hard limit {hard[0]}; choose a lower one")
+    passed = over_limits(outcomes)
     more = [n for n, a in chosen.items() if a > decision.activities_MBq[n] * (1 + 1e-9)]
-    if more and not over:
-        over = (f"more {more[0]} than computed",)
-    if not decision.over_limit and not more:
-        over = ()
+    hard = [o.limit.id for o in outcomes if o.limit.id in passed and o.limit.kind == "hard"]
+    if more and hard:
+        raise InputError(f"{where}: the chosen activity passes the hard limit {hard[0]}; choose a lower one")
+    over: tuple[str, ...] = ()
+    if more:
+        over = passed or (f"more {more[0]} than computed",)
+    elif decision.over_limit:
+        over = passed or ((decision.bound_by or "limit",) if chosen == decision.activities_MBq else ())
     category = activity_categories(found.protocol, found.arm, chosen, previous_MBq=decision.previous_MBq)
     return _Choice(chosen, category, outcomes, over, command.reason or _reason(found), conditions)
 
@@ -430,6 +433,13 @@ def _rows(
     ]  # fmt: skip
 
 
+def _covered(reader: Reader, command: ProposeCycle, keys: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    """The proposal's rows, and the dosimetry results of the cycles before, which its signature holds too."""
+    past = [g.cycle for g in given_cycles(reader, command.subject_id) if g.cycle < command.cycle]
+    results = [r for c in past if (r := latest_result(reader, command.subject_id, c)) is not None]
+    return (*(("prescriptions", key) for key in keys), *(("results", int(r["record_id"])) for r in results))
+
+
 def _forecast_rows(command: ProposeCycle, choice: _Choice, version: int) -> list[dict[str, Any]]:
     """One row a region and horizon; a limit of BED fills the BED, one of absorbed dose the dose."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
@@ -466,14 +476,15 @@ def _decide(
         if rows[0]["state"] != old:
             raise TransitionError(f"{_place(command)}: is {rows[0]['state']}; expected {old}")
         if check_validity and (why := void_reasons(trial, reader, rows, as_of=now_of(reader))):
-            return _void(reader, rows, why)
+            return void_change(reader, rows, why)
         found: Change = decide(reader, rows)
         return found
 
     return _unless_void(trial.commit(change, actor), _place(command))
 
 
-def _void(reader: Reader, rows: Sequence[Record], why: Sequence[str]) -> Change:
+def void_change(reader: Reader, rows: Sequence[Record], why: Sequence[str]) -> Change:
+    """Make a version VOID for these reasons; the result says so."""
     return Change("void_prescription", _void_steps(reader, rows, "; ".join(why)), result=("VOID", tuple(why)))
 
 
@@ -502,7 +513,7 @@ def _released(
     reader: Reader,
     actor: Actor,
     rows: Sequence[Record],
-    confirmed: Any,
+    confirmed: Confirmed,
     meaning: str,
     values: Mapping[str, Any] | None = None,
 ) -> list[Edit]:
@@ -544,7 +555,7 @@ def _check_lower(rows: Sequence[Record], activities_MBq: Mapping[str, float], wh
         raise InputError(f"{where}: found the same activities; lower at least one")
 
 
-def _signature(rows: Sequence[Record], meaning: str, confirmed: Any) -> Sign:
+def _signature(rows: Sequence[Record], meaning: str, confirmed: Confirmed) -> Sign:
     return Sign(tuple(("prescriptions", int(r["record_id"])) for r in rows), meaning, confirmed)
 
 
@@ -556,11 +567,8 @@ def _decision_row(reader: Reader, actor: Actor, row: Record, decision: str, reas
 
 
 def _other_person(rows: Sequence[Record], actor: Actor) -> None:
-    if actor.user_id == rows[0]["proposed_by"]:
-        raise SignatureError(
-            f"subject {rows[0]['subject_id']}, cycle {rows[0]['cycle']}: you proposed this version; another person, a "
-            "physician, has to sign it"
-        )
+    where = f"subject {rows[0]['subject_id']}, cycle {rows[0]['cycle']}, version {rows[0]['version']}"
+    require_different(rows[0]["proposed_by"], actor.user_id, what=where)
 
 
 def _acknowledged(conditions: Sequence[str], given: Sequence[str], where: str) -> None:

@@ -1,0 +1,307 @@
+"""The administration of a cycle: activity per nuclide, measured before and after, with batch and deviations.
+
+Here: recording and correcting what was given. Not here: what should have been given (`prescription`), batches
+(`batches`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lutetia.errors import InputError, TransitionError
+from lutetia.plan.activity import administered_activity_MBq
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.states import check_transition
+from lutetia.trial.store import Trial
+from lutetia.workflow.batches import batch_of, use_edit
+from lutetia.workflow.course_records import cycle_of, local_day, study_of, subject_of, window_of
+from lutetia.workflow.edits import (
+    allowed_subject,
+    cycle_step,
+    deviation_edits,
+    now_of,
+    query_edits,
+    required_text,
+    subject_step,
+)
+from lutetia.workflow.entry_checks import Checked, check_form, dates_in_order
+from lutetia.workflow.prescription import void_change, void_reasons
+from lutetia.workflow.proposal import prescription_rows
+
+DEVIATION = 0.10  # administered against prescribed
+NON_STANDARDISED = 0.25  # above the label
+# Activity of one cycle on the product's label; Lu-177: 7.4 GBq of [177Lu]Lu-DOTA-TATE. Setting `label_MBq` of a study.
+LABEL_MBQ = {"Lu-177": 7400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class NuclideGiven:
+    """One nuclide: activity before and after the infusion with the times of both measurements (ISO with offset)."""
+
+    nuclide: str
+    batch: str
+    measured_MBq: float
+    measured_at: str
+    residual_MBq: float
+    residual_at: str
+    started_at: str
+    ended_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAdministration:
+    """What was given of a released prescription.
+
+    `not_given` says why a nuclide is missing. `given_despite` is the explanation where the activity was given although
+    the prescription did not stand any more; without it such a record is refused.
+    """
+
+    subject_id: str
+    cycle: int
+    version: int
+    given: Sequence[NuclideGiven]
+    not_given: Mapping[str, str] = field(default_factory=dict)
+    given_despite: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectAdministration:
+    """Right a wrong entry; `version` is the record version that the person saw."""
+
+    subject_id: str
+    cycle: int
+    given: NuclideGiven
+    reason: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Administered:
+    """What was stored: activity at the start of infusion by nuclide, and the deviations that it made."""
+
+    administered_MBq: Mapping[str, float]
+    deviations: tuple[str, ...]
+    receipt: Receipt
+
+
+def record_administration(trial: Trial, actor: Actor, command: RecordAdministration) -> Administered:
+    """Record the administration of a cycle, make its deviations, and move cycle, prescription and subject on.
+
+    Raises
+    ------
+    InputError
+        For values or times that cannot be, an unknown batch, or nuclides that are not those prescribed.
+    TransitionError
+        If the prescription is not released, or has just become void.
+    """
+    allowed_subject(trial, actor, "record_administration", command.subject_id)
+
+    def change(reader: Reader) -> Change:
+        rows = prescription_rows(reader, command.subject_id, command.cycle, command.version)
+        check_transition("prescription", rows[0]["state"], "ADMINISTERED", where=_place(command))
+        parts = _checked_parts(reader, command, rows)
+        first = min(datetime.fromisoformat(c.values["started_at"]) for c in parts.values())
+        if why := _not_standing(trial, reader, rows, first):
+            if not command.given_despite.strip():
+                return void_change(reader, rows, why)
+            text = f"given although {'; '.join(why)}: {command.given_despite.strip()}"
+            return _stored(trial, reader, actor, command, rows, parts, [("procedure", "critical", text)])
+        return _stored(trial, reader, actor, command, rows, parts, [])
+
+    receipt = trial.commit(change, actor)
+    kind, *found = receipt.result
+    if kind == "VOID":
+        raise TransitionError(
+            f"{_place(command)}: is void now, because {'; '.join(found[0])}; propose a new version. If it "
+            "was given already, record it with the explanation why"
+        )
+    return Administered(found[0], tuple(found[1]), receipt)
+
+
+def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministration) -> Receipt:
+    """Right a wrong entry of an administration, with a reason; doses computed from it have to be computed again.
+
+    Raises
+    ------
+    StaleRecordError
+        If somebody changed it meanwhile.
+    """
+    allowed_subject(trial, actor, "record_administration", command.subject_id)
+    reason = required_text(command.reason, "reason")
+
+    def change(reader: Reader) -> Change:
+        part, where = command.given, f"subject {command.subject_id}, cycle {command.cycle}, {command.given.nuclide}"
+        key = {"subject_id": command.subject_id, "cycle": command.cycle, "nuclide": part.nuclide}
+        before = reader.record("administrations", key)
+        checked = _checked_part(reader, part, command.subject_id, where)
+        values = _amounts(part, checked)
+        edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
+        found = _activity_deviations(reader, part.nuclide, values["administered_MBq"], float(before["prescribed_MBq"]))
+        day = local_day(reader, subject_of(reader, command.subject_id)["site"], now_of(reader))
+        return Change("correct_administration", [*edits, *deviation_edits(reader, command.subject_id, found, on=day)])
+
+    return trial.commit(change, actor, reason)
+
+
+def _stored(
+    trial: Trial, reader: Reader, actor: Actor, command: RecordAdministration, rows: Sequence[Record],
+    parts: Mapping[str, Checked], deviations: list[tuple[str, str, str]],
+) -> Change:  # fmt: skip
+    subject, cycle = subject_of(reader, command.subject_id), cycle_of(reader, command.subject_id, command.cycle)
+    by_nuclide = {r["nuclide"]: r for r in rows}
+    edits: list[Edit] = []
+    administered = {}
+    asked = 0
+    for part in command.given:
+        row, values = by_nuclide[part.nuclide], _amounts(part, parts[part.nuclide])
+        administered[part.nuclide] = values["administered_MBq"]
+        record, findings = _head(command, row) | values, parts[part.nuclide].findings
+        edits += [Create("administrations", record), _used(reader, actor, command, part, values)]
+        edits += query_edits(
+            reader,
+            findings,
+            subject_id=command.subject_id,
+            site=subject["site"],
+            table="administrations",
+            values=record,
+            after=asked,
+        )
+        asked += len(findings)
+        deviations += _activity_deviations(reader, part.nuclide, administered[part.nuclide], row["prescribed_MBq"])
+        deviations += _batch_deviations(reader, part, values["started_at"])
+    for nuclide, why in command.not_given.items():
+        edits += _missing_edits(reader, actor, command, by_nuclide[nuclide], why, subject["site"])
+        deviations.append(("missing_nuclide", "major", f"{nuclide} was not given: {why}"))
+    day = local_day(reader, subject["site"], min(_start(p) for p in parts.values()))
+    deviations += _window_deviations(reader, cycle, day)
+    edits += deviation_edits(reader, command.subject_id, deviations, on=day)
+    edits += [Update("prescriptions", int(r["record_id"]), {"state": "ADMINISTERED"}) for r in rows]
+    edits.append(cycle_step(reader, cycle, "GIVEN"))
+    edits += _visit_done(reader, command, day)
+    if subject["state"] == "RANDOMISED":
+        edits.append(subject_step(reader, subject, "ON_TREATMENT"))
+    return Change("record_administration", edits, result=("GIVEN", administered, [d[2] for d in deviations]))
+
+
+def _checked_parts(reader: Reader, command: RecordAdministration, rows: Sequence[Record]) -> dict[str, Checked]:
+    where = _place(command)
+    named = [p.nuclide for p in command.given]
+    wanted = {r["nuclide"] for r in rows}
+    if len(set(named)) != len(named) or {*named, *command.not_given} != wanted or set(named) & set(command.not_given):
+        raise InputError(f"{where}: found {named} given and {list(command.not_given)} not given; expected each of "
+                         f"{sorted(wanted)} once")  # fmt: skip
+    if not named:
+        raise InputError(f"{where}: no nuclide was given; withhold the cycle instead, with a reason")
+    for nuclide, why in command.not_given.items():
+        required_text(why, f"{where}: why {nuclide} was not given")
+    return {p.nuclide: _checked_part(reader, p, command.subject_id, f"{where}, {p.nuclide}") for p in command.given}
+
+
+def _checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str) -> Checked:
+    names = ("batch", "measured_MBq", "measured_at", "residual_MBq", "residual_at", "started_at", "ended_at")
+    checked = check_form("administrations", {n: getattr(part, n) for n in names}, now=now_of(reader), where=where)
+    order = (("measured_at", "started_at"), ("started_at", "ended_at"), ("ended_at", "residual_at"))
+    dates_in_order(checked.values, *order, where=where)
+    hours = (_start(checked) - datetime.fromisoformat(checked.values["measured_at"])).total_seconds() / 3600
+    if hours > 48:
+        raise InputError(f"{where}: the activity was measured {hours:.0f} h before the infusion; check both times")
+    batch = batch_of(reader, part.batch)
+    if batch["nuclide"] != part.nuclide:
+        raise InputError(f"{where}: batch {part.batch} is of {batch['nuclide']}; choose a batch of {part.nuclide}")
+    site = subject_of(reader, subject_id)["site"]
+    if batch["site"] != site:
+        raise InputError(f"{where}: batch {part.batch} was received at site {batch['site']}; expected site {site}")
+    return checked
+
+
+def _not_standing(trial: Trial, reader: Reader, rows: Sequence[Record], first: datetime) -> tuple[str, ...]:
+    why = void_reasons(trial, reader, rows, as_of=first)
+    if rows[0]["signed_at"] and first < datetime.fromisoformat(rows[0]["signed_at"]):
+        why = (*why, "the infusion began before the prescription was released")
+    return why
+
+
+def _amounts(part: NuclideGiven, checked: Checked) -> dict[str, Any]:
+    values = checked.values
+    moments = {n: datetime.fromisoformat(values[n]) for n in ("measured_at", "residual_at", "started_at")}
+    amount = administered_activity_MBq(
+        part.nuclide, measured_MBq=values["measured_MBq"], residual_MBq=values["residual_MBq"], **moments
+    )
+    measured = {n: values[n] for n in ("measured_MBq", "measured_at", "residual_at")}
+    return {"started_at": values["started_at"], "ended_at": values["ended_at"], "administered_MBq": round(amount, 3),
+            "residual_MBq": values["residual_MBq"], "batch": values["batch"], "further": measured}  # fmt: skip
+
+
+def _used(
+    reader: Reader, actor: Actor, command: RecordAdministration, part: NuclideGiven, values: Mapping[str, Any]
+) -> Edit:
+    amount, at = values["administered_MBq"], values["started_at"]
+    return use_edit(
+        reader, actor, part.batch, activity_MBq=amount, at=at, subject_id=command.subject_id, cycle=command.cycle
+    )
+
+
+def _missing_edits(
+    reader: Reader, actor: Actor, command: RecordAdministration, row: Record, why: str, site: str
+) -> list[Edit]:
+    record = _head(command, row) | {"administered_MBq": 0.0}
+    key = f"{command.subject_id} / {command.cycle} / {row['nuclide']}"
+    note = {"table_name": "administrations", "record_key": key, "field": "started_at", "site": site,
+            "subject_id": command.subject_id, "reason": "not done", "note": why, "recorded_by": actor.user_id,
+            "recorded_at": reader.now}  # fmt: skip
+    return [Create("administrations", record), Create("missing_reasons", note)]
+
+
+def _head(command: RecordAdministration, row: Record) -> dict[str, Any]:
+    return {"subject_id": command.subject_id, "cycle": command.cycle, "nuclide": row["nuclide"],
+            "planned_MBq": row["base_MBq"], "prescribed_MBq": row["prescribed_MBq"],
+            "prescription_version": command.version}  # fmt: skip
+
+
+def _activity_deviations(
+    reader: Reader, nuclide: str, administered_MBq: float, prescribed_MBq: float
+) -> list[tuple[str, str, str]]:
+    found = []
+    ratio = administered_MBq / prescribed_MBq - 1.0 if prescribed_MBq else 0.0
+    if abs(ratio) > DEVIATION:
+        text = (f"{nuclide}: {administered_MBq:.0f} MBq given, {prescribed_MBq:.0f} MBq prescribed ({100 * ratio:+.0f} "
+                "%)")  # fmt: skip
+        found.append(("activity", "major" if abs(ratio) > 2 * DEVIATION else "minor", text))
+    label = (study_of(reader)["settings"] or {}).get("label_MBq", LABEL_MBQ).get(nuclide)
+    if label and administered_MBq > label * (1 + NON_STANDARDISED):
+        text = f"{nuclide}: {administered_MBq:.0f} MBq given, more than 25 % above the label's {label:.0f} MBq"
+        found.append(("non_standardised", "minor", text))
+    return found
+
+
+def _batch_deviations(reader: Reader, part: NuclideGiven, started_at: str) -> list[tuple[str, str, str]]:
+    batch = batch_of(reader, part.batch)
+    if started_at > batch["expires_at"]:
+        return [("procedure", "critical", f"{part.nuclide}: batch {part.batch} expired at {batch['expires_at']}")]
+    return []
+
+
+def _window_deviations(reader: Reader, cycle: Record, day: str) -> list[tuple[str, str, str]]:
+    first, last = window_of(cycle, study_of(reader)["settings"] or {})
+    if first <= day <= last:
+        return []
+    return [("window", "minor", f"cycle {cycle['cycle']} given on {day}; its window is {first} to {last}")]
+
+
+def _visit_done(reader: Reader, command: RecordAdministration, day: str) -> list[Edit]:
+    key = {"subject_id": command.subject_id, "visit": f"cycle {command.cycle}"}
+    if reader.find("visits", key) is None:
+        return []
+    return [Update("visits", key, {"done_on": day, "state": "DONE"})]
+
+
+def _start(checked: Checked) -> datetime:
+    return datetime.fromisoformat(checked.values["started_at"])
+
+
+def _place(command: RecordAdministration) -> str:
+    return f"subject {command.subject_id}, cycle {command.cycle}, version {command.version}"

@@ -1,0 +1,407 @@
+"""Dosimetry of a given cycle: a case is imported, a worker computes it, its doses are stored with all draws.
+
+Here: import of a case folder, the worker's part, doses that are missing for a reason. Not here: the chain
+(`lutetia.plan`), the queue (`jobs`), the next proposal (`proposal`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lutetia.core.chain import NuclideDose, OrganDose
+from lutetia.core.draws import Estimate
+from lutetia.core.provenance import software
+from lutetia.errors import CaseError, IdentityError, InputError, TransitionError
+from lutetia.plan.case import Case, Cycle, ProtocolChoice, case_file, read_case, start_times
+from lutetia.plan.course import CourseDoses
+from lutetia.plan.ledger import MARROW, Cumulative, family
+from lutetia.plan.run import plan_case
+from lutetia.plan.stored import pack
+from lutetia.plan.write import output_contents
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Remove, Update
+from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import (
+    GivenCycle,
+    course_case,
+    cycle_of,
+    given_cycles,
+    lab_values,
+    protocol_of,
+    subject_of,
+    toxicity_events,
+)
+from lutetia.workflow.cycles import void_edits
+from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
+from lutetia.workflow.jobs import WORKER, Outcome, job_edit
+from lutetia.workflow.proposal import draws_of, stored_cycles
+
+KIND = "dosimetry"
+OWN_MASS = "own mass"  # method of organ doses in the exchange tables: scaled to the subject's own organ mass
+ACTIVITY_TOLERANCE = 0.01  # assumption: a case that states another activity than was recorded is another infusion
+TIME_TOLERANCE = timedelta(minutes=15)  # assumption: as above, for the start of infusion, whole days apart allowed
+_MEDIA = {"result.json": "application/json", "report.html": "text/html", "report.pdf": "application/pdf"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCase:
+    """A case folder for one given cycle; `reason` is needed where the cycle has doses already."""
+
+    subject_id: str
+    cycle: int
+    folder: Path
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingDosimetry:
+    """No doses will come for a given cycle, and why."""
+
+    subject_id: str
+    cycle: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The job that computes an imported case."""
+
+    job_id: int
+    files: int
+    receipt: Receipt
+
+
+def import_case(trial: Trial, actor: Actor, command: ImportCase) -> Imported:
+    """Check a case against the trial's records, keep its files, and queue its dosimetry.
+
+    Raises
+    ------
+    IdentityError
+        If the case is of another subject, sex or arm.
+    CaseError
+        If the case lacks the cycle or measurements, or states other activities or times than were recorded.
+    TransitionError
+        If the cycle was not given, or is closed.
+    """
+    allowed_subject(trial, actor, "propose", command.subject_id)
+    case = read_case(command.folder)
+    root = case_file(command.folder).parent
+    with trial.read() as reader:
+        given = _given(reader, command.subject_id, command.cycle)
+        _check_state(reader, command)
+        cycle = _matching_cycle(reader, command.subject_id, case, given)
+    kept = _keep_files(trial, root, cycle, case)
+    payload = {"files": {name: digest for name, (digest, _) in kept.items()}, "reason": command.reason}
+
+    def change(reader: Reader) -> Change:
+        _check_state(reader, command)
+        named = {digest: (name, size, "application/octet-stream") for name, (digest, size) in kept.items()}
+        job = job_edit(reader, actor, KIND, payload, subject_id=command.subject_id, cycle=command.cycle)
+        return Change("import_case", [*file_edits(reader, actor, named), job], result=job.values["job_id"])
+
+    receipt = trial.commit(change, actor)
+    return Imported(int(receipt.result), len(kept), receipt)
+
+
+def record_missing_dosimetry(trial: Trial, actor: Actor, command: MissingDosimetry) -> Receipt:
+    """Say that a given cycle gets no doses; its dose is then carried in later sums, never taken as zero.
+
+    Raises
+    ------
+    TransitionError
+        If the cycle is not given, or has doses.
+    """
+    allowed_subject(trial, actor, "propose", command.subject_id)
+    reason = required_text(command.reason, "reason")
+
+    def change(reader: Reader) -> Change:
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        protocol = protocol_of(trial, reader)
+        arm = subject_of(reader, command.subject_id)["arm"]
+        families = {(li.region, _method(li.region, li.method or "blood")) for li in protocol.limits_of(arm)}
+        rows = [
+            Create("doses", {"subject_id": command.subject_id, "cycle": command.cycle, "scope": "cycle",
+                             "region": region, "nuclide": "total", "method": method, "basis": "missing",
+                             "missing_reason": reason})
+            for region, method in sorted(families)
+        ]  # fmt: skip
+        return Change("dosimetry_missing", [cycle_step(reader, cycle, "DOSE_MISSING", reason=reason), *rows])
+
+    return trial.commit(change, actor)
+
+
+def compute_doses(trial: Trial, job: Record) -> Outcome:
+    """The worker's part: the chain on the imported case, with stored draws of the cycles before it.
+
+    Raises
+    ------
+    LutetiaError
+        If the case cannot be computed: no calibration, a fit that fails, a missing time point.
+    """
+    subject_id, number = str(job["subject_id"]), int(job["cycle"])
+    with tempfile.TemporaryDirectory(prefix="lutetia-case-") as place:
+        folder = Path(place)
+        _materialise(trial, job["payload"]["files"], folder)
+        imported = read_case(folder)
+        with trial.read() as reader:
+            given = _given(reader, subject_id, number)
+            case = _trial_case(trial, reader, imported, given)
+            draws, protocol = draws_of(reader, subject_id), protocol_of(trial, reader)
+            past = stored_cycles(trial, reader, subject_id, before_cycle=number)
+            labs, events = lab_values(reader, subject_id), toxicity_events(reader, subject_id)
+        planned, course = plan_case(
+            case, folder, protocol, draws=draws, stored=past, labs=labs, events=events, files=[case_file(folder)]
+        )
+        contents = output_contents(planned)
+    contents["draws.npz"] = pack(course.stored[given.ordinal])
+    hashes = {name: trial.files.put(content) for name, content in contents.items()}
+    sizes = {hashes[n]: (n, len(c), _MEDIA.get(n, "application/x-npz")) for n, c in contents.items()}
+    taken = {name: planned.result[name] for name in ("inputs_sha256", "warnings", "uncertainty_percent")}
+    protocol_sha256 = planned.result["protocol"]["sha256"]
+    summary = taken | {"files": hashes, "case_files": job["payload"]["files"], "protocol_sha256": protocol_sha256}
+
+    def edits(reader: Reader) -> list[Edit]:
+        return [
+            *file_edits(reader, WORKER, sizes),
+            *_result_edits(reader, job, hashes, summary, seed=draws.seed, draws=draws.count,
+                           version=planned.result["protocol"]["version"]),
+            *_dose_edits(reader, subject_id, number, given, course, hashes["result.json"]),
+            *_cycle_edits(reader, subject_id, number, given),
+        ]  # fmt: skip
+
+    return Outcome(edits, {"revision_of": number, **hashes}, job["payload"].get("reason") or None)
+
+
+def _given(reader: Reader, subject_id: str, cycle: int) -> GivenCycle:
+    cycle_of(reader, subject_id, cycle)
+    for given in given_cycles(reader, subject_id):
+        if given.cycle == cycle:
+            return given
+    raise TransitionError(f"subject {subject_id}, cycle {cycle}: is not given yet; record the administration first")
+
+
+def _check_state(reader: Reader, command: ImportCase) -> None:
+    where = f"subject {command.subject_id}, cycle {command.cycle}"
+    state = cycle_of(reader, command.subject_id, command.cycle)["state"]
+    if state in ("DOSE_MISSING", "CLOSED"):
+        raise TransitionError(f"{where}: is {state}; doses cannot be imported any more")
+    if state == "DOSED" and not command.reason.strip():
+        raise InputError(f"{where}: has doses already; say why they are computed again")
+    waiting = [j for j in reader.records("jobs", subject_id=command.subject_id, cycle=command.cycle, kind=KIND)
+               if j["state"] in ("QUEUED", "RUNNING")]  # fmt: skip
+    if waiting:
+        raise TransitionError(f"{where}: job {waiting[0]['job_id']} computes its doses already; wait for its end")
+
+
+def _matching_cycle(reader: Reader, subject_id: str, case: Case, given: GivenCycle) -> Cycle:
+    """The case's cycle that is the given one, checked against the records of the trial."""
+    if case.subject.id != subject_id:
+        raise IdentityError(f"case: found subject {case.subject.id!r}; expected {subject_id!r}; check case.toml")
+    record = subject_of(reader, subject_id)
+    where = f"case of {subject_id}, cycle {given.ordinal}"
+    if case.subject.sex != record["sex"] or case.protocol.arm != record["arm"]:
+        raise IdentityError(f"{where}: sex or arm differ from the trial's record of this subject; check case.toml")
+    found = next((c for c in case.cycles if c.number == given.ordinal), None)
+    if found is None:
+        raise CaseError(f"{where}: is not in the case, which has {len(case.cycles)} cycles; add [[cycles]] for it")
+    if not (found.scans or found.regions or found.blood or found.doses or found.whole_body):
+        raise CaseError(f"{where}: holds no measurement; add scans, regions or blood, or record the doses as missing")
+    _check_activities(found, given, where)
+    _check_times(case, found, given, where)
+    return found
+
+
+def _check_activities(cycle: Cycle, given: GivenCycle, where: str) -> None:
+    if set(cycle.administered_MBq) != set(given.administered_MBq):
+        raise CaseError(
+            f"{where}: states {', '.join(sorted(cycle.administered_MBq))}; recorded as given: "
+            f"{', '.join(sorted(given.administered_MBq))}"
+        )
+    for nuclide, recorded in given.administered_MBq.items():
+        stated = cycle.administered_MBq[nuclide]
+        if abs(stated - recorded) > ACTIVITY_TOLERANCE * recorded:
+            raise CaseError(
+                f"{where}: states {stated:g} MBq of {nuclide}; recorded as given are {recorded:g} MBq; correct one"
+            )
+
+
+def _check_times(case: Case, cycle: Cycle, given: GivenCycle, where: str) -> None:
+    """Starts of infusion agree but for whole days: images are shifted by whole days when they are received."""
+    first = min(start_times(case, cycle).values())
+    apart = (first - given.start) % timedelta(days=1)
+    if min(apart, timedelta(days=1) - apart) > TIME_TOLERANCE:
+        raise CaseError(
+            f"{where}: administered_at is {first.isoformat()}; recorded is {given.start.isoformat()}; their times of "
+            "day have to agree; correct one"
+        )
+
+
+def _measurement_paths(case: Case, cycle: Cycle) -> list[Path]:
+    tables = [t.file for t in (cycle.regions, cycle.blood, cycle.whole_body, cycle.doses) if t is not None]
+    scans = [p for s in cycle.scans for p in (s.spect, s.ct) if p is not None]
+    recovery = [case.calibration.recovery_csv] if case.calibration and case.calibration.recovery_csv else []
+    return [*tables, *scans, *(s.file for s in cycle.segmentation), *recovery]
+
+
+def _keep_files(trial: Trial, root: Path, cycle: Cycle, case: Case) -> dict[str, tuple[str, int]]:
+    """Every file that the cycle names, stored by content: path in the case → hash and size."""
+    files = [case_file(root)]
+    for path in _measurement_paths(case, cycle):
+        found = root / path
+        if not found.resolve().is_relative_to(root.resolve()):
+            raise CaseError(f"{path}: lies outside of the case folder; copy it into the folder")
+        if not found.exists():
+            raise CaseError(f"{path}: found no such file or folder in the case; check the path in case.toml")
+        files += [found] if found.is_file() else sorted(p for p in found.rglob("*") if p.is_file())
+    kept = {}
+    for file in files:
+        content = file.read_bytes()
+        kept[file.relative_to(root).as_posix()] = (trial.files.put(content), len(content))
+    return kept
+
+
+def _materialise(trial: Trial, files: Mapping[str, str], folder: Path) -> None:
+    for name, digest in files.items():
+        path = folder / PurePosixPath(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(trial.files.get(digest))
+
+
+def _trial_case(trial: Trial, reader: Reader, case: Case, given: GivenCycle) -> Case:
+    """The imported case with the trial's facts: who, arm, activities given, and the cycles before this one.
+
+    The cycle keeps the case's own date, because its images carry it; delays between nuclides are the recorded ones.
+    """
+    protocol = protocol_of(trial, reader)
+    facts = course_case(reader, case.subject.id, protocol, as_of=now_of(reader), before_cycle=given.cycle)
+    own = next(c for c in case.cycles if c.number == given.ordinal)
+    zero = min(start_times(case, own).values())
+    starts = {n: zero + (t - given.start) for n, t in given.started_at.items()}
+    cycle = own.model_copy(
+        update={
+            "administered_at": starts,
+            "administered_MBq": dict(given.administered_MBq),
+            "prescribed_MBq": dict(given.prescribed_MBq),
+        }
+    )
+    subject = facts.subject.model_copy(update={"hematocrit": case.subject.hematocrit})
+    choice = ProtocolChoice(name=protocol.name, arm=facts.protocol.arm)
+    return case.model_copy(
+        update={"subject": subject, "protocol": choice, "cycles": (*facts.cycles, cycle), "decision_at": None}
+    )
+
+
+def _result_edits(
+    reader: Reader, job: Record, hashes: Mapping[str, str], summary: Mapping[str, Any], *, seed: int, draws: int,
+    version: str,
+) -> list[Edit]:  # fmt: skip
+    """The new revision of the cycle's result; the one before it is superseded, never removed."""
+    key = {"subject_id": job["subject_id"], "cycle": job["cycle"]}
+    before = reader.records("results", **key)
+    edits: list[Edit] = [
+        Update("results", int(r["record_id"]), {"state": "SUPERSEDED"}) for r in before if r["state"] == "CURRENT"
+    ]
+    values = {**key, "revision": len(before) + 1, "state": "CURRENT", "inputs_sha256": summary["inputs_sha256"],
+              "result_sha256": hashes["result.json"], "report_sha256": hashes["report.pdf"],
+              "draws_sha256": hashes["draws.npz"], "software": " ".join(software().values()), "seed": seed,
+              "draws": draws, "protocol_version": version, "computed_by": job["created_by"],
+              "computed_at": reader.now, "summary": dict(summary)}  # fmt: skip
+    return [*edits, Create("results", values)]
+
+
+def _cycle_edits(reader: Reader, subject_id: str, number: int, given: GivenCycle) -> list[Edit]:
+    """GIVEN becomes DOSED; a new revision makes open prescriptions of later cycles void."""
+    cycle = cycle_of(reader, subject_id, number)
+    if cycle["state"] == "GIVEN":
+        return [cycle_step(reader, cycle, "DOSED")]
+    edits: list[Edit] = []
+    for later in reader.records("cycles", subject_id=subject_id):
+        if int(later["cycle"]) > number:
+            edits += void_edits(reader, subject_id, int(later["cycle"]), f"the doses of cycle {number} changed")
+            if later["state"] == "PRESCRIBED":
+                edits.append(cycle_step(reader, later, "ASSESSED", reason=f"the doses of cycle {number} changed"))
+    return edits
+
+
+def _dose_edits(
+    reader: Reader, subject_id: str, number: int, given: GivenCycle, course: CourseDoses, result_sha256: str
+) -> list[Edit]:
+    """Rows of this cycle and of the sum up to it; rows of an earlier revision are changed or removed."""
+    record = next(c for c in course.cycles if c.number == given.ordinal)
+    rows = [row for dose in record.doses for row in _cycle_rows(dose)]
+    rows += [row for key, total in course.cumulative.items() for row in _cumulative_rows(key, total, course)]
+    head = {"subject_id": subject_id, "cycle": number, "result_sha256": result_sha256}
+    wanted = {_dose_key({**head, **row}): {**head, **row} for row in rows}
+    present = {_dose_key(r): r for r in reader.records("doses", subject_id=subject_id, cycle=number)}
+    edits: list[Edit] = [Remove("doses", int(r["record_id"])) for k, r in present.items() if k not in wanted]
+    for key, row in wanted.items():
+        if key in present:
+            edits.append(Update("doses", int(present[key]["record_id"]), row))
+        else:
+            edits.append(Create("doses", row))
+    return edits
+
+
+def _dose_key(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[k]) for k in ("scope", "region", "nuclide", "method"))
+
+
+def _cycle_rows(dose: OrganDose) -> list[dict[str, Any]]:
+    head = {"scope": "cycle", "region": dose.region, "method": _method(dose.region, dose.method)}
+    bases = [_basis(part) for part in dose.nuclides]
+    details = {"method": dose.method, "warnings": [d.message for d in dose.doubts]}
+    rows = [
+        {
+            **head,
+            "nuclide": part.nuclide,
+            "basis": _basis(part),
+            **_amount(part.absorbed_dose_Gy),
+            "mass_g": dose.mass_g,
+            "further": {"method": part.method or dose.method, "basis": part.basis, "model": part.model},
+        }
+        for part in dose.nuclides
+    ]
+    bed = None if dose.bed_Gy is None else float(dose.bed_Gy.value)
+    total = {**head, "nuclide": "total", "basis": _worst(bases), **_amount(dose.absorbed_dose_Gy), "bed_Gy": bed,
+             "mass_g": dose.mass_g, "further": details}  # fmt: skip
+    return [*rows, total]
+
+
+def _cumulative_rows(key: tuple[str, str], total: Cumulative, course: CourseDoses) -> list[dict[str, Any]]:
+    region, kind = key
+    head = {"scope": "cumulative", "region": region, "nuclide": "total", "method": _method(region, kind)}
+    if total.absorbed_dose_Gy is None:
+        return [{**head, "basis": "missing", "missing_reason": "; ".join(d.message for d in total.doubts)}]
+    parts = [d for c in course.cycles for d in c.doses if (d.region, family(d)) == key]
+    basis = _worst([_basis(part) for d in parts for part in d.nuclides])
+    bed = None if total.bed_Gy is None else float(total.bed_Gy.value)
+    return [{**head, "basis": basis, **_amount(total.absorbed_dose_Gy), "bed_Gy": bed,
+             "further": {"method": total.method}}]  # fmt: skip
+
+
+def _amount(dose: Estimate) -> dict[str, float]:
+    return {"absorbed_dose_Gy": float(dose.value), "absorbed_dose_sd_Gy": float(dose.sd)}
+
+
+def _method(region: str, method: str) -> str:
+    """Method as the exchange tables group by it: the id for marrow, `OWN_MASS` for organs."""
+    return method if region == MARROW else OWN_MASS
+
+
+def _basis(part: NuclideDose) -> str:
+    """The chain's words for where a dose comes from, in those of the exchange format."""
+    for start, word in (("predicted", "predicted"), ("carried", "carried"), ("population", "carried")):
+        if part.basis.startswith(start):
+            return word
+    return "measured"
+
+
+def _worst(bases: Iterable[str]) -> str:
+    """A sum is carried where a part is; a measured nuclide makes it measured, also where another one is predicted."""
+    found: Sequence[str] = list(bases)
+    return "carried" if "carried" in found else "measured" if "measured" in found else "predicted"

@@ -1,0 +1,216 @@
+"""Background work: a queue in the database, and what a worker process does with it.
+
+A job is claimed inside the write lock, so that two workers never take the same one; while it runs, the worker gives
+signs of life; a job whose worker went silent is queued again, up to `MAX_ATTEMPTS` times. The result of a job and its
+state are one change with one audit trail. To add a kind: a `Handler` in the dictionary that the worker is given.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from lutetia.errors import LutetiaError, MissingRecordError, TransitionError
+from lutetia.trial import access
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.schema import ACTIVITY
+from lutetia.trial.store import Trial
+
+HEARTBEAT_S = 15.0
+SILENT_S = 90.0  # a worker that gave no sign of life for so long is taken for dead
+MAX_ATTEMPTS = 3
+WORKER = Actor("worker", "Lutetia worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job wants written: edits made inside the write lock, the result to show, the reason of changed values."""
+
+    edits: Callable[[Reader], list[Edit]]
+    result: Mapping[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+
+#: Does the work of one job outside any transaction and says what to write.
+Handler = Callable[[Trial, Record], Outcome]
+
+
+def job_edit(
+    reader: Reader, actor: Actor, kind: str, payload: Mapping[str, Any], *, subject_id: str | None = None,
+    cycle: int | None = None,
+) -> Create:  # fmt: skip
+    """The edit that puts a job into the queue; its number is in `values`."""
+    return Create("jobs", {"job_id": reader.next_number("jobs", "job_id"), "kind": kind, "state": "QUEUED",
+                           "subject_id": subject_id, "cycle": cycle, "payload": dict(payload),
+                           "created_by": actor.user_id, "created_at": reader.now, "attempts": 0})  # fmt: skip
+
+
+def claim_job(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record | None:
+    """Take the oldest waiting job of these kinds, or one whose worker went silent; None when there is nothing to do."""
+
+    def change(reader: Reader) -> Change:
+        edits: list[Edit] = []
+        for job in reader.records("jobs"):
+            if job["kind"] not in kinds:
+                continue
+            if job["state"] == "RUNNING" and _silent(reader, job):
+                edits += _given_up(reader, job)
+                if int(job["attempts"]) >= MAX_ATTEMPTS:
+                    continue
+            elif job["state"] != "QUEUED":
+                continue
+            values = {"state": "RUNNING", "worker": worker, "started_at": reader.now, "error": None,
+                      "attempts": int(job["attempts"]) + 1}  # fmt: skip
+            edits.append(Update("jobs", int(job["record_id"]), values))
+            return Change("claim_job", edits, result=int(job["record_id"]))
+        return Change("claim_job", edits)
+
+    if not _anything(trial, kinds):
+        return None
+    receipt = trial.commit(change, WORKER)
+    if receipt.result is None:
+        return None
+    with trial.read() as reader:
+        job = reader.record("jobs", int(receipt.result))
+    trial.touch(_key(job))
+    return job
+
+
+def run_next(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record | None:
+    """Do one job, if there is one, and return its record after it ended.
+
+    An error that is meant for the user ends the job as FAILED with its text. Any other error ends the worker, as does
+    a crash; the job is then queued again when its signs of life have stopped.
+    """
+    job = claim_job(trial, worker, kinds)
+    if job is None:
+        return None
+    with _signs_of_life(trial, job):
+        try:
+            outcome = kinds[job["kind"]](trial, job)
+            _finish(trial, job, outcome)
+        except LutetiaError as error:
+            _fail(trial, job, str(error))
+    with trial.read() as reader:
+        return reader.record("jobs", int(job["record_id"]))
+
+
+def run_worker(
+    trial: Trial, worker: str, kinds: Mapping[str, Handler], *, stop: threading.Event, poll_s: float = 1.0,
+    done: Callable[[Record], None] = lambda job: None,
+) -> None:  # fmt: skip
+    """Do jobs until `stop` is set; looks for a new one every `poll_s` seconds."""
+    while not stop.is_set():
+        job = run_next(trial, worker, kinds)
+        if job is None:
+            stop.wait(poll_s)
+        else:
+            done(job)
+
+
+def repeat_job(trial: Trial, actor: Actor, job_id: int) -> Receipt:
+    """Queue a failed job again, after its cause was removed.
+
+    Raises
+    ------
+    TransitionError
+        If it has not failed.
+    """
+    with trial.read() as reader:
+        job = _job(reader, job_id)
+        site = None if job["subject_id"] is None else reader.record("subjects", {"subject_id": job["subject_id"]})[
+            "site"
+        ]  # fmt: skip
+    access.require(actor, "propose", site)
+
+    def change(reader: Reader) -> Change:
+        current = _job(reader, job_id)
+        if current["state"] != "FAILED":
+            raise TransitionError(f"job {job_id}: is {current['state']}; only a failed one can be repeated")
+        values = {"state": "QUEUED", "attempts": 0, "error": None, "finished_at": None}
+        return Change("repeat_job", [Update("jobs", int(current["record_id"]), values)])
+
+    return trial.commit(change, actor)
+
+
+def _anything(trial: Trial, kinds: Mapping[str, Handler]) -> bool:
+    """Whether a waiting or running job exists; spares the write lock while there is none."""
+    with trial.read() as reader:
+        waiting = [j for state in ("QUEUED", "RUNNING") for j in reader.records("jobs", state=state)]
+        return any(j["kind"] in kinds and (j["state"] == "QUEUED" or _silent(reader, j)) for j in waiting)
+
+
+def _silent(reader: Reader, job: Record) -> bool:
+    last = reader.value(select(ACTIVITY.c.at).where(ACTIVITY.c.key == _key(job))) or job["started_at"]
+    return datetime.fromisoformat(reader.now) - datetime.fromisoformat(last) > timedelta(seconds=SILENT_S)
+
+
+def _given_up(reader: Reader, job: Record) -> list[Edit]:
+    """A job whose worker went silent: queued again by the claim that follows, or failed after too many attempts."""
+    if int(job["attempts"]) < MAX_ATTEMPTS:
+        return []
+    text = f"the worker stopped {MAX_ATTEMPTS} times during this job; look into the worker's log, then repeat the job"
+    return [Update("jobs", int(job["record_id"]), {"state": "FAILED", "error": text, "finished_at": reader.now})]
+
+
+def _finish(trial: Trial, job: Record, outcome: Outcome) -> None:
+    def change(reader: Reader) -> Change:
+        current = _still_ours(reader, job)
+        values = {"state": "DONE", "finished_at": reader.now, "result": dict(outcome.result)}
+        edits = [*outcome.edits(reader), Update("jobs", int(current["record_id"]), values)]
+        return Change(f"job {job['kind']}", edits)
+
+    trial.commit(change, WORKER, outcome.reason)
+
+
+def _fail(trial: Trial, job: Record, text: str) -> None:
+    def change(reader: Reader) -> Change:
+        current = reader.record("jobs", int(job["record_id"]))
+        if current["state"] != "RUNNING" or current["attempts"] != job["attempts"]:
+            return Change("job lost", [])
+        values = {"state": "FAILED", "finished_at": reader.now, "error": text}
+        return Change(f"job {job['kind']} failed", [Update("jobs", int(current["record_id"]), values)])
+
+    trial.commit(change, WORKER)
+
+
+def _still_ours(reader: Reader, job: Record) -> Record:
+    current = reader.record("jobs", int(job["record_id"]))
+    if current["state"] != "RUNNING" or current["attempts"] != job["attempts"]:
+        raise TransitionError(f"job {job['job_id']}: another worker has taken it over; this result is not stored")
+    return current
+
+
+def _job(reader: Reader, job_id: int) -> Record:
+    found = reader.find("jobs", {"job_id": job_id})
+    if found is None:
+        raise MissingRecordError(f"job {job_id}: does not exist")
+    return found
+
+
+@contextmanager
+def _signs_of_life(trial: Trial, job: Record) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_S):
+            trial.touch(_key(job))
+
+    thread = threading.Thread(target=beat, name=f"job {job['job_id']}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _key(job: Record) -> str:
+    return f"job {job['job_id']}"

@@ -1,0 +1,372 @@
+"""Laboratory values: import of a CSV file with a dry run, and single entry; both go through the same checks.
+
+Each row is new, the same as stored, a change of a stored value (which needs a reason) or refused with its reason.
+Plausibility and visit windows are soft: the value is stored and a query is opened. Not here: units and analytes
+(`lutetia.clinical.analytes`), grades (`lutetia.clinical.ctcae`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from lutetia.clinical.analytes import analytes
+from lutetia.clinical.ctcae import grade_value, worst_grade
+from lutetia.clinical.labs import COLUMNS, LabValue, baseline, check_values, read_rows
+from lutetia.errors import InputError, LutetiaError
+from lutetia.trial import access
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import given_cycles, lab_values, site_zone, study_of
+from lutetia.workflow.edits import now_of, query_edits
+from lutetia.workflow.entry_checks import SoftFinding
+from lutetia.workflow.missing import MISSING_CODES, missing_code
+
+MAX_ROWS = 20_000
+NEW, SAME, CHANGED, REFUSED = "new", "same", "changed", "refused"
+_STORED = ("taken_at", "visit", "qualifier", "value", "unit", "lln", "uln", "missing_reason")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportLabs:
+    """A CSV file of laboratory values (columns of `lutetia.clinical.labs`) of subjects of any permitted site.
+
+    `reason` is needed where stored values change; `skip_refused` stores the other rows although some are refused.
+    """
+
+    content: bytes
+    file_name: str
+    reason: str | None = None
+    skip_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LabEntry:
+    """One value of a form as the laboratory printed it, with its unit and limits of normal; may be ``<0.3``."""
+
+    analyte: str
+    value: str = ""
+    unit: str = ""
+    lln: str = ""
+    uln: str = ""
+    missing_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnterLabs:
+    """One sample of one subject, entered by hand."""
+
+    subject_id: str
+    taken_at: str
+    entries: Sequence[LabEntry]
+    sample_id: str = ""
+    visit: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabRow:
+    """What the checks say of one row: `number` counts from 2 (the header is row 1), `values` is what is stored."""
+
+    number: int
+    status: str
+    reason: str
+    subject_id: str
+    analyte: str
+    values: Mapping[str, Any]
+    grade: int | None = None
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabPreview:
+    """The dry run of an import: every row of the file with its status."""
+
+    rows: tuple[LabRow, ...]
+
+    def count(self, status: str) -> int:
+        """Number of rows with a status."""
+        return sum(row.status == status for row in self.rows)
+
+    @property
+    def refused(self) -> tuple[LabRow, ...]:
+        """Rows that cannot be stored."""
+        return tuple(row for row in self.rows if row.status == REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class LabsStored:
+    """What an import stored, and how many queries it opened."""
+
+    preview: LabPreview
+    queries: int
+    receipt: Receipt
+
+
+def preview_labs(trial: Trial, actor: Actor, command: ImportLabs) -> LabPreview:
+    """Dry run of an import: what would happen to each row; writes nothing.
+
+    Raises
+    ------
+    InputError
+        If the file is no CSV table with the needed columns.
+    """
+    access.require(actor, "enter_data")
+    rows = _table(command)
+    with trial.read() as reader:
+        return _checked(reader, actor, rows)
+
+
+def import_labs(trial: Trial, actor: Actor, command: ImportLabs) -> LabsStored:
+    """Store the rows of a file, all or none; refused rows are left out only where the command says so.
+
+    Raises
+    ------
+    InputError
+        If rows are refused: one line for each of them.
+    ReasonRequiredError
+        If stored values would change and no reason is given.
+    """
+    access.require(actor, "enter_data")
+    rows = _table(command)
+    return _store(trial, actor, rows, reason=command.reason, skip_refused=command.skip_refused, action="import_labs")
+
+
+def enter_labs(trial: Trial, actor: Actor, command: EnterLabs) -> LabsStored:
+    """Store one sample entered by hand; the checks are those of the import.
+
+    Raises
+    ------
+    InputError
+        If a value cannot be stored: one line for each.
+    ReasonRequiredError
+        If a stored value would change and no reason is given.
+    """
+    access.require(actor, "enter_data")
+    head = {"subject_id": command.subject_id, "sample_id": command.sample_id, "taken_at": command.taken_at,
+            "visit": command.visit}  # fmt: skip
+    rows = [head | {name: str(getattr(entry, name)) for name in LabEntry.__slots__} for entry in command.entries]
+    if not rows:
+        raise InputError("laboratory values: found none; enter at least one, or say why it is missing")
+    return _store(trial, actor, rows, reason=command.reason, skip_refused=False, action="enter_labs")
+
+
+def _store(
+    trial: Trial,
+    actor: Actor,
+    rows: Sequence[Mapping[str, str]],
+    *,
+    reason: str | None,
+    skip_refused: bool,
+    action: str,
+) -> LabsStored:
+    def change(reader: Reader) -> Change:
+        preview = _checked(reader, actor, rows)
+        if preview.refused and not skip_refused:
+            lines = [f"row {r.number}: {r.reason}" for r in preview.refused]
+            more = [] if len(lines) <= 20 else [f"… and {len(lines) - 20} more"]
+            raise InputError("\n".join(["laboratory values: nothing was stored", *lines[:20], *more]))
+        edits: list[Edit] = []
+        asked = 0
+        for row in preview.rows:
+            made, queries = _row_edits(reader, row, asked)
+            edits += made
+            asked += queries
+        return Change(action, edits, result=(preview, asked))
+
+    receipt = trial.commit(change, actor, reason)
+    preview, asked = receipt.result
+    return LabsStored(preview, asked, receipt)
+
+
+def _row_edits(reader: Reader, row: LabRow, asked: int) -> tuple[list[Edit], int]:
+    if row.status not in (NEW, CHANGED):
+        return [], 0
+    key = {k: row.values[k] for k in ("subject_id", "sample_id", "analyte")}
+    edit: Edit = Create("labs", row.values)
+    if row.status == CHANGED:
+        edit = Update("labs", key, {k: v for k, v in row.values.items() if k not in key})
+    findings = [SoftFinding("value", text) for text in row.findings]
+    site = reader.record("subjects", {"subject_id": row.subject_id})["site"] if findings else ""
+    queries = query_edits(reader, findings, subject_id=row.subject_id, site=site, table="labs", values=row.values,
+                          after=asked)  # fmt: skip
+    return [edit, *queries], len(findings)
+
+
+def _table(command: ImportLabs) -> list[dict[str, str]]:
+    """Rows of the file as text; only the form of the file is checked."""
+    try:
+        text = command.content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{command.file_name}: is not UTF-8 text; save the table as CSV (UTF-8)") from error
+    first = text.partition("\n")[0]
+    if "," not in first and ";" in first:
+        raise InputError(f"{command.file_name}: columns are separated by ';'; expected ',' and a decimal point")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    columns = [c.strip() for c in reader.fieldnames or []]
+    reader.fieldnames = columns
+    for needed in ("subject_id", "analyte", "taken_at", "value", "unit"):
+        if needed not in columns:
+            raise InputError(f"{command.file_name}: the column {needed!r} is missing; expected {', '.join(COLUMNS)}")
+    try:
+        rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{command.file_name}: is no CSV table ({error}); save it again as CSV") from error
+    if not rows or len(rows) > MAX_ROWS:
+        raise InputError(f"{command.file_name}: found {len(rows)} rows; expected 1 to {MAX_ROWS}; split the file")
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What the rows of one subject are checked against."""
+
+    subject: Record
+    zone: ZoneInfo | None
+    stored: Mapping[tuple[str, str], Record]
+    visits: Mapping[str, Record]
+    ended: str | None
+    first_start: datetime | None
+    values: Sequence[LabValue]
+
+
+def _checked(reader: Reader, actor: Actor, rows: Iterable[Mapping[str, str]]) -> LabPreview:
+    contexts: dict[str, _Context | str] = {}
+    seen: dict[tuple[str, str, str], int] = {}
+    version = str((study_of(reader)["settings"] or {}).get("ctcae", "5.0"))
+    found = []
+    for number, row in enumerate(rows, start=2):
+        subject_id = row.get("subject_id", "").strip()
+        if subject_id not in contexts:
+            contexts[subject_id] = _context(reader, actor, subject_id)
+        context = contexts[subject_id]
+        if isinstance(context, str):
+            found.append(LabRow(number, REFUSED, context, subject_id, row.get("analyte", ""), {}))
+            continue
+        try:
+            found.append(_checked_row(row, number, context, seen, now=now_of(reader), version=version))
+        except LutetiaError as error:
+            found.append(LabRow(number, REFUSED, str(error), subject_id, row.get("analyte", ""), {}))
+    return LabPreview(tuple(found))
+
+
+def _context(reader: Reader, actor: Actor, subject_id: str) -> _Context | str:
+    """The subject's records, or why its rows are refused."""
+    subject = reader.find("subjects", {"subject_id": subject_id}) if subject_id else None
+    if subject is None:
+        return f"subject {subject_id!r}: is not in this trial; check the number"
+    if not access.may(actor, "enter_data", subject["site"]):
+        return f"subject {subject_id}: is of another site; only its own site enters its data"
+    given = given_cycles(reader, subject_id)
+    ended = [d["on"] for d in reader.records("disposition", subject_id=subject_id) if d["event"] in ("died",)]
+    return _Context(
+        subject=subject,
+        zone=site_zone(reader, subject["site"]),
+        stored={(r["sample_id"], r["analyte"]): r for r in reader.records("labs", subject_id=subject_id)},
+        visits={r["visit"]: r for r in reader.records("visits", subject_id=subject_id)},
+        ended=min(ended, default=None),
+        first_start=given[0].start if given else None,
+        values=lab_values(reader, subject_id),
+    )
+
+
+def _checked_row(
+    row: Mapping[str, str], number: int, context: _Context, seen: dict[tuple[str, str, str], int], *, now: datetime,
+    version: str,
+) -> LabRow:  # fmt: skip
+    plain = _plain(row)
+    value = read_rows([plain], "", zone=context.zone)[0]
+    _check_moment(value, context, now)
+    values = _stored_values(plain, value, context.subject["subject_id"])
+    key = (values["subject_id"], values["sample_id"], values["analyte"])
+    if key in seen:
+        raise InputError(f"{value.analyte} of sample {values['sample_id']} is in row {seen[key]} already; keep one")
+    seen[key] = number
+    grade = _grade(value, context, version)
+    values["further"] = {"ctcae": version, "grade_at_entry": grade} if grade is not None else None
+    findings = [d.message for d in check_values([value])] + _window_findings(value, plain, context)
+    status, reason = _against_stored(values, context)
+    return LabRow(number, status, reason, key[0], value.analyte, values, grade, tuple(findings))
+
+
+def _plain(row: Mapping[str, str]) -> dict[str, str]:
+    """The row with ``<0.3`` split into qualifier and value, and a missing value explained by a known code."""
+    plain = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    if plain["value"][:1] in ("<", ">") and not plain["qualifier"]:
+        plain["qualifier"], plain["value"] = plain["value"][0], plain["value"][1:].strip()
+    plain["missing_reason"] = missing_code(plain["missing_reason"]) if plain["missing_reason"] else ""
+    if plain["value"] and plain["missing_reason"] and plain["missing_reason"] != "below detection":
+        raise InputError(f"value: found {plain['value']!r} and the reason {plain['missing_reason']!r}; keep one")
+    if not plain["value"]:
+        if not plain["missing_reason"]:
+            raise InputError(f"value: is missing; enter it, or one of {', '.join(MISSING_CODES)} as missing_reason")
+        plain["unit"] = plain["unit"] or analytes_unit(plain["analyte"])
+    return plain
+
+
+def analytes_unit(name: str) -> str:
+    """The unit used inside for an analyte, for rows without a value; empty for an unknown name."""
+    found = analytes().get(name.strip().lower())
+    return found.unit if found is not None else ""
+
+
+def _check_moment(value: LabValue, context: _Context, now: datetime) -> None:
+    if value.taken_at > now:
+        raise InputError(f"taken_at: found {value.taken_at.isoformat()}, in the future; it is now {now.isoformat()}")
+    day = value.taken_at.date().isoformat()
+    if context.ended is not None and day > context.ended:
+        raise InputError(f"taken_at: found {day}, after the subject died on {context.ended}; check the date")
+    if day < "1990":
+        raise InputError(f"taken_at: found {day}; check the year")
+
+
+def _stored_values(plain: Mapping[str, str], value: LabValue, subject_id: str) -> dict[str, Any]:
+    """The row as it is stored: value, unit and limits as the laboratory printed them."""
+    moment = value.taken_at.astimezone(UTC).isoformat() if value.has_time else plain["taken_at"]
+    sample = plain["sample_id"] or f"T{moment[:16].replace('-', '').replace(':', '')}"
+    return {
+        "subject_id": subject_id, "sample_id": sample, "analyte": value.analyte, "taken_at": moment,
+        "visit": plain["visit"] or None, "qualifier": value.qualifier or None, "value": plain["value"] or None,
+        "unit": plain["unit"] or value.unit, "lln": plain["lln"] or None, "uln": plain["uln"] or None,
+        "missing_reason": plain["missing_reason"] or None,
+    }  # fmt: skip
+
+
+def _grade(value: LabValue, context: _Context, version: str) -> int | None:
+    if value.value is None:
+        return None
+    start = None
+    if context.first_start is not None and value.taken_at >= context.first_start:
+        known = baseline(context.values, value.analyte, first_start=context.first_start)
+        start = None if known is None else known.value
+    grades = grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln, baseline=start, version=version)
+    return worst_grade(grades)
+
+
+def _window_findings(value: LabValue, plain: Mapping[str, str], context: _Context) -> list[str]:
+    day = value.taken_at.date().isoformat()
+    entered = context.subject["randomised_on"] or ""
+    visit = context.visits.get(plain["visit"])
+    if visit is not None and visit["window_from_on"] and not visit["window_from_on"] <= day <= visit["window_to_on"]:
+        span = f"{visit['window_from_on']} to {visit['window_to_on']}"
+        return [f"taken on {day}, outside of the window of {plain['visit']} ({span}); is the visit right?"]
+    if entered and day < entered and (datetime.fromisoformat(entered) - datetime.fromisoformat(day)).days > 60:
+        return [f"taken on {day}, more than 60 days before randomisation; is the date right?"]
+    return []
+
+
+def _against_stored(values: Mapping[str, Any], context: _Context) -> tuple[str, str]:
+    stored = context.stored.get((values["sample_id"], values["analyte"]))
+    if stored is None:
+        return NEW, ""
+    differing = [n for n in _STORED if (stored[n] or None) != (values[n] or None)]
+    if not differing:
+        return SAME, "is stored already"
+    name = differing[0]
+    return CHANGED, f"{name}: stored is {stored[name]!r}, the file says {values[name]!r}; a change needs a reason"

@@ -1,0 +1,77 @@
+"""Why a value is missing: not done, unknown, not applicable or below detection; never an empty field without a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lutetia.errors import InputError
+from lutetia.trial.reader import Reader
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.schema import spec_of
+from lutetia.trial.store import Trial
+from lutetia.workflow.edits import allowed_subject
+
+MISSING_CODES = ("not done", "unknown", "not applicable", "below detection")
+_SPELLINGS = {
+    "nd": "not done",
+    "unk": "unknown",
+    "na": "not applicable",
+    "n/a": "not applicable",
+    "bld": "below detection",
+    "<lod": "below detection",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMissing:
+    """One field of one form that has no value; `key` in words, such as ``DUO-014 / 2026-03-02``."""
+
+    subject_id: str
+    table: str
+    key: str
+    field: str
+    code: str
+    note: str = ""
+    reason: str | None = None
+
+
+def missing_code(text: str) -> str:
+    """One of `MISSING_CODES`, written in any accepted way.
+
+    Raises
+    ------
+    InputError
+        For another word.
+    """
+    plain = text.strip().lower().replace("_", " ").replace("-", " ")
+    plain = _SPELLINGS.get(plain, plain)
+    if plain not in MISSING_CODES:
+        raise InputError(f"missing_reason: found {text!r}; expected one of {', '.join(MISSING_CODES)}")
+    return plain
+
+
+def record_missing(trial: Trial, actor: Actor, command: RecordMissing) -> Receipt:
+    """Say why a field has no value; saying something else later needs a reason.
+
+    Raises
+    ------
+    InputError
+        For an unknown code, table or field.
+    ReasonRequiredError
+        If another code was stored.
+    """
+    subject = allowed_subject(trial, actor, "enter_data", command.subject_id)
+    code, spec = missing_code(command.code), spec_of(command.table)
+    if command.field not in spec.names:
+        raise InputError(f"{command.table}: has no field {command.field!r}; expected one of {', '.join(spec.names)}")
+    key = {"table_name": command.table, "record_key": command.key, "field": command.field}
+
+    def change(reader: Reader) -> Change:
+        values = {"reason": code, "note": command.note or None, "recorded_by": actor.user_id, "recorded_at": reader.now}
+        edit: Edit = Create("missing_reasons", {**key, **values, "subject_id": command.subject_id,
+                                                "site": subject["site"]})  # fmt: skip
+        if reader.find("missing_reasons", key) is not None:
+            edit = Update("missing_reasons", key, values)
+        return Change("record_missing", [edit])
+
+    return trial.commit(change, actor, command.reason)
