@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from lutetia.trial.schema import AUDIT, BODIES, DATA, SCHEMA, canonical
 
 GENESIS = "0" * 64
 COLUMNS: tuple[str, ...] = tuple(column.name for column in AUDIT.columns)
-_HASHED = COLUMNS[:-1]
+_BODY_HASH = COLUMNS.index("body_hash")
 _FETCH = 5000
 
 
@@ -68,20 +69,25 @@ def verify(reader: Reader, expected_head: str | None = None) -> Verified:
     """
     redactions = _redactions(reader)
     previous, sequence, redacted, position = GENESIS, 0, [], 0 if expected_head == GENESIS else None
-    for *row, body in _rows(reader):
-        sequence += 1
-        _check_row(row, sequence, previous)
-        previous = row[-1]
-        if body is None or text_hash(body) != row[11]:
-            if body is None or redactions.get(sequence) != text_hash(body):
-                raise AuditError(f"audit row {sequence}: its body was altered or is missing; restore the last backup")
-            redacted.append(sequence)
-        position = sequence if previous == expected_head else position
+    with closing(_rows(reader)) as rows:
+        for *row, body in rows:
+            sequence += 1
+            _check_row(row, sequence, previous)
+            previous = row[-1]
+            if body is None or text_hash(body) != row[_BODY_HASH]:
+                _check_redacted(sequence, body, redactions)
+                redacted.append(sequence)
+            position = sequence if previous == expected_head else position
     if expected_head is not None and position is None:
         text = f"audit: found {sequence} rows without the head {expected_head}; expected it in the chain: rows were cut"
         raise AuditError(f"{text} or replaced after it was printed; restore the last backup")
     after = None if position is None else sequence - position
     return Verified(sequence, previous, tuple(redacted), after)
+
+
+def _check_redacted(sequence: int, body: str | None, redactions: dict[int, str]) -> None:
+    if body is None or redactions.get(sequence) != text_hash(body):
+        raise AuditError(f"audit row {sequence}: its body was altered or is missing; restore the last backup")
 
 
 def _check_row(row: list[Any], sequence: int, previous: str) -> None:
@@ -93,13 +99,14 @@ def _check_row(row: list[Any], sequence: int, previous: str) -> None:
         raise AuditError(f"audit row {sequence}: was altered after it was written; restore the last backup")
 
 
-def _rows(reader: Reader) -> Iterator[Any]:
+def _rows(reader: Reader) -> Generator[Any]:
     statement = select(AUDIT, BODIES.c.body).join(BODIES, BODIES.c.sequence == AUDIT.c.sequence, isouter=True)
     ordered = statement.order_by(AUDIT.c.sequence)
     compiled = str(ordered.compile(reader.connection, compile_kwargs={"literal_binds": True}))
-    result = reader.connection.execution_options(yield_per=_FETCH).exec_driver_sql(compiled)
-    for part in result.partitions(_FETCH):
-        yield from part
+    options = {"yield_per": _FETCH}
+    with reader.connection.exec_driver_sql(compiled, execution_options=options) as result:
+        for part in result.partitions(_FETCH):
+            yield from part
 
 
 def _redactions(reader: Reader) -> dict[int, str]:
@@ -109,11 +116,12 @@ def _redactions(reader: Reader) -> dict[int, str]:
 
 def bodies(reader: Reader, until: str | None = None) -> Iterator[tuple[Record, dict[str, Any]]]:
     """Audit rows with their bodies in order, up to and including an instant (UTC text)."""
-    for *row, body in _rows(reader):
-        record = dict(zip(COLUMNS, row, strict=True))
-        if until is not None and record["at"] > until:
-            return
-        yield record, {} if body is None else json.loads(body)
+    with closing(_rows(reader)) as rows:
+        for *row, body in rows:
+            record = dict(zip(COLUMNS, row, strict=True))
+            if until is not None and record["at"] > until:
+                return
+            yield record, {} if body is None else json.loads(body)
 
 
 def replay(reader: Reader, until: str | None = None) -> dict[str, dict[int, Record]]:

@@ -22,7 +22,7 @@ from lutetia.errors import (
 )
 from lutetia.trial import audit
 from lutetia.trial.reader import Reader, Record
-from lutetia.trial.records import Actor, Change, Create, Event, Key, Receipt, Remove, Sign, Touch, Update
+from lutetia.trial.records import Actor, Change, Create, Event, Key, Receipt, Redact, Remove, Sign, Touch, Update
 from lutetia.trial.schema import AUDIT, BODIES, DATA, TableSpec, canonical, key_text, spec_of
 from lutetia.trial.seals import covering_signatures, signature_digest
 from lutetia.trial.values import require_keys, stored_values
@@ -155,8 +155,15 @@ def _note_first_signature(writer: Writer, session_id: str) -> None:
         _update(writer, Update("sessions", {"session_id": session_id}, {"signed_at": writer.at}))
 
 
+def _redact(writer: Writer, edit: Redact) -> None:
+    _flush(writer)
+    row = writer.reader.record("redactions", {"target": edit.sequence})
+    statement = update(BODIES).where(BODIES.c.sequence == edit.sequence).values(body=row["replacement"])
+    writer.reader.connection.execute(statement)  # the database refuses it unless two people stand in that row
+
+
 _EDITS: dict[type, Any] = {
-    Create: _create, Update: _update, Remove: _remove, Event: _event, Touch: _touch, Sign: _sign,
+    Create: _create, Update: _update, Remove: _remove, Event: _event, Touch: _touch, Redact: _redact, Sign: _sign,
 }  # fmt: skip
 
 

@@ -103,7 +103,14 @@ class Touch:
     version: int
 
 
-Edit = Create | Update | Remove | Event | Sign | Touch
+@dataclass(frozen=True, slots=True)
+class Redact:
+    """The body of an audit row gives way to the replacement that its confirmed redaction holds; see `redaction`."""
+
+    sequence: int
+
+
+Edit = Create | Update | Remove | Event | Sign | Touch | Redact
 
 
 @dataclass(frozen=True, slots=True)
