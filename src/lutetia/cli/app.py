@@ -19,6 +19,7 @@ from lutetia.cli.s_value import s_value
 from lutetia.cli.simulate import simulate
 from lutetia.cli.study import study
 from lutetia.cli.validate import validate
+from lutetia.cli.worker import worker
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "plan": plan,
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "study": study,
     "randomise": randomise,
     "validate": validate,
+    "worker": worker,
 }
 
 app = typer.Typer(

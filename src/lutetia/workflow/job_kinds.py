@@ -1,0 +1,8 @@
+"""Which function does which kind of background job. To add one: a line here."""
+
+from __future__ import annotations
+
+from lutetia.workflow import dosimetry
+from lutetia.workflow.jobs import Handler
+
+JOB_KINDS: dict[str, Handler] = {dosimetry.KIND: dosimetry.compute_doses}
