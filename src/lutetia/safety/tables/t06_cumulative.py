@@ -20,8 +20,8 @@ from lutetia.safety.tables.building import TableBuilder
 
 NOTE = (
     "Median (quartiles; range) of the sum over the cycles given up to the data cut; a subject with a cycle without "
-    "dose is missing, not zero. Over the limit: dose with that of prior therapy, exact (Clopper–Pearson) interval of 95 %. "
-    "Sensitivity: in missing cycles the last Gy/GBq of each nuclide times its activity ({imputed} subjects)."
+    "dose is missing, not zero. Over the limit: dose with that of prior therapy, exact (Clopper–Pearson) interval of "
+    "95 %. Sensitivity: in missing cycles the last Gy/GBq of each nuclide times its activity ({imputed} subjects)."
 )
 PRIOR_NOTE = "{n} subjects had a dose of prior therapy, which counts against the limit and not in the dose columns."
 
