@@ -9,6 +9,7 @@ from lutetia.trial import Actor, Change, Create, Grant, ManualClock, Trial
 from lutetia.trial.access import ROLES, SITE_ROLES
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
 from lutetia.trial.signatures import confirm_demonstration
+from lutetia.workflow.documents import AddDocument, PutInForce, add_document, put_in_force
 from lutetia.workflow.randomisation import GenerateList, RandomisationReceipt, Randomise, generate_list, randomise
 from lutetia.workflow.screening import (
     AnswerEligibility,
@@ -37,10 +38,15 @@ def actor(role: str, site: str | None = "01", *, user_id: str | None = None) -> 
 
 
 def make_trial(
-    folder: Path, *, url: str | None = None, planned_n: int = 24, sites: tuple[str, ...] = ("01", "02")
+    folder: Path,
+    *,
+    url: str | None = None,
+    planned_n: int = 24,
+    sites: tuple[str, ...] = ("01", "02"),
+    protocol: str = "duonen",
 ) -> Trial:
     """A demonstration trial with sites, accounts of all roles and a delegation log."""
-    plan = StudyPlan(study_id="DUO", title="Test trial", planned_n=planned_n)
+    plan = StudyPlan(study_id="DUO", title="Test trial", planned_n=planned_n, protocol=protocol)
     trial = create_study(folder, plan, url=url, demonstration=True, clock=ManualClock(START))
     people = [actor(role, site) for role in ROLES for site in sites]
     unique = {person.user_id: person for person in people}
@@ -49,10 +55,13 @@ def make_trial(
                             for p in unique.values()]),
         actor("administrator"),
     )  # fmt: skip
+    form = AddDocument("consent", "Consent form", "1.0", b"I agree.", "text/plain")
+    document = str(add_document(trial, actor("administrator"), form).result)
     for site in sites:
         add_site(trial, actor("administrator"), AddSite(site, f"Hospital {site}", "PL", "Europe/Warsaw", "2026-01-02"))
         for task, role in (("consent", "coordinator"), ("eligibility", "physician")):
             delegate(trial, actor("administrator"), Delegate(f"{role}-{site}", site, task, "2026-01-02"))
+        put_in_force(trial, actor("administrator"), PutInForce(document, site, "2026-01-02", "2026-01-02"))
     return trial
 
 
