@@ -86,3 +86,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write(tmp_path / "file" / "data")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "data")
+    path = tmp_path / "data" / "vitals.csv"
+    path.write_bytes(b"subject_id,taken_on\r\nS1,2026-01-01\xff\r\n")
+    record = json.loads((tmp_path / "data" / "snapshot.json").read_text())
+    for entry in record["files"]:
+        if entry["name"] == "vitals.csv":
+            entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "data" / "snapshot.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"vitals\.csv: cannot be read .*expected CSV in UTF-8"):
+        read_dataset(tmp_path / "data")
