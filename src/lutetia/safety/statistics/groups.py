@@ -210,7 +210,7 @@ def paired_wilcoxon(before: ArrayLike, after: ArrayLike, *, level: float = LEVEL
     change = change[use]
     n = len(change)
     if n < 2:
-        return NotEstimable(f"{n} pair{'s' if n == 1 else ''} with both values; 2 or more are needed", n, SIGNED_RANK)
+        return NotEstimable(f"{n} pair{'' if n == 1 else 's'} with both values; 2 or more are needed", n, SIGNED_RANK)
     moved = change[change != 0.0]
     if len(moved) < n:
         warnings += (f"{n - len(moved)} pairs without a change left out of the test",)
