@@ -39,9 +39,9 @@ NOTES: dict[str, str] = {
     "profile, without toxicity. Intervals come from draws of the measurement's own errors; probabilities are those "
     "of a proposal, in ten classes. The sizes of the errors are known here: these figures test propagation through "
     "shared errors, sums over cycles and adaptive decisions, not the sizes.",
-    "Dose–effect association": "Reference: the slope on measured dose in 10^6 virtual subjects. Trials of 56 subjects have "
-    "cycle 1 of the profile `duonen`, measurement errors and laboratory noise; planted effects are assumptions of the "
-    "simulator. The figures test the interval and the p-value, not the size of a real effect.",
+    "Dose–effect association": "Reference: the slope on measured dose in 10^6 virtual subjects. Trials of 56 subjects "
+    "have cycle 1 of the profile `duonen`, measurement errors and laboratory noise; planted effects are assumptions of "
+    "the simulator. The figures test the interval and the p-value, not the size of a real effect.",
     "registration": "Reference: known movements of the simulated patient.",
     "images": "Reference: the known doses of simulated patients, through cameras with mis-set resolution and shifted "
     "outlines.",
