@@ -62,7 +62,7 @@ def calibration_counts(
         drawn = draw_courses(
             block, arm, course, draws=draws or DRAWS[block.level], subjects=subjects or JUDGED[block.level]
         )
-        count = drawn.dose_Gy.shape[1]
+        count = drawn.nuclide_Gy.shape[1]
         trial = np.flatnonzero(block.arm == block.arms.index(arm))[:count] // block.per_trial
         _count_covered(found[COVERED], trial, drawn, course, block.missed[block.arm == block.arms.index(arm)])
         _count_reliability(found[RELIABILITY], trial, block, arm, course, drawn)
@@ -74,14 +74,15 @@ def _count_covered(
 ) -> None:
     count = len(trial)
     given, true = courses.given[:count], courses.true_Gy[:count]
+    drawn_Gy = drawn.dose_Gy
     for i, region in enumerate(_REGIONS):
         r = REGIONS.index(region)
-        low, high = _interval(drawn.dose_Gy[..., r])
+        low, high = _interval(drawn_Gy[..., r])
         judged = given & ~missed[:count]
         inside = judged & (low <= true[..., r]) & (true[..., r] <= high)
         into[:, 2 * i, 0] += group_sum(trial, inside.sum(axis=1), len(into))
         into[:, 2 * i, 1] += group_sum(trial, judged.sum(axis=1), len(into))
-        low, high = _interval(drawn.dose_Gy[..., r].sum(axis=2))
+        low, high = _interval(drawn_Gy[..., r].sum(axis=2))
         total, treated = true[..., r].sum(axis=1), np.asarray(given.any(axis=1))
         held = treated & (low <= total) & (total <= high)
         into[:, 2 * i + 1, 0] += group_sum(trial, held, len(into))

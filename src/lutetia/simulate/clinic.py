@@ -35,7 +35,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 OBSERVATIONS = ("clear", "resolved", "open")
 EVENTS = ("withdrew", "lost", "progressed", "died")
-# Samples after a cycle: days 14, 28, 42, then before the next cycle, then after each hold.
+# Samples after a cycle: days 14, 28, 42, then before the next cycle, then after each hold; follow-up stands at the end.
 AFTER_DAYS = (14.0, 28.0, 42.0)
 FOLLOW_UP_DAYS = (84.0, 180.0, 360.0)
 SLOTS = len(AFTER_DAYS) + 3
@@ -57,7 +57,9 @@ class VirtualClinic:
     """The clinic of one arm; asked before each cycle in turn (see `lutetia.simulate.courses.ClinicOf`).
 
     `value` (subject, slot, analyte) as reported and `day` (subject, slot), NaN where no sample was taken; slot 0 is
-    the baseline, then six a cycle. `stage` and `half_given` (subject, class). `leaves` (subject, event) days.
+    the baseline, then six a cycle, then the follow-up. `stage` and `half_given` (subject, class). `leaves`
+    (subject, event) days. `absent` (subject, slot, analyte) values that get lost and `shift` (subject, slot) days by
+    which a sample is taken otherwise than planned; None for a clinic in which all goes to plan.
     """
 
     effects: Effects
@@ -75,6 +77,8 @@ class VirtualClinic:
     stage: IntArray
     half_given: BoolArray
     leaves: FloatArray
+    absent: BoolArray | None = None
+    shift: FloatArray | None = None
 
     @property
     def observed_until(self) -> FloatArray:
@@ -124,9 +128,11 @@ class VirtualClinic:
         days, true_Gy
             Days of the cycles so far (NaN: not given), and their doses (subject, cycle, region).
         """
+        places = np.broadcast_to(np.asarray(slot), day.shape)
+        if self.shift is not None:
+            day = day + self.shift[np.arange(len(day)), places]
         rows = np.flatnonzero(day < self.observed_until)
-        places = np.broadcast_to(np.asarray(slot), day.shape)[rows]
-        taken = day[rows]
+        places, taken = places[rows], day[rows]
         since = taken[:, None] - days[rows]
         since[np.isnan(since)] = 0.0
         used = max(1, int(np.isfinite(days).any(axis=0).sum()))
@@ -135,6 +141,8 @@ class VirtualClinic:
             clean = self._clean(analyte, rows, since=since, taken=taken, true_Gy=doses)
             digits = int(self.effects.reporting[analyte]["digits"])
             self.value[rows, places, i] = np.round(clean * np.exp(self.noise[rows, places, i]), digits)
+        if self.absent is not None:
+            self.value[rows, places] = np.where(self.absent[rows, places], np.nan, self.value[rows, places])
         self.day[rows, places] = taken
 
     def _clean(
@@ -204,15 +212,14 @@ class VirtualClinic:
 
     def follow_up(self, courses: Courses) -> None:
         """Samples after the last cycle that was given."""
-        given = courses.given
+        given, cycles = courses.given, courses.given.shape[1]
         count, days = given.sum(axis=1), np.where(given, courses.day, np.nan)
         last = np.maximum(count - 1, 0)
         start = np.where(count > 0, np.take_along_axis(days, last[:, None], axis=1)[:, 0], np.nan)
-        for i, after in enumerate((*AFTER_DAYS, *FOLLOW_UP_DAYS)):
-            slot = 1 + SLOTS * last + i
-            rows = np.arange(len(slot))
-            self.value[rows, slot], self.day[rows, slot] = np.nan, np.nan
-            self.take(slot, start + after, days, courses.true_Gy)
+        for i, after in enumerate(AFTER_DAYS):
+            self.take(1 + SLOTS * last + i, start + after, days, courses.true_Gy)
+        for i, after in enumerate(FOLLOW_UP_DAYS):
+            self.take(1 + SLOTS * cycles + i, start + after, days, courses.true_Gy)
 
 
 _TRANSITION = transition_table()
@@ -226,7 +233,7 @@ def virtual_clinic(block: Block, arm: str, effects: Effects, *, all_analytes: bo
     rows = block.arm == block.arms.index(arm)
     values = {name: v[rows] for name, v in block.subjects.values.items()}
     female, n = block.subjects.female[rows], int(rows.sum())
-    slots = 1 + SLOTS * block.protocol.cycles
+    slots = 1 + SLOTS * block.protocol.cycles + len(FOLLOW_UP_DAYS)
     truth = {name: v[rows] for name, v in baselines(effects, block.subjects).items()} | {
         "egfr": values["egfr_mL_per_min"]
     }

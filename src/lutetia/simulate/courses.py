@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from lutetia.core.draws import FloatArray
 from lutetia.errors import ProtocolError
 from lutetia.protocol.allocation import CourseDose
-from lutetia.protocol.arrays import STATES, decide_arrays
+from lutetia.protocol.arrays import STATES, categories, decide_arrays
 from lutetia.protocol.records import Protocol
 from lutetia.protocol.rules import ACTIONS, Rules, arm_rules
 from lutetia.simulate.population import REGIONS
@@ -46,14 +46,15 @@ class ArmDoses:
 class Courses:
     """What happened, per subject and planned cycle (not given: NaN activity).
 
-    `prescribed_MBq`, `administered_MBq` (subject, cycle, nuclide); `state`, `bound_by` (subject, cycle), −1 where no
-    decision was taken; `category` (subject, cycle, nuclide); `over_limit` (subject, cycle);
-    `true_Gy`, `measured_Gy` (subject, cycle, region) doses of each cycle; `given_Gy` (subject, cycle, limit) before
-    the decision, `next_Gy` what was expected from the cycle;
+    `proposed_MBq`, `prescribed_MBq`, `administered_MBq` (subject, cycle, nuclide); `state`, `bound_by`
+    (subject, cycle), −1 where no decision was taken; `category` (subject, cycle, nuclide); `over_limit`
+    (subject, cycle); `true_Gy`, `measured_Gy` (subject, cycle, region) doses of each cycle; `given_Gy`
+    (subject, cycle, limit) before the decision, `next_Gy` what was expected from the cycle;
     `held` (subject, cycle) decisions that held; `day` (subject, cycle) of the decision or infusion.
     """
 
     rules: Rules
+    proposed_MBq: FloatArray
     prescribed_MBq: FloatArray
     administered_MBq: FloatArray
     state: IntArray
@@ -146,7 +147,13 @@ def check_possible(protocol: Protocol, arm: str, population_Gy_per_MBq: FloatArr
 
 
 def run_courses(
-    protocol: Protocol, arm: str, doses: ArmDoses, *, delivery: FloatArray, clinic: ClinicOf | None = None
+    protocol: Protocol,
+    arm: str,
+    doses: ArmDoses,
+    *,
+    delivery: FloatArray,
+    clinic: ClinicOf | None = None,
+    lowering: FloatArray | None = None,
 ) -> Courses:
     """Run every cycle of every subject of one arm.
 
@@ -157,10 +164,13 @@ def run_courses(
     doses
         True and measured coefficients.
     delivery
-        Administered over prescribed activity, shape (subject, cycle).
+        Administered over prescribed activity, shape (subject, cycle) or (subject, cycle, nuclide).
     clinic
         Called before each cycle with its number, the days of the infusions so far (NaN: none) and the true
         doses (subject, cycle, region); default `untroubled`.
+    lowering
+        What a physician leaves of the proposed activity of the variable nuclide (of every nuclide in a fixed arm),
+        shape (subject, cycle); default: all of it.
 
     Notes
     -----
@@ -171,7 +181,8 @@ def run_courses(
     n, cycles, regions, nuclides = doses.true.shape
     interval = 7.0 * (protocol.interval_weeks or 8.0)
     ask = clinic or untroubled(n, interval)
-    prescribed, administered = np.full((n, cycles, nuclides), np.nan), np.full((n, cycles, nuclides), np.nan)
+    delivered = np.broadcast_to(delivery if delivery.ndim == 3 else delivery[..., None], (n, cycles, nuclides))
+    proposed, prescribed, administered = (np.full((n, cycles, nuclides), np.nan) for _ in range(3))
     state, bound = np.full((n, cycles), -1), np.full((n, cycles), -1)
     category, over = np.zeros((n, cycles, nuclides), dtype=np.int64), np.zeros((n, cycles), dtype=bool)
     true_Gy, measured_Gy = np.zeros((n, cycles, regions)), np.zeros((n, cycles, regions))
@@ -195,12 +206,16 @@ def run_courses(
         activity = np.where(asked[:, None], decision.activity_MBq, np.nan)
         treated = np.asarray(np.isfinite(activity).all(axis=-1))
         state[:, k], bound[:, k] = np.where(asked, decision.state, -1), np.where(asked, decision.bound_by, -1)
-        category[:, k], over[:, k] = np.where(asked[:, None], decision.category, 0), asked & decision.over_limit
+        kind, proposed[:, k] = decision.category, activity
+        if lowering is not None:
+            activity = _lowered(rules, activity, lowering[:, k])
+            kind = categories(rules, activity, decision.state, last)
+        category[:, k], over[:, k] = np.where(asked[:, None], kind, 0), asked & decision.over_limit
         held[:, k], day[:, k] = np.where(running, seen.held, 0), np.where(asked, seen.day, np.nan)
         given_before[:, k] = np.where(asked[:, None], given, np.nan)
         next_Gy[:, k] = _limit_dose(linear, quadratic, activity)
         prescribed[:, k] = activity
-        administered[:, k] = activity * delivery[:, k, None]
+        administered[:, k] = activity * delivered[:, k]
         used = np.where(treated[:, None], administered[:, k], 0.0)
         last = np.where(treated[:, None], activity, last)
         true_Gy[:, k] = _doses(doses.true[:, k], used)
@@ -215,6 +230,7 @@ def run_courses(
         running = asked & treated
     return Courses(
         rules=rules,
+        proposed_MBq=proposed,
         prescribed_MBq=prescribed,
         administered_MBq=administered,
         state=state,
@@ -228,6 +244,15 @@ def run_courses(
         held=held,
         day=day,
     )
+
+
+def _lowered(rules: Rules, activity_MBq: FloatArray, factor: FloatArray) -> FloatArray:
+    """Activities on the grid below those proposed, where the factor is below 1."""
+    chosen = slice(None) if rules.variable is None else slice(rules.variable, rules.variable + 1)
+    lowered = activity_MBq.copy()
+    grid = np.floor(activity_MBq[:, chosen] * factor[:, None] / rules.grid_MBq) * rules.grid_MBq
+    lowered[:, chosen] = np.where(factor[:, None] < 1.0, grid, activity_MBq[:, chosen])
+    return lowered
 
 
 def _doses(coefficient: FloatArray, used_MBq: FloatArray) -> FloatArray:

@@ -39,7 +39,6 @@ class Effects:
     renal: Mapping[str, float]
     events: Mapping[str, float]
     reporting: Mapping[str, Mapping[str, Any]]
-    adverse_events: tuple[Mapping[str, Any], ...]
 
 
 @cache
@@ -61,7 +60,6 @@ def read_effects(mode: str = "planted") -> Effects:
         table["renal"],
         table["events"],
         table["reporting"],
-        tuple(table["adverse_events"]),
     )
 
 

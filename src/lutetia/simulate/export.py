@@ -13,14 +13,18 @@ from lutetia.core.draws import FloatArray, stream
 from lutetia.dataset.folder import Row
 from lutetia.protocol.records import Protocol
 from lutetia.simulate.clinic import FOLLOW_UP_DAYS, SLOTS, VirtualClinic, virtual_clinic
-from lutetia.simulate.courses import Courses
+from lutetia.simulate.courses import KIDNEYS, Courses
 from lutetia.simulate.effects import Effects, limits_of_normal, read_effects
+from lutetia.simulate.mishaps import clinic_table, disturb, draw_mishaps
 from lutetia.simulate.population import Population, packaged_measurement, read_population
-from lutetia.simulate.trials import Block, draw_block, run_block
+from lutetia.simulate.trials import Block, Mishaps, draw_block, kidney_squares, run_block
+from lutetia.simulate.uncertainty import DrawnCourses, draw_courses
 
 FIRST_DAY = datetime(2025, 1, 6, tzinfo=UTC)
 SITES = ("01", "02", "03", "04", "05")
 DAYS_BETWEEN_SUBJECTS = 6.0
+# Draws behind standard deviations and probabilities; at level fitted every draw is a fit.
+DRAWS = {"analytic": 400, "fitted": 100}
 NO_ANALYTE = "other_leukocytes"
 
 
@@ -43,12 +47,15 @@ class VirtualSubject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VirtualTrial:
-    """One trial with everything that its tables need."""
+    """One trial with everything that its tables need; `kidney_square` (subject, cycle, nuclide, nuclide), Gy/MBq²."""
 
     block: Block
     effects: Effects
     courses: dict[str, Courses]
     clinics: dict[str, VirtualClinic]
+    mishaps: dict[str, Mishaps]
+    drawn: dict[str, DrawnCourses]
+    kidney_square: FloatArray
     subjects: tuple[VirtualSubject, ...]
     cut: datetime
 
@@ -92,12 +99,17 @@ def simulate_trial(
     )  # fmt: skip
     present = [arm for i, arm in enumerate(block.arms) if (block.arm == i).any()]
     clinics = {arm: virtual_clinic(block, arm, effects, all_analytes=True) for arm in present}
-    courses = run_block(block, clinics)
+    for arm, clinic in clinics.items():
+        disturb(block, arm, clinic)
+    mishaps = {arm: draw_mishaps(block, arm) for arm in present}
+    courses = run_block(block, clinics, mishaps=mishaps)
     for arm, clinic in clinics.items():
         clinic.follow_up(courses[arm])
+    drawn = {arm: draw_courses(block, arm, course, draws=DRAWS[level]) for arm, course in courses.items()}
     people = _people(block)
     latest = max(p.at(max(FOLLOW_UP_DAYS) + 112.0 * protocol.cycles) for p in people)
-    return VirtualTrial(block, effects, courses, clinics, people, latest)
+    square = kidney_squares(block.kinetics, block.nuclides, block.measured[:, :, KIDNEYS] / block.true[:, :, KIDNEYS])
+    return VirtualTrial(block, effects, courses, clinics, mishaps, drawn, square, people, latest)
 
 
 def _people(block: Block) -> tuple[VirtualSubject, ...]:
@@ -128,6 +140,7 @@ def day_text(moment: datetime) -> str:
 def lab_rows(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
     """Laboratory rows of one subject, leukocytes added up from the others."""
     clinic, rows = trial.clinics[person.arm], []
+    g = stream(trial.block.seed, person.subject_id, "missing values")
     for slot in range(clinic.day.shape[1]):
         day = clinic.day[person.row, slot]
         if not np.isfinite(day):
@@ -136,36 +149,48 @@ def lab_rows(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
             "subject_id": person.subject_id,
             "sample_id": f"{person.subject_id}-{slot:02d}",
             "taken_at": person.at(day).isoformat(),
-            "visit": _visit(slot),
+            "visit": _visit(slot, trial.protocol.cycles),
         }
         values = dict(zip(clinic.analytes, clinic.value[person.row, slot], strict=True))
         rest = clinic.effects.reporting[NO_ANALYTE]["lln"][0]
         values["leukocytes"] = round(values["neutrophils"] + values["lymphocytes"] + rest, 1)
-        rows += [_lab_row(trial, person, sample, name, value) for name, value in values.items()]
+        why = one_of(g, "missing_reasons", "value" if np.isfinite(list(values.values())).any() else "sample")
+        rows += [_lab_row(trial, person, sample, name, value, why=why) for name, value in values.items()]
     return rows
 
 
-def _lab_row(trial: VirtualTrial, person: VirtualSubject, sample: Row, analyte: str, value: float) -> Row:
+def one_of(generator: np.random.Generator, *path: str) -> str:
+    """A name from a table of shares in `data/clinic.toml`."""
+    shares = clinic_table()
+    for key in path:
+        shares = shares[key]
+    return str(generator.choice(list(shares), p=list(shares.values())))
+
+
+def _lab_row(trial: VirtualTrial, person: VirtualSubject, sample: Row, analyte: str, value: float, *, why: str) -> Row:
     female = bool(trial.block.subjects.female[person.index])
     lln, uln = limits_of_normal(trial.effects, analyte, female)
     digits = int(trial.effects.reporting[analyte]["digits"])
-    missing = {} if np.isfinite(value) else {"missing_reason": "not done"}
+    least = float(clinic_table()["lloq"].get(analyte, 0.0))
+    found = {"value": f"{max(value, least):.{digits}f}"} if np.isfinite(value) else {"value": "", "missing_reason": why}
     return {
         **sample,
-        **missing,
+        **found,
+        "qualifier": "<" if value < least else "",
         "analyte": analyte,
-        "value": f"{value:.{digits}f}" if np.isfinite(value) else "",
         "unit": analytes()[analyte].unit,
         "lln": number(float(lln)),
         "uln": number(float(uln)),
     }
 
 
-def _visit(slot: int) -> str:
+def _visit(slot: int, cycles: int) -> str:
     if slot == 0:
         return "baseline"
+    if slot > SLOTS * cycles:
+        return ("follow-up week 12", "follow-up month 6", "follow-up month 12")[slot - 1 - SLOTS * cycles]
     cycle, place = divmod(slot - 1, SLOTS)
-    return f"cycle {cycle + 1} {('week 2', 'week 4', 'week 6', 'week 8', 'late 1', 'late 2')[place]}"
+    return f"cycle {cycle + 1} {('week 2', 'week 4', 'week 6', 'week 8', 'hold 1', 'hold 2')[place]}"
 
 
 def each(trial: VirtualTrial, rows_of: Callable[[VirtualTrial, VirtualSubject], list[Row]]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Subjects, disposition, laboratory values, adverse events and responses of a virtual trial as rows."""
+"""Subjects, disposition, laboratory values, vital signs and responses of a virtual trial as rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from lutetia.core.draws import stream
 from lutetia.dataset.folder import Row
 from lutetia.simulate.clinic import EVENTS, FOLLOW_UP_DAYS
 from lutetia.simulate.export import VirtualSubject, VirtualTrial, day_text, each, lab_rows, quantity
+from lutetia.simulate.mishaps import clinic_table
 
 _SITES = ("pancreas", "small bowel", "lung", "other")
+STRATA = ("eGFR below 60", "eGFR 60 or more")
 _SCREEN_FAILURES = 0.10
+_WITHDRAWN = ("withdrew consent", "travel", "other treatment")
 
 
 def clinical_tables(trial: VirtualTrial) -> dict[str, list[Row]]:
@@ -24,25 +27,30 @@ def clinical_tables(trial: VirtualTrial) -> dict[str, list[Row]]:
         "disposition": [*each(trial, _disposition), *(row for _, rows in failed for row in rows)],
         "labs": each(trial, lab_rows),
         "vitals": each(trial, _vitals),
-        "adverse_events": each(trial, _adverse_events),
         "responses": each(trial, _responses),
-        "deviations": each(trial, _deviations),
     }
 
 
+def mishap(trial: VirtualTrial, person: VirtualSubject, name: str) -> bool:
+    """Whether something went wrong with a subject, with the share of `data/clinic.toml`."""
+    generator = stream(trial.block.seed, person.subject_id, "mishap", name)
+    return bool(generator.random() < clinic_table()["shares"][name])
+
+
 def _stratum(trial: VirtualTrial, person: VirtualSubject) -> str:
-    return "eGFR below 60" if quantity(trial, person, "egfr_mL_per_min") < 60.0 else "eGFR 60 or more"
+    return STRATA[int(quantity(trial, person, "egfr_mL_per_min") >= 60.0)]
 
 
 def _subject(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
     female = bool(trial.block.subjects.female[person.index])
     stratum = _stratum(trial, person)
+    wrong = mishap(trial, person, "wrong_stratum")
     return [
         {
             "subject_id": person.subject_id,
             "site": person.site,
             "arm": person.arm,
-            "stratum_entered": stratum,
+            "stratum_entered": next(s for s in STRATA if s != stratum) if wrong else stratum,
             "stratum_true": stratum,
             "sex": "female" if female else "male",
             "age_years": f"{int(quantity(trial, person, 'age_years'))}",
@@ -95,13 +103,15 @@ def _baseline(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
     }
     on = day_text(person.randomised - timedelta(days=3))
     units = {"ki67": "%"}
+    share = clinic_table()["shares"]["baseline_item_missing"]
+    items = {name: value for name, value in items.items() if g.random() >= share}
     return [
         {"subject_id": person.subject_id, "item": k, "value": v, "unit": units.get(k, ""), "on": on}
         for k, v in items.items()
     ]
 
 
-def _end(trial: VirtualTrial, person: VirtualSubject) -> tuple[str, float]:
+def end_of_observation(trial: VirtualTrial, person: VirtualSubject) -> tuple[str, float]:
     """The event that ended observation and its day, or the end of follow-up."""
     courses, leaves = trial.courses[person.arm], trial.clinics[person.arm].leaves[person.row]
     given = courses.given[person.row]
@@ -115,7 +125,7 @@ def _end(trial: VirtualTrial, person: VirtualSubject) -> tuple[str, float]:
 def _disposition(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
     courses = trial.courses[person.arm]
     days = courses.day[person.row][courses.given[person.row]]
-    event, end = _end(trial, person)
+    event, end = end_of_observation(trial, person)
     day = person.randomised - timedelta(days=14)
     events = [("screened", day, ""), ("consented", day, "")]
     events += [("eligible", person.randomised - timedelta(days=1), ""), ("randomised", person.randomised, "")]
@@ -123,14 +133,24 @@ def _disposition(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
     if len(days):
         complete = len(days) == trial.protocol.cycles
         reason = "" if complete else _why_ended(trial, person, progressed, end)
-        events.append(("treatment_ended", person.at(float(days[-1]) + (56.0 if complete else 1.0)), reason))
+        ended = min(float(days[-1]) + (56.0 if complete else 1.0), end)
+        events.append(("treatment_ended", person.at(ended), reason))
     if progressed < end:
         events.append(("progressed", person.at(progressed), ""))
-    events += [(event, person.at(end), ""), ("last_contact", person.at(end), "")]
+    events += [(event, person.at(end), _why_left(trial, person, event, progressed < end))]
+    events += [("last_contact", person.at(end), "")]
     return [
         {"subject_id": person.subject_id, "event": name, "on": day_text(on), "reason": reason}
         for name, on, reason in events
     ]
+
+
+def _why_left(trial: VirtualTrial, person: VirtualSubject, event: str, progressed: bool) -> str:
+    if event == "withdrew":
+        return str(stream(trial.block.seed, person.subject_id, "withdrawal").choice(_WITHDRAWN))
+    if event == "died":
+        return "disease progression" if progressed else "other"
+    return "could not be reached" if event == "lost" else ""
 
 
 def _why_ended(trial: VirtualTrial, person: VirtualSubject, progressed: float, end: float) -> str:
@@ -157,48 +177,12 @@ def _vitals(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
     ]
 
 
-def _adverse_events(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
-    g = stream(trial.block.seed, person.subject_id, "adverse events")
-    courses = trial.courses[person.arm]
-    rows: list[Row] = []
-    _, end = _end(trial, person)
-    for k in np.flatnonzero(courses.given[person.row]):
-        for kind in trial.effects.adverse_events:
-            happens, delay, pick = g.random(), g.integers(0, 4), g.random()
-            start = float(courses.day[person.row, k]) + float(delay)
-            if happens >= kind["probability_per_cycle"] or start >= end:
-                continue
-            grade = 1 + int(np.searchsorted(np.cumsum(kind["grades"][:-1]), pick))
-            stop = start + float(kind["duration_days"])
-            over = stop < end
-            rows.append(
-                {
-                    "subject_id": person.subject_id,
-                    "ae_id": f"{len(rows) + 1}",
-                    "seq": "1",
-                    "started_on": day_text(person.at(start)),
-                    "ended_on": day_text(person.at(stop)) if over else "",
-                    "ongoing": "no" if over else "yes",
-                    "term": str(kind["term"]),
-                    "system_organ_class": str(kind["system_organ_class"]),
-                    "grade": str(grade),
-                    "serious": "no",
-                    "related": "probable",
-                    "related_to": "study treatment",
-                    "expected": "yes",
-                    "aesi": "no",
-                    "action": "none",
-                    "outcome": "recovered" if over else "ongoing",
-                    "aware_at": person.at(start + 1.0).isoformat(),
-                }
-            )
-    return rows
-
-
 def _responses(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
-    """One assessment every 12 weeks until progression or the end."""
+    """One assessment every 12 weeks until progression or the end; the best response does not depend on dose."""
     progressed = float(trial.clinics[person.arm].leaves[person.row, EVENTS.index("progressed")])
-    _, end = _end(trial, person)
+    _, end = end_of_observation(trial, person)
+    g = stream(trial.block.seed, person.subject_id, "response")
+    best, since = str(g.choice(("SD", "PR", "CR"), p=(0.62, 0.34, 0.04))), float(g.uniform(100.0, 400.0))
     rows: list[Row] = []
     for day in np.arange(84.0, min(end, progressed + 84.0), 84.0):
         worse = day >= progressed
@@ -207,28 +191,10 @@ def _responses(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
                 "subject_id": person.subject_id,
                 "assessed_on": day_text(person.at(float(day))),
                 "method": "RECIST 1.1",
-                "response": "PD" if worse else "SD",
+                "response": "PD" if worse else (best if day >= since else "SD"),
                 "progression": "yes" if worse else "no",
             }
         )
         if worse:
             break
-    return rows
-
-
-def _deviations(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
-    courses = trial.courses[person.arm]
-    rows: list[Row] = []
-    for k in np.flatnonzero(courses.given[person.row]):
-        if trial.block.missed[person.index, k]:
-            rows.append(
-                {
-                    "subject_id": person.subject_id,
-                    "deviation_id": f"{len(rows) + 1}",
-                    "on": day_text(person.at(float(courses.day[person.row, k]) + 7.0)),
-                    "kind": "dosimetry missing",
-                    "severity": "minor",
-                    "description": f"scans of cycle {int(k) + 1} not done",
-                }
-            )
     return rows

@@ -10,12 +10,13 @@ from lutetia.dataset.folder import Row, write_dataset
 from lutetia.simulate.export import VirtualTrial
 from lutetia.simulate.export_clinical import clinical_tables
 from lutetia.simulate.export_doses import dose_tables
+from lutetia.simulate.export_events import event_tables
 from lutetia.simulate.export_study import study_text
 
 
 def write_trial(trial: VirtualTrial, folder: Path) -> str:
     """Write the exchange folder of a virtual trial, all or none; returns the snapshot's SHA-256."""
-    tables: dict[str, Sequence[Row]] = {**clinical_tables(trial), **dose_tables(trial)}
+    tables: dict[str, Sequence[Row]] = {**clinical_tables(trial), **event_tables(trial), **dose_tables(trial)}
     block = trial.block
     record = {
         "schema": "lutetia.snapshot/1",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lutetia.core.draws import FloatArray, stream
 from lutetia.errors import InputError, UnknownNameError
 from lutetia.nuclear.nuclides import canonical_nuclide
-from lutetia.protocol.records import Protocol
+from lutetia.protocol.records import Limit, Protocol
 from lutetia.simulate.courses import ArmDoses, ClinicOf, Courses, check_possible, run_courses
 from lutetia.simulate.measure import Errors, draw_errors, measured_analytic
 from lutetia.simulate.population import Measurement, Population, without_correlations_of
@@ -27,6 +27,16 @@ from lutetia.simulate.subjects import (
 LEVELS = ("analytic", "fitted")
 BIOLOGIES = ("drawn", "compartment")
 IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mishaps:
+    """Of one arm: `lowering` (subject, cycle) prescribed over proposed; `delivery` (subject, cycle, nuclide)
+    administered over prescribed, 0 for an unavailable nuclide; `remade` (subject, cycle) prescriptions made twice."""
+
+    lowering: FloatArray
+    delivery: FloatArray
+    remade: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,12 +166,16 @@ def _with_sink(kinetics: TrueKinetics, subjects: Subjects, population: Populatio
     return replace(kinetics, rate_Gy_per_h_per_MBq=rate)
 
 
-def run_block(block: Block, clinics: Mapping[str, ClinicOf] | None = None) -> dict[str, Courses]:
+def run_block(
+    block: Block, clinics: Mapping[str, ClinicOf] | None = None, *, mishaps: Mapping[str, Mishaps] | None = None
+) -> dict[str, Courses]:
     """Courses of every arm of a block, by arm; rows are the subjects `block.arm == index of the arm`."""
     return {
         arm: run_courses(
-            block.protocol, arm, arm_doses(block, arm), delivery=block.delivery[block.arm == i],
+            block.protocol, arm, arm_doses(block, arm),
+            delivery=block.delivery[block.arm == i] if mishaps is None else mishaps[arm].delivery,
             clinic=None if clinics is None else clinics[arm],
+            lowering=None if mishaps is None else mishaps[arm].lowering,
         )
         for i, arm in enumerate(block.arms)
         if (block.arm == i).any()
@@ -203,10 +217,25 @@ def _typical(population: Population, nuclides: tuple[str, ...]) -> FloatArray:
 
 
 def _bed(protocol: Protocol, kinetics: TrueKinetics, nuclides: tuple[str, ...], error: FloatArray) -> FloatArray | None:
-    """Quadratic kidney coefficients as measured; `error` (subject, cycle, nuclide) is measured over true dose."""
-    limits = [li for li in protocol.limits if li.metric == "bed"]
-    if not limits:
-        return None
+    """Quadratic kidney coefficients as measured, where a limit is one of BED; `error` is measured over true dose."""
+    limit = next((li for li in protocol.limits if li.metric == "bed"), None)
+    return None if limit is None else kidney_squares(kinetics, nuclides, error, limit=limit)
+
+
+def kidney_squares(
+    kinetics: TrueKinetics, nuclides: tuple[str, ...], error: FloatArray, *, limit: Limit | None = None
+) -> FloatArray:
+    """Quadratic BED coefficients of the kidneys as measured, Gy/MBq², shape (subject, cycle, nuclide, nuclide).
+
+    Parameters
+    ----------
+    kinetics, nuclides
+        The true curves, and the nuclides on the last axes.
+    error
+        Measured over true dose per activity of the kidneys, shape (subject, cycle, nuclide).
+    limit
+        Whose radiobiology counts where it states one; else that of `lutetia.dose.bed.radiobiology`.
+    """
     from lutetia.dose.bed import radiobiology
 
     known = radiobiology("kidneys")
@@ -214,8 +243,8 @@ def _bed(protocol: Protocol, kinetics: TrueKinetics, nuclides: tuple[str, ...], 
     true = kidney_bed_coefficients(
         kinetics,
         nuclides,
-        alpha_beta_Gy=limits[0].alpha_beta_Gy or known.alpha_beta_Gy,
-        repair_half_life_h=limits[0].repair_half_life_h or known.repair_half_life_h,
+        alpha_beta_Gy=(limit.alpha_beta_Gy if limit else None) or known.alpha_beta_Gy,
+        repair_half_life_h=(limit.repair_half_life_h if limit else None) or known.repair_half_life_h,
     )
     return np.asarray(true * error[..., :, None] * error[..., None, :])
 

@@ -28,13 +28,18 @@ IntArray = NDArray[np.int64]
 class DrawnCourses:
     """Draws of what is known about the courses of one arm.
 
-    `dose_Gy` (draw, subject, cycle, region), 0 where nothing was given; `next_Gy` and `course_Gy`
+    `nuclide_Gy` (draw, subject, cycle, region, nuclide), 0 where nothing was given; `next_Gy` and `course_Gy`
     (draw, subject, cycle, limit) what was forecast before each cycle, NaN where none was prescribed.
     """
 
-    dose_Gy: FloatArray
+    nuclide_Gy: FloatArray
     next_Gy: FloatArray
     course_Gy: FloatArray
+
+    @property
+    def dose_Gy(self) -> FloatArray:
+        """Sum over nuclides, shape (draw, subject, cycle, region)."""
+        return np.asarray(self.nuclide_Gy.sum(axis=-1))
 
 
 def draw_courses(block: Block, arm: str, courses: Courses, *, draws: int, subjects: int | None = None) -> DrawnCourses:
@@ -44,8 +49,8 @@ def draw_courses(block: Block, arm: str, courses: Courses, *, draws: int, subjec
     doses = arm_doses(block, arm)
     known = _known(block, arm, doses, _measured_draws(block, arm, rows, draws))
     administered = np.nan_to_num(courses.administered_MBq[:count])
-    dose_Gy = (known[:, :, 1:] * administered[None, :, :, None, :]).sum(axis=-1)
-    return DrawnCourses(dose_Gy, *_forecasts(block, arm, courses, known, doses))
+    nuclide_Gy = known[:, :, 1:] * administered[None, :, :, None, :]
+    return DrawnCourses(nuclide_Gy, *_forecasts(block, arm, courses, known, doses))
 
 
 def _measured_draws(block: Block, arm: str, rows: IntArray, draws: int) -> FloatArray:
