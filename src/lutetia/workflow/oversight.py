@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from lutetia.errors import InputError
-from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Sign, Touch, Trial, Update, access
+from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Sign, Touch, Trial, access
 from lutetia.trial.schema import AUDIT
 from lutetia.trial.signatures import Confirmed
 from lutetia.workflow.signing import record_site
@@ -40,32 +40,29 @@ def verify_source(trial: Trial, actor: Actor, command: VerifySource) -> Receipt:
     ------
     AccessDeniedError
         Unless a monitor of the record's site asks.
-    StaleRecordError
-        If the record changed since it was compared.
+    StaleRecordError, DuplicateRecordError
+        If the record changed since it was compared, or this version is verified already.
     """
 
     def change(reader: Reader) -> Change:
         row = reader.record(command.table, command.record)
         site = record_site(reader, command.table, row)
         access.require(actor, "verify_source", site)
-        key = {"table_name": command.table, "record": command.record}
-        values = {"verified_version": command.version, "subject_id": row.get("subject_id"), "site": site,
-                  "verified_by": actor.user_id, "verified_at": reader.now}  # fmt: skip
-        compared = Touch(command.table, command.record, command.version)
-        found = reader.find("verifications", key)
-        stored: Edit = Create("verifications", key | values) if found is None else Update("verifications", key, values)
-        return Change("verify_source", [compared, stored])
+        values = {"table_name": command.table, "record": command.record, "verified_version": command.version,
+                  "subject_id": row.get("subject_id"), "site": site, "verified_by": actor.user_id,
+                  "verified_at": reader.now}  # fmt: skip
+        edits: list[Edit] = [Touch(command.table, command.record, command.version), Create("verifications", values)]
+        return Change("verify_source", edits)
 
     return trial.commit(change, actor)
 
 
 def verification_state(reader: Reader, table: str, record: int) -> str:
     """``verified``, ``changed`` (verified once, changed since) or ``open``."""
-    found = reader.find("verifications", {"table_name": table, "record": record})
-    if found is None:
+    versions = {row["verified_version"] for row in reader.records("verifications", table_name=table, record=record)}
+    if not versions:
         return "open"
-    same = reader.record(table, record)["record_version"] == found["verified_version"]
-    return "verified" if same else "changed"
+    return "verified" if reader.record(table, record)["record_version"] in versions else "changed"
 
 
 def review_audit(trial: Trial, actor: Actor, command: ReviewAudit) -> Receipt:
