@@ -90,7 +90,7 @@ class VirtualClinic:
         zeros, never = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
         if cycle == 1:
             self.take(0, np.full(n, BASELINE_DAY), days, true_Gy)
-            return Clinic(zeros, never, np.zeros(n), zeros, ~never)
+            return Clinic(zeros, never, np.zeros(n), zeros, self.leaves.min(axis=1) > 0.0)
         previous = days[:, cycle - 2]
         first = 1 + SLOTS * (cycle - 2)
         for i, after in enumerate(AFTER_DAYS):
