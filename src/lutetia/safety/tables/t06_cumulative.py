@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from lutetia.safety.cells import ALL, SafetyTable
@@ -109,7 +110,7 @@ def _sensitivity(table: TableBuilder, context: Context, block: _Block) -> None:
     ]
     if own["complete"].all():
         return
-    filled = own[own["imputed_cycles"].map(lambda cycles: isinstance(cycles, tuple) and len(cycles) > 0)]
+    filled = own[_is_filled(own)]
     label = f"Sensitivity: with {len(filled)} subjects' missing cycles filled in"
     row = table.row(block.key, label, level=1, arm=block.arm)
     known = own[own["sensitivity_Gy"].notna()]
@@ -119,6 +120,11 @@ def _sensitivity(table: TableBuilder, context: Context, block: _Block) -> None:
     _range(table, (row, column), known["sensitivity_Gy"], rows, "no subject with a dose")
     judged = known[known["sensitivity_over"].notna()]
     table.share(row, "over_limit", int(judged["sensitivity_over"].sum()), len(judged), rows=rows)
+
+
+def _is_filled(limits: pd.DataFrame) -> np.ndarray:
+    """Whether cycles without a dose were filled in."""
+    return np.array([isinstance(c, tuple) and len(c) > 0 for c in limits["imputed_cycles"]], dtype=bool)
 
 
 def _range(
@@ -136,7 +142,7 @@ def _range(
 
 def _notes(context: Context) -> list[str]:
     limits = context.limits
-    filled = limits[limits["imputed_cycles"].map(lambda cycles: isinstance(cycles, tuple) and len(cycles) > 0)]
+    filled = limits[_is_filled(limits)]
     notes = [NOTE.format(imputed=filled["subject_id"].nunique())]
     if prior := limits.loc[limits["prior_Gy"] > 0, "subject_id"].nunique():
         notes.append(PRIOR_NOTE.format(n=prior))
