@@ -11,6 +11,7 @@ from lutetia.cli.decide import decide
 from lutetia.cli.demo import demo
 from lutetia.cli.dose_map import dose_map
 from lutetia.cli.example import example
+from lutetia.cli.interim import interim
 from lutetia.cli.kernel import kernel
 from lutetia.cli.new_case import new_case
 from lutetia.cli.plan import plan
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "simulate": simulate,
     "study": study,
     "randomise": randomise,
+    "interim": interim,
     "validate": validate,
     "worker": worker,
 }
