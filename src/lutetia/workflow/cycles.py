@@ -163,7 +163,7 @@ def assess_cycle(trial: Trial, actor: Actor, command: AssessCycle) -> Assessed:
         cycle = cycle_of(reader, command.subject_id, command.cycle)
         if lacking := lab_conditions(reader, command.subject_id, now_of(reader)):
             raise InputError(
-                f"cycle {command.cycle}: {lacking[0]} are needed; enter newer values, then assess the cycle"
+                f"cycle {command.cycle}: expected values of the last 7 days; {lacking[0]}; enter them, then assess"
             )
         found = toxicity_of(trial, reader, command.subject_id, as_of=now_of(reader))
         held = found.action in ("hold", "stop")

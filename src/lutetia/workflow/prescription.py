@@ -313,7 +313,7 @@ def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of:
     now = input_facts(reader, subject_id, protocol, before_cycle=cycle, as_of=as_of)
     found = [f"{name} changed" for name in changed_facts(rows[0]["further"]["facts"], now)]
     if lacking := lab_conditions(reader, subject_id, as_of):
-        found.append(f"{lacking[0]} are needed")
+        found.append(f"values are lacking ({lacking[0]})")
     last = window_of(cycle_of(reader, subject_id, cycle), study_of(reader)["settings"] or {})[1]
     if as_of.date().isoformat() > last:
         found.append(f"the window passed on {last}")

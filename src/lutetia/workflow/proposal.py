@@ -139,7 +139,7 @@ def check_inputs(reader: Reader, subject_id: str, cycle: int, *, as_of: datetime
                 "dosimetry is missing"
             )
     if lacking := lab_conditions(reader, subject_id, as_of):
-        raise InputError(f"{where}: {lacking[0]} are needed; enter newer values and assess the cycle again")
+        raise InputError(f"{where}: expected values of the last 7 days; {lacking[0]}; enter them and assess again")
     row = cycle_of(reader, subject_id, cycle)
     last = window_of(row, study_of(reader)["settings"] or {})[1]
     if as_of.date().isoformat() > last:
