@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse
 
 from lutetia import __version__
 from lutetia.core.clock import time_zone
+from lutetia.trial.sessions import idle_minutes
 from lutetia.trial.store import Trial
 from lutetia.web import problems
 from lutetia.web.context import Demonstration, Services, Study, guard
@@ -16,14 +17,13 @@ from lutetia.web.rendering import environment
 from lutetia.web.routes import ROUTES
 from lutetia.web.routing import Route
 from lutetia.web.security import BodyLimit, RateLimit, SecurityHeaders
-from lutetia.web.session import Accounts
 from lutetia.web.settings import Settings
 from lutetia.web.slices import SliceCache
 from lutetia.web.texts import texts
 
 
 def create_app(
-    trial: Trial, accounts: Accounts, *, settings: Settings | None = None, demonstration: Demonstration | None = None
+    trial: Trial, *, settings: Settings | None = None, demonstration: Demonstration | None = None
 ) -> FastAPI:
     """The web application of one trial.
 
@@ -31,8 +31,6 @@ def create_app(
     ----------
     trial
         Open trial; the caller closes it.
-    accounts
-        Where people sign in.
     demonstration
         Accounts that the sign-in page shows; only for a trial that is marked as demonstration.
 
@@ -49,7 +47,7 @@ def create_app(
     )  # fmt: skip
     words = texts(chosen.language)
     app.state.services = Services(
-        trial, accounts, chosen, _study(trial), words, environment(words), RateLimit(chosen.sign_in_tries),
+        trial, chosen, _study(trial), words, environment(words), RateLimit(chosen.sign_in_tries),
         SliceCache(trial.files.get), demonstration if trial.demonstration else None,
     )  # fmt: skip
     for route in ROUTES:
@@ -75,10 +73,12 @@ def add_route(app: FastAPI, route: Route) -> None:
 def _study(trial: Trial) -> Study:
     with trial.read() as reader:
         found = reader.records("study")[0]
+        idle_seconds = round(60 * idle_minutes(reader))
     zone = (found["settings"] or {}).get("timezone", "UTC")
     return Study(
         found["study_id"],
         found["title"] or found["study_id"],
         time_zone(zone, where="study.settings.timezone"),
         trial.demonstration,
+        idle_seconds,
     )

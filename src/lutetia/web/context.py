@@ -6,9 +6,10 @@ checked the form's token, the session and the route's action.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from lutetia import __version__
 from lutetia.errors import AccessDeniedError, SignInError
 from lutetia.trial import access
-from lutetia.trial.clock import local_text
+from lutetia.trial.clock import local_text, utc_text
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor
 from lutetia.trial.store import Trial
@@ -29,7 +30,7 @@ from lutetia.web import navigation
 from lutetia.web.forms import Form, values_of
 from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route
 from lutetia.web.security import UNSAFE, RateLimit, check_form_token, form_token
-from lutetia.web.session import Accounts, Session, by_cookie, give_visitor, token_of, visitor_secret
+from lutetia.web.session import Session, by_cookie, find, give_visitor, token_of, visitor_secret
 from lutetia.web.settings import Settings
 from lutetia.web.slices import SliceCache
 from lutetia.web.texts import Texts
@@ -49,6 +50,7 @@ class Study:
     name: str
     zone: ZoneInfo
     demonstration: bool
+    idle_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,6 @@ class Services:
     """What the application was built from."""
 
     trial: Trial
-    accounts: Accounts
     settings: Settings
     study: Study
     words: Texts
@@ -72,6 +73,15 @@ class Services:
     tries: RateLimit
     slices: SliceCache
     demo: Demonstration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PagePart:
+    """Which page of a long list is shown."""
+
+    number: int
+    pages: int
+    rows: int
 
 
 @dataclass(slots=True)
@@ -140,6 +150,12 @@ class PageContext:
         """Sites at which the person has a right; None means all."""
         return access.visible_sites(self.actor, action)
 
+    def paged(self, rows: Sequence[Any], *, size: int = 50) -> tuple[Sequence[Any], PagePart]:
+        """The rows of the page that the address asks for, and its place among all."""
+        pages = max(1, -(-len(rows) // size))
+        number = min(self.number("page"), pages)
+        return rows[(number - 1) * size : number * size], PagePart(number, pages, len(rows))
+
     def argument(self, name: str) -> str:
         """A value of the address's query, stripped; empty where absent."""
         return self.request.query_params.get(name, "").strip()
@@ -163,6 +179,25 @@ class PageContext:
         if self.sent is not None:
             return Form(self.t, family, zone, sent_texts(self.sent))
         return Form(self.t, family, zone, values_of(record or {}, zone))
+
+    def saved_form(self, family: str, record: Mapping[str, Any]) -> Form:
+        """A form that begins with a saved record, whatever was sent."""
+        zone = self.services.study.zone
+        return Form(self.t, family, zone, values_of(record, zone))
+
+    def today(self) -> str:
+        """The local date by the trial's clock."""
+        return self.trial.clock.now().astimezone(self.services.study.zone).date().isoformat()
+
+    def start_of_day(self, form: Form, name: str) -> str | None:
+        """The first instant (UTC text) of the local day in a form's field; None where it is blank or wrong."""
+        day = form.day(name)
+        return None if day is None else utc_text(datetime.combine(day, time.min, self.services.study.zone))
+
+    def end_of_day(self, form: Form, name: str) -> str | None:
+        """The last instant (UTC text) of the local day in a form's field; None where it is blank or wrong."""
+        day = form.day(name)
+        return None if day is None else utc_text(datetime.combine(day, time.max, self.services.study.zone))
 
     def upload(self, name: str) -> tuple[str, bytes] | None:
         """File name and bytes of an uploaded file, or None."""
@@ -228,8 +263,9 @@ class PageContext:
             "software_version": __version__,
             "where": self._where(),
             "notice": self.t.known(notice, otherwise="") if notice else "",
-            "idle_seconds": self.services.settings.idle_seconds if signed_in else 0,
+            "idle_seconds": self.services.study.idle_seconds if signed_in else 0,
             "person": self._person(),
+            "codes_on": session.codes_on if session else False,
             "navigation": navigation.groups(self.actor, self.t, self.request.url.path) if signed_in else (),
             "may": self.may,
             "query": dict(self.request.query_params),
@@ -274,7 +310,7 @@ def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
 
 def _open(request: Request, services: Services, route: Route, sent: FormData | None) -> PageContext:
     token = token_of(request, services.settings)
-    session = services.accounts.find(token) if token else None
+    session = find(services.trial, token, use=route.action != PAUSED) if token else None
     page = PageContext(request, services, route, session, sent)
     request.state.page = page
     if request.method in UNSAFE and by_cookie(request):
@@ -298,7 +334,6 @@ def _admit(page: PageContext) -> None:
         return
     if session.state != "open":
         raise PausedError(f"session: found it {session.state}; give the password again")
-    page.services.accounts.touch(session)
     if route.action == SIGNED_IN:
         return
     if session.must_change_password:

@@ -16,12 +16,14 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from zoneinfo import ZoneInfo
 
 from lutetia.errors import (
+    AccessError,
     DuplicateRecordError,
     InputError,
     ProtocolError,
     ReasonRequiredError,
     SignatureError,
     TransitionError,
+    TrialError,
     UnknownNameError,
 )
 from lutetia.web.texts import Texts
@@ -77,6 +79,15 @@ class Form:
         """The label of a field."""
         return self.texts.known(f"{self.family}.{name}", otherwise=name.replace("_", " "))
 
+    def day(self, name: str) -> date | None:
+        """The date in a field; None where it is blank, or wrong (then with a message)."""
+        text = self.value(name).strip()
+        try:
+            return self._date(name, text) if text else None
+        except _WrongEntryError as error:
+            self.errors[name] = str(error)
+            return None
+
     def read(self, command: type[Command], **given: Any) -> Command | None:
         """The command that the form means, or None with messages in `errors`.
 
@@ -119,7 +130,12 @@ class Form:
             return verb(*arguments)
         except CORRECTABLE as error:
             self.errors[""] = str(error)
-            return None
+        except (AccessError, TrialError) as error:
+            # The bases themselves say what contradicts what; their special kinds have pages of their own.
+            if type(error) not in (AccessError, TrialError):
+                raise
+            self.errors[""] = str(error)
+        return None
 
     def _field(self, name: str, hint: Any) -> Any:
         kind = _without_none(hint)

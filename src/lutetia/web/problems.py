@@ -42,7 +42,7 @@ from lutetia.web.context import PageContext, PasswordDueError, PausedError, Serv
 from lutetia.web.forms import Form, values_of
 from lutetia.web.routing import PUBLIC, Route
 from lutetia.web.security import UNSAFE, ForgedFormError, TooLargeError, TooManyTriesError
-from lutetia.web.session import by_cookie, token_of
+from lutetia.web.session import by_cookie, find, token_of
 
 log = logging.getLogger("lutetia.web")
 
@@ -248,7 +248,7 @@ def _page(request: Request) -> PageContext:
     if found is None:
         services: Services = request.app.state.services
         token = token_of(request, services.settings)
-        session = services.accounts.find(token) if token else None
+        session = find(services.trial, token) if token else None
         found = PageContext(request, services, Route(request.method, "", _nowhere, PUBLIC), session)
         request.state.page = found
     return found

@@ -1,22 +1,27 @@
-"""Who is signed in: what the web needs to know of a session, and where the accounts are kept.
+"""Who is signed in: the session of a request, its cookie, and the same person again after a pause.
 
-The rules (argon2id, one-time codes, locking after failures, the trail of sign-ins) live behind `Accounts`; this module
-only carries a token between the browser's cookie and them.
+The rules (argon2id, one-time codes, locking after failures, idleness, the trail) are `lutetia.trial.sessions` and
+`lutetia.trial.accounts`; here a token travels between the browser and them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lutetia.errors import SignInError
+from lutetia.trial import access, sessions
+from lutetia.trial.reader import Record
 from lutetia.trial.records import Actor
+from lutetia.trial.store import Trial
 from lutetia.web.settings import Settings
 
-#: open: may act. idle: must give the password again. ended: must sign in again.
+#: open: may act. idle: ended by a pause, the same person may go on after the password. ended: must sign in again.
 State = Literal["open", "idle", "ended"]
 VISITOR = "lutetia-visitor"
 
@@ -32,73 +37,72 @@ class Session:
     must_change_password
         Whether the administrator chose the present password.
     codes_on, codes_needed
-        Whether one-time codes are set up, and whether a granted right needs them.
+        Whether one-time codes are set up, and whether a granted role needs them.
     """
 
     session_id: str
     actor: Actor
     state: State
-    must_change_password: bool = False
-    codes_on: bool = False
-    codes_needed: bool = False
+    must_change_password: bool
+    codes_on: bool
+    codes_needed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class OpenSession:
-    """One line of the list of a person's open sessions (UTC text)."""
+def find(trial: Trial, token: str, *, use: bool = True) -> Session | None:
+    """The session of a token, also an ended one; None for an unknown token.
 
-    session_id: str
-    started_at: str
-    used_at: str
-    address: str
+    Parameters
+    ----------
+    use
+        Whether the person does something; False leaves the time of last use alone.
+    """
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    if use:
+        try:
+            actor = sessions.resume(trial, token)
+        except SignInError:
+            return _stored(trial, digest)
+        with trial.read() as reader:
+            user = reader.record("users", {"user_id": actor.user_id})
+        return _session(user, actor, "open")
+    return _stored(trial, digest)
 
 
-class Accounts(Protocol):
-    """Everything about accounts that the web asks for; each change is in the audit trail."""
+def _stored(trial: Trial, digest: str) -> Session | None:
+    with trial.read() as reader:
+        rows = reader.records("sessions", token_hash=digest)
+        if not rows:
+            return None
+        user = reader.record("users", {"user_id": rows[0]["user_id"]})
+    if rows[0]["ended_at"] is None:
+        return _session(user, sessions.actor_of_session(trial, rows[0]["session_id"]), "open")
+    state: State = "idle" if rows[0]["end_reason"] == "idle" and user["state"] == "active" else "ended"
+    return _session(user, Actor(user["user_id"], user["name"], (), rows[0]["session_id"], False), state)
 
-    def sign_in(self, user: str, password: str, code: str, *, address: str) -> str:
-        """Open a session and return its token. Raises SignInError, whose text is not shown."""
-        ...
 
-    def find(self, token: str) -> Session | None:
-        """The session of a token, also an idle or ended one; None for an unknown token."""
-        ...
+def _session(user: Record, actor: Actor, state: State) -> Session:
+    return Session(
+        session_id=str(actor.session_id),
+        actor=actor,
+        state=state,
+        must_change_password=user["must_change"] == "yes",
+        codes_on=user["totp_confirmed_at"] is not None,
+        codes_needed=access.needs_second_factor(actor.grants),
+    )
 
-    def touch(self, session: Session) -> None:
-        """Note that the person did something."""
-        ...
 
-    def lock(self, session: Session) -> None:
-        """Make a session idle at once."""
-        ...
+def sign_in_again(trial: Trial, session: Session, password: str, code: str, *, address: str) -> str:
+    """Open a new session for the person of a paused one, end the old one, and return the new token.
 
-    def unlock(self, token: str, password: str) -> None:
-        """Open an idle session again. Raises SignInError."""
-        ...
-
-    def sign_out(self, session: Session) -> None:
-        """End a session."""
-        ...
-
-    def open_sessions(self, user_id: str) -> list[OpenSession]:
-        """Sessions of a person that are not ended."""
-        ...
-
-    def end_session(self, session: Session, session_id: str) -> None:
-        """End another session of the same person."""
-        ...
-
-    def change_password(self, session: Session, present: str, new: str) -> None:
-        """Replace the password; other sessions end. Raises SignInError or InputError."""
-        ...
-
-    def start_codes(self, session: Session) -> str:
-        """Make a new key for one-time codes and return its otpauth address."""
-        ...
-
-    def confirm_codes(self, session: Session, code: str) -> None:
-        """Turn one-time codes on. Raises SignInError."""
-        ...
+    Raises
+    ------
+    SignInError
+        If the password or code is not right.
+    """
+    opened = sessions.sign_in(trial, session.actor.user_id, password, code=code or None, address=address)
+    if session.state == "open":
+        sessions.sign_out(trial, session.actor)
+    return opened.token
 
 
 def token_of(request: Request, settings: Settings) -> str | None:
@@ -115,11 +119,8 @@ def by_cookie(request: Request) -> bool:
 
 
 def set_cookie(response: Response, settings: Settings, token: str) -> None:
-    """Give the browser the session's token: not readable by scripts, not sent from other sites."""
-    response.set_cookie(
-        settings.cookie, token, path="/", httponly=True, samesite="strict", secure=settings.behind_tls,
-        max_age=settings.session_seconds,
-    )  # fmt: skip
+    """Give the browser the session's token: not readable by scripts, not sent from other sites, gone when it closes."""
+    response.set_cookie(settings.cookie, token, path="/", httponly=True, samesite="strict", secure=settings.behind_tls)
 
 
 def clear_cookie(response: Response, settings: Settings) -> None:

@@ -15,10 +15,6 @@ class Settings:
         Names under which the server may be addressed (`Host` header).
     behind_tls
         Whether a proxy ends TLS in front of the server; cookies are then `Secure` and bound to the host.
-    idle_seconds
-        Pause after which a session locks; 15 to 30 minutes is usual practice, no rule gives a number.
-    session_seconds
-        Longest life of a session.
     upload_bytes
         Largest body of a request.
     sign_in_tries
@@ -29,8 +25,6 @@ class Settings:
 
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     behind_tls: bool = False
-    idle_seconds: int = 15 * 60
-    session_seconds: int = 12 * 3600
     upload_bytes: int = 512 * 1024 * 1024
     sign_in_tries: int = 10
     language: str = "en"

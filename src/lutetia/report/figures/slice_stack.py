@@ -95,7 +95,7 @@ class Stack:
 
 
 def make_stack(overlay: Volume, ct: Volume | None, regions: Sequence[RegionMask]) -> Stack:
-    """Turn a fused study by whole axes; nothing is interpolated.
+    """Turn a fused study by whole axes and leave out the air around the body; nothing is interpolated.
 
     Raises
     ------
@@ -115,7 +115,14 @@ def make_stack(overlay: Volume, ct: Volume | None, regions: Sequence[RegionMask]
     ct_HU = None if ct is None else np.clip(np.round(turned(ct.values)), -32768, 32767).astype(np.int16)
     masks = tuple((r.region, np.asarray(turned(r.mask), dtype=np.float32) >= 0.5) for r in regions)
     turned_mm = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
-    return Stack(ct_HU, np.asarray(turned(overlay.values), dtype=np.float32), overlay.unit, masks, turned_mm)
+    values = np.asarray(turned(overlay.values), dtype=np.float32)
+    if ct_HU is None:
+        return Stack(None, values, overlay.unit, masks, turned_mm)
+    box = _body_box(ct_HU)
+    return Stack(
+        np.ascontiguousarray(ct_HU[box]), np.ascontiguousarray(values[box]), overlay.unit,
+        tuple((name, np.ascontiguousarray(mask[box])) for name, mask in masks), turned_mm,
+    )  # fmt: skip
 
 
 def radiological_turn(grid: Grid) -> tuple[tuple[int, int, int], tuple[int, ...]]:
@@ -236,6 +243,16 @@ def slice_png(
 def outline_colour(number: int) -> str:
     """Colour of a region's outline by its place in the stack."""
     return OUTLINES[number % len(OUTLINES)]
+
+
+def _body_box(ct_HU: NDArray[np.int16]) -> tuple[slice, slice, slice]:
+    """All levels; rows and columns that hold the body (CT above −400 HU) with a margin, all where there is none."""
+    inside = ct_HU > -400
+    box = []
+    for axis in (1, 2):
+        used = np.flatnonzero(inside.any(axis=tuple(n for n in range(3) if n != axis)))
+        box.append(slice(max(int(used[0]) - 3, 0), int(used[-1]) + 4) if used.size else slice(None))
+    return slice(None), box[0], box[1]
 
 
 def _plane(array: NDArray[np.generic], view: str, level: int) -> NDArray[np.generic]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
-from urllib.parse import parse_qs, urlparse
 
 import segno
 from starlette.responses import Response
 
-from lutetia.errors import InputError, SignInError
+from lutetia.errors import InputError, MissingRecordError, SignatureError, SignInError
+from lutetia.trial import accounts, sessions
+from lutetia.trial.authentication import MINIMUM_LENGTH, provisioning_uri
+from lutetia.trial.signatures import Credentials, confirm
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
-from lutetia.web.session import Session, address_of
+from lutetia.web.session import Session, address_of, clear_cookie
 
 
 def show(page: Page) -> Response:
@@ -21,46 +23,58 @@ def show(page: Page) -> Response:
 
 def change_password(page: Page) -> Response:
     """Replace the password; all other sessions of the person end."""
-    form = page.form("account")
+    form, session = page.form("account"), _session(page)
     for name in ("present", "new_password", "repeat"):
         if not form.value(name):
             form.errors[name] = page.t("form.missing", field=form.label(name))
     if not form.errors and form.value("new_password") != form.value("repeat"):
         form.errors["repeat"] = page.t("account.repeat_differs")
+    if not form.errors and form.value("new_password") == form.value("present"):
+        form.errors["new_password"] = page.t("account.same_password")
     if form.errors:
         return _render(page, form, status=422)
-    page.services.tries.take(f"address {address_of(page.request)}", f"session {_session(page).session_id}")
+    page.services.tries.take(f"address {address_of(page.request)}", f"user {session.actor.user_id.lower()}")
+    given = Credentials(session.actor.user_id, form.value("present"), form.value("code").strip() or None)
     try:
-        page.services.accounts.change_password(_session(page), form.value("present"), form.value("new_password"))
-    except SignInError:
+        confirm(page.trial, session.actor, given)
+        accounts.set_password(page.trial, session.actor, session.actor.user_id, password=form.value("new_password"))
+    except SignatureError:
         form.errors["present"] = page.t("account.present_wrong")
-        return _render(page, form, status=422)
     except InputError as error:
         form.errors["new_password"] = str(error)
+    if form.errors:
         return _render(page, form, status=422)
     return page.redirect("/account", notice="account.password_changed")
 
 
 def start_codes(page: Page) -> Response:
-    """Make a key and show it as a QR code."""
-    return _codes_page(page, page.form("account"), page.services.accounts.start_codes(_session(page)))
+    """Make a key and show it, this once, as a QR code."""
+    session = _session(page)
+    secret = accounts.begin_totp(page.trial, session.actor, session.actor.user_id)
+    return _codes_page(page, page.form("account"), secret)
 
 
 def confirm_codes(page: Page) -> Response:
-    """Turn one-time codes on once the app shows the right digits."""
-    form = page.form("account")
-    page.services.tries.take(f"session {_session(page).session_id}")
+    """Turn one-time codes on once the app shows the right digits; the person then signs in with a code."""
+    form, session = page.form("account"), _session(page)
+    page.services.tries.take(f"user {session.actor.user_id.lower()}")
     try:
-        page.services.accounts.confirm_codes(_session(page), form.value("code"))
+        accounts.confirm_totp(page.trial, session.actor, session.actor.user_id, code=form.value("code").strip())
     except SignInError:
         form.errors["code"] = page.t("account.code_wrong")
-        return _codes_page(page, form, form.value("address"), status=422)
-    return page.redirect("/account", notice="account.codes_confirmed")
+        return _codes_page(page, form, form.value("secret"), status=422)
+    sessions.sign_out(page.trial, session.actor)
+    response = page.redirect("/sign-in", notice="account.codes_confirmed")
+    clear_cookie(response, page.services.settings)
+    return response
 
 
 def end_session(page: Page, session_id: str) -> Response:
     """End another session of the person."""
-    page.services.accounts.end_session(_session(page), session_id)
+    session = _session(page)
+    if session_id not in {row["session_id"] for row in _open_sessions(page, session.actor.user_id)}:
+        raise MissingRecordError(f"session {session_id}: found none of yours that is open; reload the page")
+    sessions.revoke(page.trial, session.actor, session_id, reason=page.t("account.ended_by_owner"))
     return page.redirect("/account", notice="account.session_ended")
 
 
@@ -74,15 +88,10 @@ def qr_picture(address: str) -> bytes:
     return picture.getvalue().strip()
 
 
-def _codes_page(page: PageContext, form: Form, address: str, *, status: int = 200) -> Response:
-    parts = urlparse(address)
-    secret = parse_qs(parts.query).get("secret", [""])[0]
-    if parts.scheme != "otpauth" or not secret:
-        raise InputError("one-time codes: found no key; start again on the page of your account")
+def _codes_page(page: PageContext, form: Form, secret: str, *, status: int = 200) -> Response:
     groups = " ".join(secret[n : n + 4] for n in range(0, len(secret), 4))
-    return page.render(
-        "session/codes.html", status=status, form=form, address=address, secret=groups, picture=qr_picture(address)
-    )
+    picture = qr_picture(provisioning_uri(_session(page).actor.user_id, secret))
+    return page.render("session/codes.html", status=status, form=form, secret=secret, groups=groups, picture=picture)
 
 
 def _session(page: PageContext) -> Session:
@@ -91,9 +100,20 @@ def _session(page: PageContext) -> Session:
     return page.session
 
 
+def _open_sessions(page: PageContext, user_id: str) -> list[dict[str, str]]:
+    rows = page.reader.records("sessions", user_id=user_id, ended_at=None)
+    return [
+        {
+            "session_id": row["session_id"], "started_at": row["started_at"], "address": row["address"] or "",
+            "used_at": sessions.last_use(page.reader, row).isoformat(),
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
 def _render(page: PageContext, form: Form, *, status: int = 200) -> Response:
     session = _session(page)
     return page.render(
-        "session/account.html", status=status, form=form, session=session,
-        sessions=page.services.accounts.open_sessions(session.actor.user_id),
+        "session/account.html", status=status, form=form, session=session, length=MINIMUM_LENGTH,
+        sessions=_open_sessions(page, session.actor.user_id),
     )  # fmt: skip

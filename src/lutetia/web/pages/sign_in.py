@@ -1,14 +1,15 @@
-"""Sign in, sign out, lock after a pause and unlock; what was typed before a pause is offered again."""
+"""Sign in, sign out, and go on after a pause; what was typed before the pause is offered again."""
 
 from __future__ import annotations
 
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from lutetia.errors import SignInError
+from lutetia.trial import sessions
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.security import form_token
-from lutetia.web.session import address_of, clear_cookie, set_cookie
+from lutetia.web.session import address_of, clear_cookie, find, set_cookie, sign_in_again
 
 #: Fields of a kept form travel under this prefix.
 KEPT = "kept."
@@ -25,27 +26,26 @@ def sign_in(page: Page) -> Response:
     user, address = form.value("user").strip(), address_of(page.request)
     page.services.tries.take(f"address {address}", f"user {user.lower()}")
     try:
-        token = page.services.accounts.sign_in(user, form.value("password"), form.value("code"), address=address)
+        opened = sessions.sign_in(
+            page.trial, user, form.value("password"), code=form.value("code").strip() or None, address=address
+        )
     except SignInError:
         return _sign_in_page(page, onward=local_path(form.value("onward")), user=user, refused=True, status=401)
-    response = _onward(page, form, token, same_person=user)
-    set_cookie(response, page.services.settings, token)
-    return response
+    return _onward(page, form, opened.token, person=user)
 
 
 def sign_out(page: Page) -> Response:
     """End the session."""
-    if page.session is not None and page.session.state != "ended":
-        page.services.accounts.sign_out(page.session)
+    if page.session is not None and page.session.state == "open":
+        sessions.sign_out(page.trial, page.session.actor)
     response = page.redirect("/sign-in", notice="account.signed_out")
     clear_cookie(response, page.services.settings)
     return response
 
 
-def lock(page: Page) -> Response:
-    """Lock the session now: the page says that nobody has touched it for a while."""
-    if page.session is not None and page.session.state == "open":
-        page.services.accounts.lock(page.session)
+def pause(page: Page) -> Response:
+    """The page says that nobody has touched it for a while: end what stood idle, as the server's own clock sees it."""
+    sessions.end_idle_sessions(page.trial)
     return Response(status_code=204)
 
 
@@ -55,13 +55,14 @@ def touch(page: Page) -> Response:
 
 
 def unlock(page: Page) -> Response:
-    """Open a paused session again with the password: from the overlay (204) or from the paused page."""
+    """Go on after a pause with the password: from the overlay (JSON with the new form token) or the paused page."""
     form, session = page.form("account"), page.session
     assert session is not None
-    page.services.tries.take(f"address {address_of(page.request)}", f"session {session.session_id}")
+    address = address_of(page.request)
+    page.services.tries.take(f"address {address}", f"user {session.actor.user_id.lower()}")
     overlay = "x-lock-overlay" in page.request.headers
     try:
-        page.services.accounts.unlock(page.token, form.value("password"))
+        token = sign_in_again(page.trial, session, form.value("password"), form.value("code").strip(), address=address)
     except SignInError:
         if overlay:
             return Response(status_code=403)
@@ -69,7 +70,11 @@ def unlock(page: Page) -> Response:
             "session/paused.html", status=401, form=_blank(page), onward=local_path(form.value("onward")),
             kept=_kept(form), message=page.t("account.refused"), whose=session.actor.user_id,
         )  # fmt: skip
-    return Response(status_code=204) if overlay else _onward(page, form, page.token, same_person=session.actor.user_id)
+    if not overlay:
+        return _onward(page, form, token, person=session.actor.user_id)
+    response = JSONResponse({"csrf": form_token(token)})
+    set_cookie(response, page.services.settings, token)
+    return response
 
 
 def local_path(path: str) -> str:
@@ -78,25 +83,27 @@ def local_path(path: str) -> str:
     return path if fine and not path.startswith(("/sign-", "/session/")) else "/"
 
 
-def _onward(page: PageContext, form: Form, token: str, *, same_person: str) -> Response:
+def _onward(page: PageContext, form: Form, token: str, *, person: str) -> Response:
     """Go where the person wanted to go, or offer the kept entries to the same person."""
-    path, kept, whose = local_path(form.value("onward")), _kept(form), form.value("whose")
-    if not kept or (whose and whose != same_person):
-        return RedirectResponse(path, status_code=303)
-    session = page.services.accounts.find(token)
-    page.session = session
-    return page.render("session/kept.html", onward=path, kept=kept, kept_token=form_token(token))
+    path, kept = local_path(form.value("onward")), _kept(form)
+    response: Response = RedirectResponse(path, status_code=303)
+    if kept and form.value("whose") == person:
+        page.session = find(page.trial, token)
+        response = page.render("session/kept.html", onward=path, kept=kept, kept_token=form_token(token))
+    set_cookie(response, page.services.settings, token)
+    return response
 
 
 def _sign_in_page(
     page: PageContext, *, onward: str, user: str = "", refused: bool = False, status: int = 200
 ) -> Response:
+    sent = page.form("account")
     form = _blank(page)
     form.values = {"user": [user]}
-    message = page.t("account.refused") if refused else ""
-    kept = _kept(page.form("account")) if page.sent is not None else []
-    return page.render("session/sign_in.html", status=status, form=form, onward=onward, kept=kept, message=message,
-                       demo=page.services.demo, whose=page.form("account").value("whose") if kept else "")  # fmt: skip
+    return page.render(
+        "session/sign_in.html", status=status, form=form, onward=onward, kept=_kept(sent), whose=sent.value("whose"),
+        message=page.t("account.refused") if refused else "", demo=page.services.demo,
+    )  # fmt: skip
 
 
 def _kept(form: Form) -> list[tuple[str, str]]:

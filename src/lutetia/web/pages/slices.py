@@ -8,11 +8,13 @@ from starlette.responses import Response
 
 from lutetia.errors import InputError, MissingRecordError
 from lutetia.report.figures.slice_stack import VIEWS, WINDOWS, outline_colour
-from lutetia.report.numbers import number, typeset_text
+from lutetia.report.numbers import number
 from lutetia.web.context import Page, PageContext
 
 #: Kind of an attachment that holds a packed stack; its name says what the overlay is.
 KIND = "slice_stack"
+#: Units as people read them.
+UNITS = {"MBq_per_mL": "MBq/mL", "MBq_h_per_mL": "MBq·h/mL", "Gy": "Gy", "Gy_per_h": "Gy/h"}
 
 
 def show(page: Page, subject_id: str, cycle: int) -> Response:
@@ -25,7 +27,8 @@ def show(page: Page, subject_id: str, cycle: int) -> Response:
     organs = [{"name": name, "colour": outline_colour(n)} for n, (name, _) in enumerate(stack.masks)]
     return page.render(
         "slices/show.html", subject_id=subject_id, cycle=cycle, stacks=found, chosen=chosen, views=views, organs=organs,
-        windows=tuple(WINDOWS), top=number(stack.top), unit=typeset_text(stack.unit), has_ct=stack.ct is not None,
+        windows=tuple(WINDOWS), top=number(stack.top),
+        unit=UNITS.get(stack.unit, stack.unit), has_ct=stack.ct is not None,
     )  # fmt: skip
 
 

@@ -4,6 +4,13 @@
 const ACTIVITY = ["keydown", "pointerdown", "wheel", "touchstart", "input"];
 const TOUCH_EVERY_MS = 60_000;
 
+/** After the pause a new session goes on: every form of the page gets its token. */
+function renewToken(csrf) {
+  document.body.dataset.csrf = csrf;
+  document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRF-Token": csrf }));
+  for (const input of document.querySelectorAll("input[name=csrf]")) input.value = csrf;
+}
+
 /** Watch for a pause; returns the function that locks at once. `post` sends changes of the session. */
 export function watchIdle(post) {
   const overlay = document.getElementById("lock");
@@ -18,7 +25,8 @@ export function watchIdle(post) {
     overlay.showModal();
     document.getElementById("lock-password").value = "";
   };
-  const unlocked = () => {
+  const unlocked = (csrf) => {
+    renewToken(csrf);
     last = touched = Date.now();
     document.getElementById("lock-error").hidden = true;
     document.getElementById("lock-password").value = "";
@@ -28,7 +36,7 @@ export function watchIdle(post) {
   const active = () => {
     if (overlay.open) return;
     last = Date.now();
-    channel?.postMessage("active");
+    channel?.postMessage({ kind: "active" });
     if (last - touched > TOUCH_EVERY_MS) {
       touched = last;
       post("/session/touch").then((answer) => { if (answer.status === 401) lock(); }).catch(() => {});
@@ -36,14 +44,14 @@ export function watchIdle(post) {
   };
   for (const kind of ACTIVITY) document.addEventListener(kind, active, { passive: true, capture: true });
   channel?.addEventListener("message", (event) => {
-    if (event.data === "active" && !overlay.open) last = Date.now();
-    if (event.data === "unlocked") unlocked();
+    if (event.data.kind === "active" && !overlay.open) last = Date.now();
+    if (event.data.kind === "unlocked") unlocked(event.data.csrf);
   });
 
   setInterval(() => {
     if (!overlay.open && Date.now() - last > seconds * 1000) {
       lock();
-      post("/session/lock").catch(() => {});
+      post("/session/pause").catch(() => {});
     }
   }, 1000);
 
@@ -53,10 +61,12 @@ export function watchIdle(post) {
     const words = document.getElementById("lock-error");
     const password = document.getElementById("lock-password");
     try {
-      const answer = await post("/session/unlock", { password: password.value }, { "X-Lock-Overlay": "1" });
-      if (answer.status === 204) {
-        unlocked();
-        channel?.postMessage("unlocked");
+      const typed = { password: password.value, code: document.getElementById("lock-code")?.value || "" };
+      const answer = await post("/session/unlock", typed, { "X-Lock-Overlay": "1" });
+      if (answer.status === 200) {
+        const { csrf } = await answer.json();
+        unlocked(csrf);
+        channel?.postMessage({ kind: "unlocked", csrf });
         return;
       }
       words.textContent = overlay.dataset[answer.status === 403 ? "wrong" : answer.status === 429 ? "wait" : "ended"];

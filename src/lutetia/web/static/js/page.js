@@ -1,14 +1,12 @@
 // What every page does: lock after a pause, fetch errors into view, history buttons, unsaved input, focus.
 import { watchIdle } from "./idle.js";
 
-const token = document.body.dataset.csrf || "";
-
 /** Send a change of the session itself; never through htmx, so that it works while the page is locked. */
 export function post(path, fields = {}, headers = {}) {
   return fetch(path, {
     method: "POST",
     body: new URLSearchParams(fields),
-    headers: { "X-CSRF-Token": token, ...headers },
+    headers: { "X-CSRF-Token": document.body.dataset.csrf || "", ...headers },
     credentials: "same-origin",
     redirect: "manual",
   });
@@ -52,6 +50,10 @@ function setUpKeys() {
   });
 }
 
+function setUpPrinting() {
+  for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
+}
+
 /** Errors of fragments stand where the fragment would have stood. */
 function setUpFragmentErrors(lock) {
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -70,5 +72,6 @@ setUpHistoryButtons();
 setUpBackLinks();
 setUpUnsavedWarning();
 setUpKeys();
+setUpPrinting();
 setUpFragmentErrors(watchIdle(post));
 document.querySelector("[data-focus]")?.focus();

@@ -1,0 +1,92 @@
+"""The audit trail in people's words: filtered, for printing, and beside each field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from lutetia.trial import queries
+from lutetia.trial.queries_audit import AuditEntry, AuditFilter, audit_trail, field_history
+from lutetia.trial.schema import SCHEMA
+from lutetia.web.context import Page, PageContext
+from lutetia.web.forms import Form
+
+_SIZE = 100
+_PRINTED = 5000
+_FILTERS = ("subject_id", "site", "actor", "table", "since_day", "until_day")
+
+
+def show(page: Page) -> Response:
+    """The trail, newest first, as the filters ask; `print=yes` gives one long page."""
+    form = Form(page.t, "audit", page.services.study.zone, {name: [page.argument(name)] for name in _FILTERS})
+    wanted = AuditFilter(
+        subject_id=form.value("subject_id") or None, table=form.value("table") or None,
+        actor=form.value("actor") or None, site=form.value("site") or None,
+        since=page.start_of_day(form, "since_day"), until=page.end_of_day(form, "until_day"),
+    )  # fmt: skip
+    printing = page.argument("print") == "yes"
+    before = page.number("before", otherwise=0) or None
+    size = _PRINTED if printing else _SIZE
+    entries = [] if form.errors else audit_trail(page.reader, page.actor, wanted, limit=size + 1, before=before)
+    return page.render(
+        "audit/list.html", status=422 if form.errors else 200, form=form, entries=in_words(page, entries[:size]),
+        older=entries[size - 1].sequence if len(entries) > size else 0, printing=printing,
+        people=sorted(queries.people(page.reader).items(), key=lambda p: p[1]), tables=_tables(page),
+        sites=[(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")],
+    )  # fmt: skip
+
+
+def field(page: Page, table: str, record: int, column: str) -> Response:
+    """Every value that one field ever had: the fragment beside the field."""
+    entries = field_history(page.reader, page.actor, table, record, column=column)
+    rows = [
+        {**row, "old": _value(page, column, e.changes[column][0]), "new": _value(page, column, e.changes[column][1])}
+        for e, row in zip(entries, in_words(page, entries), strict=True)
+    ]
+    return page.render("audit/field.html", rows=rows)
+
+
+def in_words(page: PageContext, entries: list[AuditEntry]) -> list[dict[str, Any]]:
+    """Rows of the trail with names instead of accounts, and words instead of tables, columns and actions."""
+    people = queries.people(page.reader)
+    return [
+        {
+            "sequence": e.sequence, "at": page.local(e.at), "who": people.get(e.actor, e.actor), "key": e.key,
+            "action": page.t.known(f"action.{e.action}", otherwise=_plain(e.action)), "kind": e.kind,
+            "table": table_words(page, e.table), "subject_id": e.subject_id, "site": e.site, "reason": e.reason,
+            "changes": [
+                (field_words(page, c), _value(page, c, old), _value(page, c, new)) for c, (old, new) in e.changes.items()
+            ],
+            "values": [(_plain(name), _value(page, name, value)) for name, value in e.values.items()], "hash": e.hash[:12],
+            "software": e.software,
+        }
+        for e in entries
+    ]  # fmt: skip
+
+
+def table_words(page: PageContext, table: str) -> str:
+    """The name of a form as people say it."""
+    return page.t.known(f"table.{table}", otherwise=_plain(table)) if table else ""
+
+
+def field_words(page: PageContext, column: str) -> str:
+    """The name of a field as people say it."""
+    return page.t.known(f"field.{column}", otherwise=_plain(column))
+
+
+def _tables(page: PageContext) -> list[tuple[str, str]]:
+    return sorted(((name, table_words(page, name)) for name in SCHEMA), key=lambda pair: pair[1])
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _value(page: PageContext, column: str, value: Any) -> str:
+    """A stored value as people read it: instants in local time, numbers without noise."""
+    if value is None:
+        return ""
+    if column.endswith("_at") and isinstance(value, str) and len(value) > 10 and value[:4].isdigit():
+        return page.local(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
