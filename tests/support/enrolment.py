@@ -9,18 +9,11 @@ from lutetia.trial import Actor, Change, Create, Grant, ManualClock, Trial
 from lutetia.trial.access import ROLES, SITE_ROLES
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
 from lutetia.trial.signatures import confirm_demonstration
+from lutetia.workflow.consent import RecordConsent, record_consent
 from lutetia.workflow.documents import AddDocument, PutInForce, add_document, put_in_force
+from lutetia.workflow.eligibility import AnswerEligibility, SignEligibility, answer_eligibility, sign_eligibility
 from lutetia.workflow.randomisation import GenerateList, RandomisationReceipt, Randomise, generate_list, randomise
-from lutetia.workflow.screening import (
-    AnswerEligibility,
-    Enrol,
-    RecordConsent,
-    SignEligibility,
-    answer_eligibility,
-    enrol,
-    record_consent,
-    sign_eligibility,
-)
+from lutetia.workflow.screening import Enrol, enrol
 from lutetia.workflow.sites_users import AddSite, Delegate, add_site, delegate
 from lutetia.workflow.study_setup import CHECKLIST, StudyPlan, create_study
 

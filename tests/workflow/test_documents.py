@@ -10,6 +10,7 @@ from lutetia.errors import AccessDeniedError, InputError
 from lutetia.trial import Actor, Trial
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.signatures import confirm_demonstration, is_signed
+from lutetia.workflow.consent import RecordConsent, record_consent
 from lutetia.workflow.documents import (
     AddDocument,
     PutInForce,
@@ -20,7 +21,6 @@ from lutetia.workflow.documents import (
     sign_document,
     version_in_force,
 )
-from lutetia.workflow.screening import RecordConsent, record_consent
 
 AD, CO = actor("administrator"), actor("coordinator")
 

@@ -9,9 +9,10 @@ from tests.support.enrolment import ELIGIBLE, actor, make_trial, screened
 from lutetia.errors import AccessDeniedError, InputError, LockedRecordError, MissingRecordError, TrialError
 from lutetia.trial import Trial
 from lutetia.trial.access import ROLES
+from lutetia.workflow.eligibility import AnswerEligibility, answer_eligibility
 from lutetia.workflow.locks import Lock, Unlock, lock, open_locks, unlock
 from lutetia.workflow.queries_form import OpenQuery, QueryStep, close_query, open_query
-from lutetia.workflow.screening import AnswerEligibility, Enrol, RecordBaseline, answer_eligibility, enrol
+from lutetia.workflow.screening import Enrol, RecordBaseline, enrol
 from lutetia.workflow.screening import record_baseline as baseline
 
 CO, DM = actor("coordinator"), actor("data_manager")

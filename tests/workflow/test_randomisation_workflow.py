@@ -4,6 +4,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -31,15 +33,19 @@ from lutetia.errors import (
     TransitionError,
     TrialError,
 )
-from lutetia.trial import Change, Remove, Trial, Update, queries
+from lutetia.trial import Change, ManualClock, Remove, Trial, Update, queries
 from lutetia.trial.access import ROLES
 from lutetia.trial.audit import verify, verify_data
+from lutetia.trial.clock import local_text
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.randomisation_blocks import block_list
 from lutetia.trial.randomisation_list import allocations
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
 from lutetia.trial.randomisation_reveal import replay_record
 from lutetia.trial.schema import DATA
+from lutetia.trial.signatures import confirm_demonstration
+from lutetia.workflow.consent import WithdrawConsent, withdraw_consent
+from lutetia.workflow.eligibility import AnswerEligibility, SignEligibility, answer_eligibility, sign_eligibility
 from lutetia.workflow.locks import Lock, lock
 from lutetia.workflow.randomisation import (
     CorrectStratum,
@@ -55,11 +61,11 @@ from lutetia.workflow.randomisation import (
     generate_list,
     published,
     randomise,
+    read_randomise,
     record_cross_over,
     reveal,
     unblind,
 )
-from lutetia.workflow.screening import AnswerEligibility, WithdrawConsent, answer_eligibility, withdraw_consent
 from lutetia.workflow.sites_users import AddSite, add_site
 from lutetia.workflow.study_setup import StudyPlan, create_study
 
@@ -397,3 +403,51 @@ def test_a_given_seed_is_refused_outside_demonstrations(tmp_path: Path) -> None:
     plan = StudyPlan(study_id="X", title="x", planned_n=4)
     with create_study(tmp_path / "real", plan) as trial, pytest.raises(TrialError, match="not a demonstration"):
         generate_list(trial, US, GenerateList(BLOCKS, seed=SEED))
+
+
+@pytest.mark.requirement(19)
+def test_signing_randomising_and_unblinding_need_a_session_with_the_one_time_code(trial: Trial) -> None:
+    subject_id, done = eligible(trial), randomised(trial)
+    weak = {role: replace(actor(role), second_factor=False) for role in ("coordinator", "physician", "safety_officer")}
+    with pytest.raises(AccessDeniedError, match="one-time code"):
+        randomise(trial, weak["coordinator"], Randomise(subject_id, LEVELS))
+    confirmed = confirm_demonstration(trial, weak["physician"])
+    with pytest.raises(AccessDeniedError, match="one-time code"):
+        sign_eligibility(trial, weak["physician"], SignEligibility(screened(trial), confirmed))
+    with pytest.raises(AccessDeniedError, match="one-time code"):
+        unblind(trial, weak["safety_officer"], Unblind(done.subject_id, "emergency", "Dr N", "SUSAR", "none"))
+    with pytest.raises(AccessDeniedError, match="one-time code"):
+        generate_list(trial, replace(US, second_factor=False), GenerateList(BLOCKS))
+
+
+@pytest.mark.requirement(8)
+def test_times_are_the_servers_in_utc_and_days_those_of_the_site_through_the_change_of_summer_time(
+    tmp_path: Path,
+) -> None:
+    with make_trial(tmp_path / "trial") as trial:
+        make_list(trial)
+        clock = trial.clock
+        assert isinstance(clock, ManualClock)
+        told = []
+        for moment in ("2026-03-28T22:30+00:00", "2026-03-28T23:30+00:00", "2026-03-29T22:30+00:00"):
+            clock.moment = datetime.fromisoformat(moment)
+            done = randomised(trial)
+            told.append(
+                (done.at, local_text(done.at, "Europe/Warsaw"), subject(trial, done.subject_id)["randomised_on"])
+            )
+    assert told == [
+        ("2026-03-28T22:30:00+00:00", "2026-03-28 23:30 CET", "2026-03-28"),
+        ("2026-03-28T23:30:00+00:00", "2026-03-29 00:30 CET", "2026-03-29"),
+        ("2026-03-29T22:30:00+00:00", "2026-03-30 00:30 CEST", "2026-03-30"),
+    ]
+    assert not [name for name in Randomise.__dataclass_fields__ if name.endswith(("_at", "_on"))]
+
+
+def test_the_page_of_a_randomisation_asks_for_the_factors_besides_the_site(trial: Trial) -> None:
+    subject_id = screened(trial)
+    form = read_randomise(trial, CO, subject_id)
+    assert [(factor.name, factor.levels) for factor in form.factors] == [("diabetes", ("no", "yes"))]
+    assert any("no valid signature" in words for words in form.faults)
+    done = randomised(trial)
+    assert read_randomise(trial, CO, done.subject_id).faults == ("the subject is RANDOMISED; expected ELIGIBLE",)
+    assert read_randomise(trial, CO, eligible(trial)).faults == ()

@@ -22,22 +22,24 @@ from lutetia.errors import (
 from lutetia.trial import Trial
 from lutetia.trial.schema import SCHEMA
 from lutetia.trial.signatures import confirm_demonstration
-from lutetia.workflow.screening import (
+from lutetia.workflow.consent import RecordConsent, WithdrawConsent, record_consent, withdraw_consent
+from lutetia.workflow.eligibility import (
     AnswerEligibility,
+    SignEligibility,
+    answer_eligibility,
+    enrolment_faults,
+    read_eligibility,
+    sign_eligibility,
+)
+from lutetia.workflow.screening import (
+    CorrectSubject,
     Enrol,
     FailScreening,
     RecordBaseline,
-    RecordConsent,
-    SignEligibility,
-    WithdrawConsent,
-    answer_eligibility,
+    correct_subject,
     enrol,
-    enrolment_faults,
     fail_screening,
     record_baseline,
-    record_consent,
-    sign_eligibility,
-    withdraw_consent,
 )
 from lutetia.workflow.sites_users import CloseSite, close_site
 
@@ -273,3 +275,38 @@ def test_a_subject_of_another_site_is_refused_everywhere(trial: Trial) -> None:
     assert rows(trial) == before
     with pytest.raises(MissingRecordError, match="not in this trial"):
         fail_screening(trial, CO, FailScreening("DUO-999", "2026-01-12", "x"))
+
+
+def test_what_was_entered_at_enrolment_is_corrected_with_a_reason(trial: Trial) -> None:
+    subject_id = screened(trial)
+    correct_subject(trial, CO, CorrectSubject(subject_id, {"weight_kg": 190}, "wrong line of the chart", 1))
+    with trial.read() as reader:
+        assert reader.record("subjects", {"subject_id": subject_id})["weight_kg"] == 190
+        assert [row["field"] for row in reader.records("queries")] == ["weight_kg"]
+    with pytest.raises(InputError, match="reason"):
+        correct_subject(trial, CO, CorrectSubject(subject_id, {"weight_kg": 70}, ""))
+    with pytest.raises(InputError, match="is no field"):
+        correct_subject(trial, CO, CorrectSubject(subject_id, {"arm": "A"}, "x"))
+    with pytest.raises(InputError, match="check the unit"):
+        correct_subject(trial, CO, CorrectSubject(subject_id, {"height_cm": 1.68}, "x"))
+    with pytest.raises(StaleRecordError):
+        correct_subject(trial, CO, CorrectSubject(subject_id, {"weight_kg": 70}, "x", 1))
+
+
+@pytest.mark.requirement(31)
+def test_answers_that_contradict_another_form_are_refused(trial: Trial) -> None:
+    subject_id = str(enrol(trial, CO, Enrol(site="01", sex="male", age_years=60)).result)
+    with pytest.raises(InputError, match="for a man"):
+        answer_eligibility(trial, CO, AnswerEligibility(subject_id, {"pregnancy": "yes"}))
+
+
+def test_the_page_of_the_checklist_shows_questions_answers_and_what_is_missing(trial: Trial) -> None:
+    subject_id = str(enrol(trial, CO, Enrol(site="01", sex="male", age_years=60)).result)
+    answer_eligibility(trial, CO, AnswerEligibility(subject_id, {"tumour": "yes"}))
+    form = read_eligibility(trial, CO, subject_id)
+    assert {line.item: (line.answer, line.version) for line in form.lines}["tumour"] == ("yes", 1)
+    assert {line.answer for line in form.lines} == {"yes", None}
+    assert "no consent in force is recorded" in form.faults
+    assert read_eligibility(trial, CO, eligible(trial)).faults == ()
+    with pytest.raises(AccessDeniedError):
+        read_eligibility(trial, actor("board"), subject_id)

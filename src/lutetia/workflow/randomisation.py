@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lutetia.errors import InputError, StaleRecordError, TrialError
+from lutetia.errors import AccessDeniedError, InputError, StaleRecordError, TrialError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update, access
 from lutetia.trial.randomisation import check_levels, check_spec, read_spec
 from lutetia.trial.randomisation_draws import new_seed
@@ -25,14 +25,14 @@ from lutetia.trial.randomisation_list import (
     opened_scheme,
     scheme_edits,
 )
-from lutetia.trial.randomisation_records import RandomisationSpec, stratum_text
+from lutetia.trial.randomisation_records import Factor, RandomisationSpec, stratum_text
 from lutetia.trial.randomisation_reveal import replay_record, reveal_record
 from lutetia.trial.randomisation_seal import make_key, read_key
 from lutetia.trial.schema import canonical
 from lutetia.workflow.course_records import local_day, subject_of
 from lutetia.workflow.documents import version_in_force
 from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, required_text, subject_step
-from lutetia.workflow.screening import enrolment_faults
+from lutetia.workflow.eligibility import enrolment_faults
 from lutetia.workflow.sites_users import open_site
 from lutetia.workflow.study_setup import study_record
 
@@ -118,6 +118,16 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class RandomiseForm:
+    """What the page of a randomisation asks for: factors besides the site, and what forbids it (empty: ready)."""
+
+    subject_id: str
+    version: int
+    factors: tuple[Factor, ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RandomisationReceipt:
     """What the person who randomised gets; `arm` is None for masked roles."""
 
@@ -182,6 +192,27 @@ def extend_list(trial: Trial, actor: Actor, command: ExtendList) -> Published:
 
     trial.commit(change, actor)
     return published(trial)
+
+
+def read_randomise(trial: Trial, actor: Actor, subject_id: str) -> RandomiseForm:
+    """What a randomisation of this subject needs; reads no entry of the list.
+
+    Raises
+    ------
+    AccessDeniedError
+        Without the right to randomise at the subject's site.
+    TrialError
+        If there is no list.
+    """
+    allowed_subject(trial, actor, "randomise", subject_id)
+    with trial.read() as reader:
+        subject = subject_of(reader, subject_id)
+        spec = read_spec(canonical(active_scheme(reader)["specification"]))
+        faults = tuple(enrolment_faults(reader, subject_id))
+    if subject["state"] != "ELIGIBLE" and not faults:
+        faults = (f"the subject is {subject['state']}; expected ELIGIBLE",)
+    factors = tuple(factor for factor in spec.factors if factor.name != "site")
+    return RandomiseForm(subject_id, int(subject["record_version"]), factors, faults)
 
 
 def randomise(trial: Trial, actor: Actor, command: Randomise) -> RandomisationReceipt:
@@ -279,11 +310,13 @@ def unblind(trial: Trial, actor: Actor, command: Unblind) -> str | None:
     Raises
     ------
     AccessDeniedError
-        Without sight of the subject.
+        Without sight of the subject, or in a session without the one-time code that the account needs.
     InputError
         For an unknown kind, or without reason, person or impact.
     """
     allowed_subject(trial, actor, "see_subject", command.subject_id)
+    if not actor.second_factor:
+        raise AccessDeniedError("unblind: found a session without one-time code; set one up and sign in again")
     if command.kind not in UNBLINDING_KINDS:
         raise InputError(f"unblinding: found kind {command.kind!r}; expected one of {', '.join(UNBLINDING_KINDS)}")
     reason = required_text(command.reason, "reason of the unblinding")
