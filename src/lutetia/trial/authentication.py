@@ -2,7 +2,8 @@
 
 argon2id with 64 MiB, 3 passes and 4 lanes (the defaults of argon2-cffi, the second choice of RFC 9106 §4); a hash made
 with other parameters is renewed at the next correct sign-in. One-time codes follow RFC 6238 (30 s, 6 digits, one step
-to either side). Not here: counting failures and opening sessions (`accounts`, `sessions`).
+to either side). Hashes and secrets are stored sealed with a key file, so that neither the audit trail nor an export
+shows them. Not here: counting failures and opening sessions (`accounts`, `sessions`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lutetia.trial.keys import KeyRing, seal, unseal
 from lutetia.trial.reader import Record
 
 MINIMUM_LENGTH = 12
-_TOTP_KEY = "totp"
+_TOTP_KEY, _PASSWORD_KEY = "totp", "passwords"
 _ISSUER = "Lutetia"
 
 
@@ -61,7 +62,7 @@ class PasswordAuthenticator:
     hasher: PasswordHasher = field(default_factory=PasswordHasher)
 
     def hash(self, password: str) -> str:
-        """argon2id hash of a password.
+        """argon2id hash of a password, sealed.
 
         Raises
         ------
@@ -70,15 +71,20 @@ class PasswordAuthenticator:
         """
         if len(password) < MINIMUM_LENGTH:
             raise InputError(f"password: found {len(password)} characters; expected at least {MINIMUM_LENGTH}")
-        return self.hasher.hash(password)
+        return self._sealed(self.hasher.hash(password))
+
+    def plain_hash(self, stored: str) -> str:
+        """The argon2id text inside a stored hash; it begins with its parameters."""
+        return unseal(self.keys.key(_PASSWORD_KEY), stored, context="password").decode()
 
     def check(self, user: Record, password: str | None, code: str | None, *, at: datetime) -> Proof:
         """Compare a password and a one-time code with a user's record; both take the same time for unknown users."""
-        right = password is not None and self._password(user.get("password_hash") or _nobody(self), password)
-        right = right and bool(user.get("password_hash"))
+        known = user.get("password_hash")
+        stored = self.plain_hash(known) if known else _nobody(self)
+        right = password is not None and self._password(stored, password) and bool(known)
         renewed = None
-        if right and password is not None and self.hasher.check_needs_rehash(user["password_hash"]):
-            renewed = self.hasher.hash(password)
+        if right and password is not None and self.hasher.check_needs_rehash(stored):
+            renewed = self._sealed(self.hasher.hash(password))
         step = self._code_step(user, code, at) if code else None
         return Proof(right, step is not None, renewed, step)
 
@@ -86,6 +92,9 @@ class PasswordAuthenticator:
         """A fresh secret in base32, plain and sealed."""
         plain = pyotp.random_base32()
         return plain, seal(self.keys.key(_TOTP_KEY), plain.encode(), context="totp")
+
+    def _sealed(self, hashed: str) -> str:
+        return seal(self.keys.key(_PASSWORD_KEY), hashed.encode(), context="password")
 
     def _password(self, stored: str, password: str) -> bool:
         try:

@@ -79,18 +79,8 @@ class Trial:
         """
         _refuse_substitutes(clock, authenticator, demonstration=demonstration)
         folder = folder.absolute()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise StorageError(f"{folder}: is not an empty folder; expected a new one; choose another folder")
+        database = build_folder(folder, url)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "keys").mkdir(mode=0o700)
-            (folder / "files").mkdir()
-            _write_configuration(folder, url)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-        database = connect(_url(folder))
-        try:
-            create_schema(database)
             trial = _assembled(folder, database, clock, authenticator, demonstration=demonstration)
             trial.commit(_study_change(trial, study), SYSTEM)
         except BaseException:
@@ -186,6 +176,44 @@ class Trial:
         if named is not None:
             return DuplicateRecordError(f"{named}: found such a record already; expected a new key; open that record")
         return TrialError(f"database: refused the change ({str(error.orig).splitlines()[0]}); nothing was stored")
+
+
+def build_folder(folder: Path, url: str | None) -> Database:
+    """Folders, configuration and empty tables of a new trial; the caller closes the database.
+
+    Raises
+    ------
+    StorageError
+        If the folder or database is not empty, or cannot be written.
+    """
+    folder = folder.absolute()
+    require_empty(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "keys").mkdir(mode=0o700)
+        (folder / "files").mkdir()
+        _write_configuration(folder, url)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    database = connect(_url(folder))
+    try:
+        create_schema(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises
+    ------
+    StorageError
+        If it does, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StorageError(f"{folder}: is not an empty folder; expected a new one; choose another folder")
 
 
 def _assembled(
