@@ -144,8 +144,10 @@ class Story:
                   for n in range(1, place)]  # fmt: skip
         own = table_cycle(1, given=amounts, administered_at=min(r["started_at"] for r in given))
         own["number"] = place
-        subject = {"id": SUBJECT, "sex": "female", "age_years": 58.0, "weight_kg": 68.0}
-        data = case_data(*cycles, own | more, subject=subject)
+        whole = {"subject": {"id": SUBJECT, "sex": "female", "age_years": 58.0, "weight_kg": 68.0}}
+        whole |= {key: more.pop(key) for key in ("subject", "protocol") if key in more}
+        changed = {key: value for key, value in (own | more).items() if value is not None}
+        data = case_data(*cycles, changed, **whole)
         return write_case(self.folder / f"{name}-{number}", data)
 
     def doses(self, number: int, *, reason: str = "", **more: Any) -> dict[str, Any]:
