@@ -15,9 +15,8 @@ import pandas as pd
 
 from lutetia.clinical.analytes import analytes
 from lutetia.safety.context import Context
-from lutetia.safety.events import CENSORED, COMPETING, derive_durations
+from lutetia.safety.events import CENSORED, COMPETING
 from lutetia.safety.exposure import subject_category
-from lutetia.safety.renal import derive_egfr
 
 _CYCLE, _FLAGS = "AVISITN", {True: "Y", False: "N"}
 
@@ -118,7 +117,7 @@ def adlb(context: Context) -> pd.DataFrame:
     at = values.reindex(grades["row"].where(grades["table"] == "labs", -1)).reset_index(drop=True)
     known = analytes()
     is_baseline = (grades["table"] == "labs").to_numpy() & grades["row"].isin(context.baseline["row"]).to_numpy()
-    rate = derive_egfr(context.data, context.labs, context.baseline).set_index("row")
+    rate = context.egfr.set_index("row")
     creatinine = (grades["analyte"] == "creatinine") & (grades["table"] == "labs")
     egfr = grades["row"].where(creatinine, -1).map(rate["egfr"])
     return pd.DataFrame(
@@ -160,8 +159,7 @@ def adae(context: Context) -> pd.DataFrame:
 
 def adtte(context: Context) -> pd.DataFrame:
     """One record a subject and endpoint: days from the first infusion, CNSR 0 event, 1 censored, 2 death before it."""
-    rate = derive_egfr(context.data, context.labs, context.baseline)
-    times = derive_durations(context.data, context.infusions, context.labs, grades=context.grades, egfr=rate)
+    times = context.durations
     status = times["status"].map({CENSORED: 1, COMPETING: 2}).fillna(0).astype("int64")
     return pd.DataFrame(
         {

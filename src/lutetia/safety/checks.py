@@ -19,6 +19,7 @@ from lutetia.safety.study import Study
 Sheets = Mapping[str, Sheet]
 _ORDER = ("screened", "consented", "eligible", "randomised", "treatment_ended", "last_contact")
 _ENDS = (("treatments", "started_on", "ended_on"), ("adverse_events", "started_on", "ended_on_last"))
+PLAUSIBLE = {"age_years": (16, 110), "height_cm": (100, 230), "weight_kg": (25, 300)}  # assumptions
 DEVIATION_SHARE = 0.10  # EANM: a difference of administered and prescribed activity above 10 % is reported
 
 
@@ -138,6 +139,16 @@ def _implausible(sheets: Sheets, study: Study, day: date) -> list[Finding]:
     return found
 
 
+def _people(sheets: Sheets, study: Study, day: date) -> list[Finding]:
+    found = []
+    for row in sheets["subjects"].rows:
+        for column, (low, high) in PLAUSIBLE.items():
+            if row[column] is not None and not low <= row[column] <= high:
+                text = f"{row['subject_id']}: {column} {row[column]:g} is outside {low} to {high}"
+                found.append(Finding("implausible value", "subjects", (row["row"],), text))
+    return found
+
+
 def _same_moment(sheets: Sheets, study: Study, day: date) -> list[Finding]:
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in sheets["labs"].rows:
@@ -181,5 +192,6 @@ CHECKS: Sequence[Callable[[Sheets, Study, date], list[Finding]]] = (
     _activities,
     _limits_of_normal,
     _implausible,
+    _people,
     _same_moment,
 )

@@ -5,6 +5,7 @@ Not here: what rows of different tables say about each other (`lutetia.safety.re
 
 from __future__ import annotations
 
+import math
 import re
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
@@ -176,7 +177,7 @@ def _grade(text: str, kind: str) -> int | None:
 def _number(text: str, kind: str) -> float | None:
     if not text:
         return None
-    if not _NUMBER.fullmatch(text) or (kind == "amount" and float(text) < 0):
+    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)) or (kind == "amount" and float(text) < 0):
         raise _UnreadableError(f"found {text!r}; expected a number{' ≥ 0' if kind == 'amount' else ''}")
     return float(text)
 
@@ -277,6 +278,8 @@ def _typed_lab(row: Row, zone: ZoneInfo | None) -> dict[str, Any]:
 
 
 def _float(value: Decimal | None) -> float | None:
+    if value is not None and not math.isfinite(float(value)):
+        raise _UnreadableError(f"found {value}; expected a number of ordinary size")
     return None if value is None else float(value)
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 from lutetia.clinical.analytes import analytes
 from lutetia.safety.cells import SafetyTable
 from lutetia.safety.context import Context
-from lutetia.safety.renal import derive_egfr
 from lutetia.safety.tables.building import TableBuilder, arm_columns, lab_analytes
 
 Groups = Mapping[str, tuple[str, ...]]
@@ -67,7 +66,7 @@ def _labs(table: TableBuilder, context: Context, groups: Groups) -> None:
         entry = analytes()[analyte]
         label = f"{entry.label[0].upper()}{entry.label[1:]}, {entry.unit}"
         _measure(table, (f"baseline {analyte}", label), groups, own, "labs")
-    rate = derive_egfr(context.data, context.labs, context.baseline)
+    rate = context.egfr
     own = rate[rate["row"] == rate["baseline_row"]]
     _measure(table, ("baseline eGFR", "eGFR (CKD-EPI 2021), mL/min per 1.73 m²"), groups,
              own.assign(value=own["egfr"]), "labs")  # fmt: skip
