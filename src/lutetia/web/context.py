@@ -35,6 +35,8 @@ from lutetia.web.settings import Settings
 from lutetia.web.slices import SliceCache
 from lutetia.web.texts import Texts
 
+#: Cookie that carries the text key of a notice to the next page.
+NOTICE = "lutetia-notice"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -218,6 +220,8 @@ class PageContext:
         found = self.services.templates.get_template(template)
         response = HTMLResponse(found.render({**self._frame(), **values}), status_code=status)
         give_visitor(self.request, response, self.services.settings)
+        if NOTICE in self.request.cookies and "hx-request" not in self.request.headers:
+            response.delete_cookie(NOTICE, path="/")
         return response
 
     def redirect(self, path: str, *, notice: str = "") -> RedirectResponse:
@@ -231,7 +235,7 @@ class PageContext:
         response = RedirectResponse(path, status_code=303)
         if notice:
             self.t(notice)
-            response.set_cookie("lutetia-notice", notice, path="/", max_age=60, httponly=True, samesite="strict")
+            response.set_cookie(NOTICE, notice, path="/", max_age=60, httponly=True, samesite="strict")
         return response
 
     def close(self) -> None:
@@ -252,7 +256,7 @@ class PageContext:
         """What `base.html` needs."""
         study, session = self.services.study, self.session
         signed_in = session is not None and session.state == "open"
-        notice = self.request.cookies.get("lutetia-notice", "")
+        notice = self.request.cookies.get(NOTICE, "")
         return {
             "local": self.local,
             "csrf_token": self.csrf_token,

@@ -101,8 +101,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "0")
-        scope.setdefault("state", {})["too_large"] = announced.isdigit() and int(announced) > self.limit
-        seen = 0
+        seen = int(announced) if announced.isdigit() and int(announced) > self.limit else 0
 
         async def counted() -> Message:
             nonlocal seen

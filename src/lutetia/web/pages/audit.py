@@ -50,19 +50,21 @@ def field(page: Page, table: str, record: int, column: str) -> Response:
 def in_words(page: PageContext, entries: list[AuditEntry]) -> list[dict[str, Any]]:
     """Rows of the trail with names instead of accounts, and words instead of tables, columns and actions."""
     people = queries.people(page.reader)
-    return [
-        {
-            "sequence": e.sequence, "at": page.local(e.at), "who": people.get(e.actor, e.actor), "key": e.key,
-            "action": page.t.known(f"action.{e.action}", otherwise=_plain(e.action)), "kind": e.kind,
-            "table": table_words(page, e.table), "subject_id": e.subject_id, "site": e.site, "reason": e.reason,
-            "changes": [
-                (field_words(page, c), _value(page, c, old), _value(page, c, new)) for c, (old, new) in e.changes.items()
-            ],
-            "values": [(_plain(name), _value(page, name, value)) for name, value in e.values.items()], "hash": e.hash[:12],
-            "software": e.software,
-        }
-        for e in entries
-    ]  # fmt: skip
+    return [_row(page, entry, people) for entry in entries]
+
+
+def _row(page: PageContext, entry: AuditEntry, people: dict[str, str]) -> dict[str, Any]:
+    changes = [
+        (field_words(page, column), _value(page, column, old), _value(page, column, new))
+        for column, (old, new) in entry.changes.items()
+    ]
+    return {
+        "sequence": entry.sequence, "at": page.local(entry.at), "who": people.get(entry.actor, entry.actor),
+        "action": page.t.known(f"action.{entry.action}", otherwise=_plain(entry.action)), "key": entry.key,
+        "table": table_words(page, entry.table), "subject_id": entry.subject_id, "site": entry.site,
+        "values": [(_plain(name), _value(page, name, value)) for name, value in entry.values.items()],
+        "reason": entry.reason, "changes": changes, "hash": entry.hash[:12], "software": entry.software,
+    }  # fmt: skip
 
 
 def table_words(page: PageContext, table: str) -> str:
