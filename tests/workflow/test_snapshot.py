@@ -15,8 +15,9 @@ from lutetia.errors import AccessDeniedError, InputError, MissingRecordError, Ou
 from lutetia.safety.reading import read_trial
 from lutetia.trial import Change, Create, Trial
 from lutetia.trial.access import RIGHTS, ROLES
+from lutetia.trial.exporting import import_trial
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
-from lutetia.workflow.export import export_dataset
+from lutetia.workflow.export import export_dataset, export_trial
 from lutetia.workflow.randomisation import RecordCrossOver, record_cross_over
 from lutetia.workflow.screening import RecordBaseline, record_baseline
 from lutetia.workflow.snapshot import TakeSnapshot, take_snapshot, write_snapshot
@@ -84,15 +85,15 @@ def test_an_old_snapshot_gives_identical_bytes_after_the_data_changed(trial: Tri
 def test_the_masked_statistician_gets_a_snapshot_without_arm_information(trial: Trial, tmp_path: Path) -> None:
     taken = take_snapshot(trial, DM, CUT)
     digest = write_snapshot(trial, ST, taken.snapshot_id, tmp_path / "masked")
-    assert digest != taken.sha256
+    assert digest == taken.masked_sha256 != taken.sha256
     dataset = read_dataset(tmp_path / "masked")
     assert dataset.snapshot["masked_from"] == taken.sha256
     assert dataset.tables["administrations"] == ()
     rows = dataset.tables["subjects"]
-    assert {row["arm"] for row in rows} == {"(hidden)", ""}
-    assert sum(row["arm"] == "" for row in rows) == 2, "who is not randomised is not hidden"
+    assert {row["arm"] for row in rows} == {""}
+    assert sum(row["randomised_on"] != "" for row in rows) == 4, "who is randomised is not hidden"
     assert "as_treated_arm" not in rows[0]
-    assert dataset.tables["deviations"][0]["description"] == "(hidden)"
+    assert dataset.tables["deviations"][0]["description"] == ""
     for name in TABLES:
         for line in csv.reader((tmp_path / "masked" / f"{name}.csv").read_text().splitlines()):
             assert not set(line) & set(ARMS)
@@ -106,14 +107,14 @@ def test_no_export_holds_a_name_or_an_account(trial: Trial, tmp_path: Path, role
             export_dataset(trial, actor(role), tmp_path / "out")
         assert not (tmp_path / "out").exists()
         return
-    done = export_dataset(trial, actor(role), tmp_path / "out")
-    assert done.masked == (role == "masked_statistician")
+    export_dataset(trial, actor(role), tmp_path / "out")
+    assert read_dataset(tmp_path / "out").snapshot["masked"] == (role == "masked_statistician")
     text = b"".join(contents(tmp_path / "out").values()).decode()
     assert "Dr " not in text
     assert "Hospital" not in text
     with trial.read() as reader:
         row = audit_trail(reader, actor("inspector"), AuditFilter(action="export"))[0]
-    assert (row.actor, row.values["sha256"]) == (actor(role).user_id, done.sha256)
+    assert (row.actor, row.values["kind"]) == (actor(role).user_id, "csv folder")
 
 
 def test_an_export_of_the_same_data_has_the_same_tables(trial: Trial, tmp_path: Path) -> None:
@@ -163,3 +164,18 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(trial: Trial, tmp
         with pytest.raises(OutputError, match="choose another"):
             write(tmp_path / "out")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.requirement(36)
+def test_the_whole_trial_is_exported_by_unmasked_roles_and_comes_back_with_its_allocations(
+    trial: Trial, tmp_path: Path
+) -> None:
+    with pytest.raises(AccessDeniedError, match="masked"):
+        export_trial(trial, ST, tmp_path / "trial.zip")
+    with pytest.raises(AccessDeniedError):
+        export_trial(trial, CO, tmp_path / "trial.zip")
+    facts = export_trial(trial, DM, tmp_path / "trial.zip")
+    assert import_trial(tmp_path / "trial.zip", tmp_path / "again") == facts
+    with Trial.open(tmp_path / "again") as again, again.read() as reader, trial.read() as before:
+        assert reader.records("allocations") == before.records("allocations")
+        assert reader.records("signatures") == before.records("signatures")

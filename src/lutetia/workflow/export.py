@@ -1,25 +1,15 @@
-"""Exports: the data as an exchange folder, as the role may see them. Every export leaves a line in the audit trail."""
+"""Exports as the role may see them: the CSV folder, and the whole trial without loss; each leaves a line in the trail."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from lutetia.trial import Actor, Change, Event, Trial, access
-from lutetia.workflow.snapshot import current_dataset
+from lutetia.trial import Actor, Trial, exchange, exporting
+from lutetia.trial.exporting import ExportFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """A written folder, the SHA-256 of its content, and whether arm-revealing values are hidden in it."""
-
-    folder: Path
-    sha256: str
-    masked: bool
-
-
-def export_dataset(trial: Trial, actor: Actor, folder: Path) -> Exported:
-    """Write the data as they are now to a new folder (or over an earlier export).
+def export_dataset(trial: Trial, actor: Actor, folder: Path) -> str:
+    """Write the data as they are now to a new folder (or over an earlier export); returns its SHA-256.
 
     Raises
     ------
@@ -28,10 +18,19 @@ def export_dataset(trial: Trial, actor: Actor, folder: Path) -> Exported:
     OutputError
         If the folder holds something else or cannot be written.
     """
-    access.require(actor, "export")
-    hide = access.masked(actor, "export")
     with trial.read() as reader:
-        sha256 = current_dataset(trial, reader, folder, masked=hide)
-    values = {"kind": "dataset", "masked": hide, "sha256": sha256}
-    trial.commit(Change("export", [Event(values)]), actor)
-    return Exported(folder, sha256, hide)
+        day = reader.now[:10]
+    return exchange.export_dataset(trial, actor, folder, cut_at=day)
+
+
+def export_trial(trial: Trial, actor: Actor, path: Path) -> ExportFacts:
+    """Write data, trail, signatures, protocol and files as one archive, for people and for a lossless import.
+
+    Raises
+    ------
+    AccessDeniedError
+        Without the right to export, or for a masked role: the archive holds every arm.
+    OutputError
+        If the file exists or cannot be written.
+    """
+    return exporting.export_trial(trial, actor, path)

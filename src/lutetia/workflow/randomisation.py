@@ -278,6 +278,8 @@ def correct_stratum(trial: Trial, actor: Actor, command: CorrectStratum) -> Rece
 def record_cross_over(trial: Trial, actor: Actor, command: RecordCrossOver) -> Receipt:
     """Record that a cycle was given as in another arm: the randomised arm stays, a deviation is added.
 
+    The subject's row of the exchange folder gets a column `as_treated_arm`.
+
     Raises
     ------
     InputError
@@ -295,7 +297,9 @@ def record_cross_over(trial: Trial, actor: Actor, command: RecordCrossOver) -> R
         on = local_day(reader, subject["site"], now_of(reader))
         details = {"randomised_arm": subject["arm"], "as_treated_arm": command.as_treated_arm, "cycle": command.cycle}
         text = f"cycle {command.cycle} not given as randomised (see the randomisation events)"
-        edits = [
+        flag = {"further": (subject["further"] or {}) | {"as_treated_arm": command.as_treated_arm}}
+        edits: list[Edit] = [
+            Update("subjects", subject["record_id"], flag),
             _event(reader, actor, command.subject_id, "cross_over", on=on, reason=reason, details=details),
             *deviation_edits(reader, command.subject_id, [("missing_nuclide", "major", text)], on=on),
         ]
@@ -379,12 +383,6 @@ def published(trial: Trial) -> Published:
         scheme["scheme_id"], scheme["kind"], scheme["commitment"], scheme["specification"],
         scheme["generated_at"], used, entries,
     )  # fmt: skip
-
-
-def as_treated_arms(reader: Reader) -> dict[str, str]:
-    """Last as-treated arm by subject, for those who crossed over."""
-    rows = [row for row in reader.records("randomisation_events") if row["kind"] == "cross_over"]
-    return {row["subject_id"]: row["details"]["as_treated_arm"] for row in sorted(rows, key=lambda r: int(r["event"]))}
 
 
 def _superseded(reader: Reader) -> Sequence[Edit]:

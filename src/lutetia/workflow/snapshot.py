@@ -1,13 +1,14 @@
 """Snapshots: the whole data at one moment as an exchange folder, kept under its hash, for an interim or a release.
 
 The cut is a day of events, the snapshot a state of the database: everything entered by then is in it, and who analyses
-it leaves out events after the cut. The stored file never changes; the folder written from it is the same for ever.
+it leaves out events after the cut. The whole data and their masked variant are stored together, each under its hash;
+stored files never change, and the folder written from one is the same for ever.
 """
 
 from __future__ import annotations
 
 import io
-import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -16,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from lutetia.core.provenance import software
-from lutetia.dataset.folder import SNAPSHOT, STUDY, Dataset, Row, read_dataset, write_dataset
-from lutetia.errors import InputError, StorageError
-from lutetia.trial import Actor, Change, Create, Event, Reader, Trial, access, audit
+from lutetia.dataset.folder import read_dataset, write_dataset
+from lutetia.errors import InputError, OutputError, StorageError
+from lutetia.trial import Actor, Change, Create, Edit, Event, Reader, Trial, access, audit
 from lutetia.trial.clock import day
-from lutetia.workflow.dataset_rows import dataset_rows, masked_rows
+from lutetia.trial.exchange import dataset_tables, study_files
 from lutetia.workflow.edits import file_edits, required_text
-from lutetia.workflow.study_setup import PROTOCOL_FILE, study_record
-from lutetia.workflow.study_text import toml_text
+from lutetia.workflow.study_setup import study_record
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal content gives equal bytes
 
@@ -45,10 +45,20 @@ class TakenSnapshot:
     audit_head: str
     cut_on: str
     subjects: int
+    masked_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """One variant: SHA-256 of the folder's snapshot, and the folder as a stored file."""
+
+    sha256: str
+    file_sha256: str
+    size: int
 
 
 def take_snapshot(trial: Trial, actor: Actor, command: TakeSnapshot) -> TakenSnapshot:
-    """Store the data as they are now.
+    """Store the data as they are now, whole and masked.
 
     Raises
     ------
@@ -62,74 +72,60 @@ def take_snapshot(trial: Trial, actor: Actor, command: TakeSnapshot) -> TakenSna
     with trial.read() as reader:
         if len(cut_on) < 10 or cut_on > reader.now[:10]:
             raise InputError(f"cut: found {cut_on}; expected a whole day up to today, {reader.now[:10]}")
-        record, tables, files = _extracted(trial, reader, cut_on=cut_on, purpose=purpose)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "dataset"
-        sha256 = write_dataset(folder, tables, files=files, snapshot=record)
-        content = _zipped(folder)
-    digest = trial.files.put(content)
+        record = _record(trial, reader, cut_on=cut_on, purpose=purpose)
+        whole = _packed(trial, reader, record)
+        masked = _packed(trial, reader, record | {"masked": True, "masked_from": whole.sha256})
+        subjects = reader.count("subjects")
+    stored = {"masked_sha256": masked.sha256, "masked_file_sha256": masked.file_sha256}
+    values = {
+        "snapshot_id": record["id"], "cut_on": cut_on, "extracted_at": record["extracted_at"], "sha256": whole.sha256,
+        "audit_head": record["audit_head"], "audit_sequence": record["audit_sequence"],
+        "file_sha256": whole.file_sha256, "created_by": actor.user_id, "purpose": purpose, "further": stored,
+    }  # fmt: skip
+    files = {p.file_sha256: (f"{record['id']}.zip", p.size, "application/zip") for p in (whole, masked)}
 
     def change(reader: Reader) -> Change:
-        values = {
-            "snapshot_id": record["id"], "cut_on": cut_on, "extracted_at": record["extracted_at"], "sha256": sha256,
-            "audit_head": record["audit_head"], "audit_sequence": record["audit_sequence"], "file_sha256": digest,
-            "created_by": actor.user_id, "purpose": purpose,
-        }  # fmt: skip
-        stored = {digest: (f"{record['id']}.zip", len(content), "application/zip")}
-        return Change("take_snapshot", [Create("snapshots", values), *file_edits(reader, actor, stored)])
+        edits: list[Edit] = [Create("snapshots", values), *file_edits(reader, actor, files)]
+        return Change("take_snapshot", edits)
 
     trial.commit(change, actor)
-    return TakenSnapshot(record["id"], sha256, record["audit_head"], cut_on, len(tables["subjects"]))
+    return TakenSnapshot(record["id"], whole.sha256, record["audit_head"], cut_on, subjects, masked.sha256)
 
 
 def write_snapshot(trial: Trial, actor: Actor, snapshot_id: str, folder: Path) -> str:
-    """Write a stored snapshot as a folder and note the export; a masked person gets the masked variant.
+    """Write a stored snapshot to a new folder and note the export; a masked person gets the masked variant.
 
     Returns
     -------
-    SHA-256 of the folder's snapshot: that of the stored one, or the masked variant's own.
+    SHA-256 of the folder's snapshot.
 
     Raises
     ------
     AccessDeniedError
         Without the right to export.
     MissingRecordError, StorageError, OutputError
-        If there is no such snapshot, its file was altered, or the folder cannot be written.
+        If there is no such snapshot, its file was altered, or the folder is not empty or cannot be written.
     """
     access.require(actor, "export")
     hide = access.masked(actor, "export")
     with trial.read() as reader:
-        stored = reader.record("snapshots", {"snapshot_id": snapshot_id})
-    with tempfile.TemporaryDirectory() as scratch:
-        whole = Path(scratch) / "dataset"
-        _unzip(trial.files.get(stored["file_sha256"]), whole)
-        dataset = read_dataset(whole)
-        if dataset.snapshot_sha256 != stored["sha256"]:
-            raise StorageError(f"snapshot {snapshot_id}: its files do not have its hash; restore the last backup")
-        contents = {p.name: p.read_bytes() for p in whole.iterdir() if not p.name.endswith(".csv")}
-    written = _write(dataset, contents, folder, masked=hide)
-    values = {"kind": "snapshot", "snapshot": snapshot_id, "masked": hide, "sha256": written}
-    trial.commit(Change("export", [Event(values)]), actor)
-    return written
+        row = reader.record("snapshots", {"snapshot_id": snapshot_id})
+    prefix, values = ("masked_", row["further"]) if hide else ("", row)
+    expected = str(values[f"{prefix}sha256"])
+    _unpack(trial.files.get(values[f"{prefix}file_sha256"]), folder, expected)
+    event = {"kind": "snapshot", "snapshot": snapshot_id, "masked": hide, "sha256": expected}
+    trial.commit(Change("export", [Event(event)]), actor)
+    return expected
 
 
-def current_dataset(trial: Trial, reader: Reader, folder: Path, *, masked: bool) -> str:
-    """Write the data as they are now, without keeping a snapshot; returns the hash."""
-    record, tables, files = _extracted(trial, reader, cut_on=reader.now[:10], purpose="export")
-    record |= {"id": f"E-{record['id'][2:]}", "masked": masked}
-    return write_dataset(folder, masked_rows(tables) if masked else tables, files=files, snapshot=record)
-
-
-def _extracted(
-    trial: Trial, reader: Reader, *, cut_on: str, purpose: str
-) -> tuple[dict[str, Any], dict[str, list[Row]], dict[str, bytes]]:
+def _record(trial: Trial, reader: Reader, *, cut_on: str, purpose: str) -> dict[str, Any]:
     sequence, head = audit.head(reader)
-    study = study_record(reader)
-    record = {
+    return {
         "schema": "lutetia.snapshot/1",
         "id": f"S-{reader.now[:10]}-{head[:10]}",
-        "simulated": bool(study["settings"].get("simulated", False)),
+        "study": study_record(reader)["study_id"],
         "demonstration": trial.demonstration,
+        "masked": False,
         "purpose": purpose,
         "software": software(),
         "cut_at": cut_on,
@@ -137,20 +133,16 @@ def _extracted(
         "audit_head": head,
         "audit_sequence": sequence,
     }
-    protocol = trial.files.get(study["files"][PROTOCOL_FILE])
-    files = {STUDY: toml_text(study["settings"]).encode(), PROTOCOL_FILE: protocol}
-    return record, dataset_rows(reader), files
 
 
-def _write(dataset: Dataset, contents: Mapping[str, bytes], folder: Path, *, masked: bool) -> str:
-    """The folder as stored, or rebuilt from masked rows with a hash of its own."""
-    record = json.loads(contents[SNAPSHOT])
-    files = {name: content for name, content in contents.items() if name != SNAPSHOT}
-    kept = {name: value for name, value in record.items() if name not in ("files", "snapshot_sha256")}
-    rows = {name: list(table) for name, table in dataset.tables.items()}
-    if masked:
-        kept |= {"masked": True, "masked_from": dataset.snapshot_sha256}
-    return write_dataset(folder, masked_rows(rows) if masked else rows, files=files, snapshot=kept)
+def _packed(trial: Trial, reader: Reader, record: Mapping[str, Any]) -> _Packed:
+    """One variant as a folder, zipped and put into the file store."""
+    tables = dataset_tables(reader, hide=bool(record["masked"]))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "dataset"
+        sha256 = write_dataset(folder, tables, files=study_files(reader, trial.files), snapshot=record)
+        content = _zipped(folder)
+    return _Packed(sha256, trial.files.put(content), len(content))
 
 
 def _zipped(folder: Path) -> bytes:
@@ -163,8 +155,22 @@ def _zipped(folder: Path) -> bytes:
     return memory.getvalue()
 
 
-def _unzip(content: bytes, folder: Path) -> None:
-    folder.mkdir()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        for name in archive.namelist():
-            (folder / Path(name).name).write_bytes(archive.read(name))
+def _unpack(content: bytes, folder: Path, expected: str) -> None:
+    """Write the files beside the folder, check them, and put them in its place: all or none."""
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise OutputError(f"{folder}: is not an empty folder; choose another one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".lutetia-", dir=folder.parent) as beside:
+            fresh = Path(beside) / "dataset"
+            fresh.mkdir()
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                for name in archive.namelist():
+                    (fresh / Path(name).name).write_bytes(archive.read(name))
+            if (found := read_dataset(fresh).snapshot_sha256) != expected:
+                raise StorageError(f"snapshot: found the hash {found}, expected {expected}; restore the last backup")
+            if folder.exists():
+                folder.rmdir()
+            os.replace(fresh, folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); free space or choose another") from error
