@@ -230,6 +230,7 @@ def test_the_hash_published_before_the_first_subject_fits_the_seed_revealed_at_t
     assert [row["arm"] for row in record["allocations"]] == arms
     assert replay_record(json.loads(json.dumps(record)), where="published").allocations == 6
     assert "01-001" not in json.dumps(record), "no subject is named in what is published"
+    assert (published(trial).state, published(trial).commitment) == ("revealed", before)
     with pytest.raises(TrialError, match="found no list"):
         randomised(trial)
 

@@ -1,4 +1,4 @@
-"""Exports as the role may see them: the CSV folder, and the whole trial without loss; each leaves a line in the trail."""
+"""Exports as the role may see them: the CSV folder, and the whole trial without loss; each is noted in the trail."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ from lutetia.workflow.eligibility import enrolment_faults
 from lutetia.workflow.sites_users import open_site
 from lutetia.workflow.study_setup import study_record
 
+REVEALED = "revealed"
 UNBLINDING_KINDS = ("emergency", "regulatory", "analysis", "accidental")
 
 
@@ -106,10 +107,11 @@ class Reveal:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What everybody may know of a scheme: its published hash and how far it is; no arms."""
+    """What everybody may know of a scheme: its published hash and how far it is (`state`: active or revealed)."""
 
     scheme_id: str
     kind: str
+    state: str
     commitment: str
     specification: Mapping[str, Any]
     generated_at: str
@@ -360,7 +362,7 @@ def reveal(trial: Trial, actor: Actor, command: Reveal) -> dict[str, Any]:
         spec, seed = opened_scheme(scheme, key)
         record = reveal_record(spec, seed, [as_allocated(row) for row in allocations(reader, scheme["scheme_id"])])
         replay_record(record, where=f"scheme {scheme['scheme_id']}")
-        values = {"state": "revealed", "revealed_seed": seed.hex(), "revealed_at": reader.now}
+        values = {"state": REVEALED, "revealed_seed": seed.hex(), "revealed_at": reader.now}
         return Change("reveal_seed", [Update("randomisation_schemes", scheme["record_id"], values)], record)
 
     record: dict[str, Any] = trial.commit(change, actor, reason).result
@@ -368,19 +370,20 @@ def reveal(trial: Trial, actor: Actor, command: Reveal) -> dict[str, Any]:
 
 
 def published(trial: Trial) -> Published:
-    """The scheme in force as everybody may see it.
+    """The last scheme as everybody may see it.
 
     Raises
     ------
     TrialError
-        If there is none.
+        If none was generated.
     """
     with trial.read() as reader:
-        scheme = active_scheme(reader)
+        found = [row for row in reader.records("randomisation_schemes") if row["state"] in (ACTIVE, REVEALED)]
+        scheme = found[-1] if found else active_scheme(reader)
         used = len(allocations(reader, scheme["scheme_id"]))
         entries = reader.count("randomisation_list", scheme_id=scheme["scheme_id"])
     return Published(
-        scheme["scheme_id"], scheme["kind"], scheme["commitment"], scheme["specification"],
+        scheme["scheme_id"], scheme["kind"], scheme["state"], scheme["commitment"], scheme["specification"],
         scheme["generated_at"], used, entries,
     )  # fmt: skip
 
