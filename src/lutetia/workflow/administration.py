@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from lutetia.errors import InputError, TransitionError
@@ -293,10 +293,21 @@ def _window_deviations(reader: Reader, cycle: Record, day: str) -> list[tuple[st
 
 
 def _visit_done(reader: Reader, command: RecordAdministration, day: str) -> list[Edit]:
+    """The infusion visit is done; the study's visits after an infusion get their windows."""
     key = {"subject_id": command.subject_id, "visit": f"cycle {command.cycle}"}
-    if reader.find("visits", key) is None:
-        return []
-    return [Update("visits", key, {"done_on": day, "state": "DONE"})]
+    edits: list[Edit] = []
+    if reader.find("visits", key) is not None:
+        edits.append(Update("visits", key, {"done_on": day, "state": "DONE"}))
+    start = date.fromisoformat(day)
+    for visit in (study_of(reader)["settings"] or {}).get("visits", ()):
+        first, last = visit["window_days"]
+        if first <= 0:
+            continue
+        days = {"window_from_on": first, "due_on": (first + last) // 2, "window_to_on": last}
+        row = {name: (start + timedelta(days=after)).isoformat() for name, after in days.items()}
+        head = {"subject_id": command.subject_id, "visit": f"cycle {command.cycle} {visit['name']}"}
+        edits.append(Create("visits", {**head, "cycle": command.cycle, "state": "PLANNED", **row}))
+    return edits
 
 
 def _start(checked: Checked) -> datetime:

@@ -178,11 +178,27 @@ def _store(
             made, queries = _row_edits(reader, row, asked)
             edits += made
             asked += queries
+        edits += _visits_done(reader, preview)
         return Change(action, edits, result=(preview, asked))
 
     receipt = trial.commit(change, actor, reason)
     preview, asked = receipt.result
     return LabsStored(preview, asked, receipt)
+
+
+def _visits_done(reader: Reader, preview: LabPreview) -> list[Edit]:
+    """Visits after an infusion whose window holds a new sample are done."""
+    days: dict[str, set[str]] = {}
+    for row in preview.rows:
+        if row.status == NEW and row.values["value"] is not None:
+            days.setdefault(row.subject_id, set()).add(row.values["taken_at"][:10])
+    return [
+        Update("visits", int(v["record_id"]), {"state": "DONE", "done_on": min(found)})
+        for subject_id, taken in days.items()
+        for v in reader.records("visits", subject_id=subject_id, state="PLANNED")
+        if v["visit"] != f"cycle {v['cycle']}"
+        and (found := [d for d in taken if v["window_from_on"] <= d <= v["window_to_on"]])
+    ]
 
 
 def _row_edits(reader: Reader, row: LabRow, asked: int) -> tuple[list[Edit], int]:

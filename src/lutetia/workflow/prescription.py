@@ -8,14 +8,13 @@ administration. Here: who signs what. Not here: the computed proposal (`proposal
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from lutetia.errors import InputError, SignatureError, StaleRecordError, TransitionError
 from lutetia.plan.stored import pack
-from lutetia.protocol.outcomes import LimitOutcome
-from lutetia.protocol.what_if import activity_categories, what_if_outcomes
+from lutetia.protocol.what_if import activity_categories
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Sign, Update
@@ -35,32 +34,37 @@ from lutetia.workflow.course_records import (
     window_of,
 )
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
+from lutetia.workflow.prescription_choice import (
+    ProposeCycle,
+    check_acknowledged,
+    forecast_values,
+    make_choice,
+    over_limits,
+    prescription_values,
+)
 from lutetia.workflow.proposal import Computed, WhatIf, compute_proposal, predicted, prescription_rows
 
-REASONS = ("kidney", "marrow", "toxicity", "logistics", "patient", "other")
+__all__ = [
+    "DecideOnPrescription",
+    "LowerPrescription",
+    "ProposeCycle",
+    "Proposed",
+    "VoidPrescription",
+    "approve_override",
+    "lower_prescription",
+    "over_limits",
+    "propose_cycle",
+    "reject_prescription",
+    "release_prescription",
+    "request_override",
+    "void_change",
+    "void_prescription",
+    "void_reasons",
+]
+
 PROPOSED, RELEASED = "proposes this prescription", "releases this prescription for administration"
 REQUESTED, APPROVED = "asks for an override above a limit", "approves the override above a limit"
 LOWERED, REJECTED = "lowers and releases this prescription", "rejects this prescription"
-_REGION_REASONS = {"kidneys": "kidney", "red marrow": "marrow"}
-
-
-@dataclass(frozen=True, slots=True)
-class ProposeCycle:
-    """A physicist's proposal, signed.
-
-    `chosen_MBq` differs from what was computed only with a `note`; `reason` is one of `REASONS`, where empty it follows
-    from what bound the activity. `acknowledged` repeats the open conditions that need two people. `inputs` is the hash
-    that the person saw in the preview: where it is given and the records have changed, nothing is stored.
-    """
-
-    subject_id: str
-    cycle: int
-    confirmed: Confirmed
-    chosen_MBq: Mapping[str, float] | None = None
-    reason: str = ""
-    note: str = ""
-    acknowledged: tuple[str, ...] = ()
-    inputs: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +115,6 @@ class Proposed:
     receipt: Receipt
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What the physicist prescribes, and how it stands to the limits."""
-
-    activities_MBq: Mapping[str, float]
-    category: Mapping[str, str]
-    outcomes: tuple[LimitOutcome, ...]
-    over: tuple[str, ...]
-    reason: str
-    conditions: tuple[str, ...] = field(default=())
-
-
 def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed:
     """Compute the proposal, store it with its inputs and draws, and sign it as its physicist.
 
@@ -144,7 +136,7 @@ def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed
             f"subject {command.subject_id}, cycle {command.cycle}: the records changed since the preview; look at the "
             "new one, then propose"
         )
-    choice = _choice(found, command)
+    choice = make_choice(found, command)
     assert found.proposal.forecast is not None
     files = {
         trial.files.put(content): (name, len(content), media)
@@ -159,12 +151,12 @@ def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed
         _same_inputs(reader, found, command)
         _no_open_version(reader, command.subject_id, command.cycle)
         version = reader.next_number("prescriptions", "version", subject_id=command.subject_id, cycle=command.cycle)
-        rows = _rows(reader, actor, command, found, choice, version=version, hashes=hashes)
+        rows = prescription_values(reader, actor, command, found, choice, version=version, hashes=hashes)
         keys = [{k: r[k] for k in ("subject_id", "cycle", "version", "nuclide")} for r in rows]
         edits: list[Edit] = [
             *file_edits(reader, actor, files),
             *(Create("prescriptions", row) for row in rows),
-            *(Create("forecasts", row) for row in _forecast_rows(command, choice, version)),
+            *(Create("forecasts", row) for row in forecast_values(command, choice, version)),
             Sign(_covered(reader, command, keys), PROPOSED, command.confirmed),
         ]
         return Change("propose", edits, result=version)
@@ -195,7 +187,7 @@ def release_prescription(trial: Trial, actor: Actor, command: DecideOnPrescripti
                 f"{_place(command)}: is above the limit ({over}); ask for an override with a reason, which a second "
                 "physician approves"
             )
-        _acknowledged(rows[0]["further"]["conditions"], command.acknowledged, _place(command))
+        check_acknowledged(rows[0]["further"]["conditions"], command.acknowledged, _place(command))
         return Change("release", _released(reader, actor, rows, command.confirmed, RELEASED))
 
     return _decide(trial, actor, command, "RELEASED", decide)
@@ -229,7 +221,7 @@ def request_override(trial: Trial, actor: Actor, command: DecideOnPrescription) 
         _other_person(rows, actor)
         if not rows[0]["further"]["over"]:
             raise SignatureError(f"{_place(command)}: is not above a limit; release it without an override")
-        _acknowledged(rows[0]["further"]["conditions"], command.acknowledged, _place(command))
+        check_acknowledged(rows[0]["further"]["conditions"], command.acknowledged, _place(command))
         values = {"override_by": actor.user_id, "override_reason": reason}
         edits = [*_to(rows, "OVERRIDE_PENDING", values), _decision_row(reader, actor, rows[0], "requested", reason),
                  _signature(rows, REQUESTED, command.confirmed)]  # fmt: skip
@@ -320,66 +312,6 @@ def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of:
     return tuple(found)
 
 
-def over_limits(outcomes: Sequence[LimitOutcome]) -> tuple[str, ...]:
-    """Limits that are not advisory and are passed at their risk by the end of what is planned."""
-    return tuple(
-        o.limit.id
-        for o in outcomes
-        if o.limit.kind != "advisory"
-        and o.end_of_course is not None
-        and o.end_of_course.probability_over > o.limit.risk
-    )
-
-
-def _choice(found: Computed, command: ProposeCycle) -> _Choice:
-    decision, computed = found.proposal.decision, found.proposal.prescription
-    where = f"subject {command.subject_id}, cycle {command.cycle}"
-    if decision.activities_MBq is None or found.proposal.forecast is None:
-        raise InputError(f"{where}: nothing is proposed ({decision.state}): {computed['reasons'][0]}")
-    if command.reason and command.reason not in REASONS:
-        raise InputError(f"{where}: reason: found {command.reason!r}; expected one of {', '.join(REASONS)}")
-    conditions = tuple(c for c in computed["conditions"] if "two-person override" not in c)
-    _acknowledged(conditions, command.acknowledged, where)
-    chosen = dict(decision.activities_MBq)
-    if command.chosen_MBq is not None and dict(command.chosen_MBq) != chosen:
-        required_text(command.note, f"{where}: note on the activity that differs from the computed one")
-        chosen = {n: float(a) for n, a in command.chosen_MBq.items()}
-    return _judged(found, command, chosen, conditions, where)
-
-
-def _judged(
-    found: Computed, command: ProposeCycle, chosen: Mapping[str, float], conditions: tuple[str, ...], where: str
-) -> _Choice:
-    """The chosen activities against the limits: a hard one refuses, anything above the computed needs the override."""
-    decision, forecast = found.proposal.decision, found.proposal.forecast
-    assert forecast is not None
-    assert decision.activities_MBq is not None
-    outcomes = what_if_outcomes(
-        found.protocol, found.arm, forecast, cycle=found.ordinal, activities_MBq=chosen, risk_factors=found.risk_factors
-    )
-    passed = over_limits(outcomes)
-    more = [n for n, a in chosen.items() if a > decision.activities_MBq[n] * (1 + 1e-9)]
-    hard = [o.limit.id for o in outcomes if o.limit.id in passed and o.limit.kind == "hard"]
-    if more and hard:
-        raise InputError(f"{where}: the chosen activity passes the hard limit {hard[0]}; choose a lower one")
-    over: tuple[str, ...] = ()
-    if more:
-        over = passed or (f"more {more[0]} than computed",)
-    elif decision.over_limit:
-        over = passed or ((decision.bound_by or "limit",) if chosen == decision.activities_MBq else ())
-    category = activity_categories(found.protocol, found.arm, chosen, previous_MBq=decision.previous_MBq)
-    return _Choice(chosen, category, outcomes, over, command.reason or _reason(found), conditions)
-
-
-def _reason(found: Computed) -> str:
-    """The reason in the words of the exchange format, from what bound the activity."""
-    decision = found.proposal.decision
-    if decision.bound_by == "toxicity":
-        return "toxicity"
-    regions = {o.limit.id: o.limit.region for o in decision.limits}
-    return _REGION_REASONS.get(regions.get(decision.bound_by or "", ""), "")
-
-
 def _same_inputs(reader: Reader, found: Computed, command: ProposeCycle) -> None:
     """Inside the write lock: the inputs are still those of the computation."""
     now = input_facts(reader, command.subject_id, found.protocol, before_cycle=command.cycle, as_of=found.as_of)
@@ -402,60 +334,11 @@ def _no_open_version(reader: Reader, subject_id: str, cycle: int) -> None:
             )
 
 
-def _rows(
-    reader: Reader,
-    actor: Actor,
-    command: ProposeCycle,
-    found: Computed,
-    choice: _Choice,
-    *,
-    version: int,
-    hashes: Sequence[str],
-) -> list[dict[str, Any]]:
-    decision, computed = found.proposal.decision, found.proposal.prescription
-    assert decision.activities_MBq is not None
-    further = {
-        "facts": dict(found.facts), "forecast_sha256": hashes[1], "over": list(choice.over),
-        "conditions": list(choice.conditions), "note": command.note or None, "ordinal": found.ordinal,
-        "controller_state": decision.state, "reasons": computed["reasons"],
-    }  # fmt: skip
-    return [
-        {
-            "subject_id": command.subject_id, "cycle": command.cycle, "version": version, "nuclide": nuclide,
-            "state": "PROPOSED", "base_MBq": decision.base_MBq[nuclide],
-            "proposed_MBq": decision.activities_MBq[nuclide], "prescribed_MBq": choice.activities_MBq[nuclide],
-            "category": choice.category[nuclide], "reason": choice.reason, "bound_by": decision.bound_by,
-            "proposed_by": actor.user_id, "proposed_at": reader.now,
-            "protocol_version": found.protocol.version, "result_sha256": hashes[0],
-            "inputs_sha256": facts_hash(found.facts), "further": further,
-        }
-        for nuclide in decision.activities_MBq
-    ]  # fmt: skip
-
-
 def _covered(reader: Reader, command: ProposeCycle, keys: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Any], ...]:
     """The proposal's rows, and the dosimetry results of the cycles before, which its signature holds too."""
     past = [g.cycle for g in given_cycles(reader, command.subject_id) if g.cycle < command.cycle]
     results = [r for c in past if (r := latest_result(reader, command.subject_id, c)) is not None]
     return (*(("prescriptions", key) for key in keys), *(("results", int(r["record_id"])) for r in results))
-
-
-def _forecast_rows(command: ProposeCycle, choice: _Choice, version: int) -> list[dict[str, Any]]:
-    """One row a region and horizon; a limit of BED fills the BED, one of absorbed dose the dose."""
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for outcome in choice.outcomes:
-        for horizon, dose in (("next", outcome.after_cycle), ("course", outcome.end_of_course)):
-            if dose is None:
-                continue
-            key = {"subject_id": command.subject_id, "cycle": command.cycle, "version": version,
-                   "region": outcome.limit.region, "horizon": horizon}  # fmt: skip
-            row = rows.setdefault((outcome.limit.region, horizon), key)
-            row["p_over_limit"] = max(row.get("p_over_limit", 0.0), dose.probability_over)
-            if outcome.limit.metric == "bed":
-                row["bed_Gy"] = dose.value_Gy
-            else:
-                row |= {"absorbed_dose_Gy": dose.value_Gy, "absorbed_dose_sd_Gy": dose.sd_Gy}
-    return list(rows.values())
 
 
 def _decide(
@@ -569,11 +452,6 @@ def _decision_row(reader: Reader, actor: Actor, row: Record, decision: str, reas
 def _other_person(rows: Sequence[Record], actor: Actor) -> None:
     where = f"subject {rows[0]['subject_id']}, cycle {rows[0]['cycle']}, version {rows[0]['version']}"
     require_different(rows[0]["proposed_by"], actor.user_id, what=where)
-
-
-def _acknowledged(conditions: Sequence[str], given: Sequence[str], where: str) -> None:
-    if open_ones := [c for c in conditions if c not in given]:
-        raise InputError(f"{where}: open before signing: {'; '.join(open_ones)}; acknowledge each of them")
 
 
 def _place(command: DecideOnPrescription) -> str:
