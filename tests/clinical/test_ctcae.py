@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,18 @@ def test_every_analyte_but_none_other_has_a_criterion() -> None:
     assert all(c.unit == analytes()[c.analyte].unit for c in criteria())
     with pytest.raises(UnknownNameError, match="unknown CTCAE version"):
         criteria("4.03")
+
+
+def test_the_packaged_criteria_are_those_of_the_reference_table() -> None:
+    path = Path(__file__).parents[1] / "reference" / "ctcae5_laboratory.csv"
+    table = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()[1:]))
+    packaged = {c.term: c for c in criteria("5.0")}
+    assert {row["term"] for row in table} == set(packaged)
+    for row in table:
+        c = packaged[row["term"]]
+        cuts = c.below if row["direction"] == "low" else c.above_uln if row["unit"] == "xULN" else c.above
+        stated = {g: row[f"grade{g}"] for g in range(1, 5) if row[f"grade{g}"]}
+        assert {g: None if cut == "LLN" else Decimal(cut) for g, cut in stated.items()} == dict(cuts), row["term"]
+        abnormal = {g: Decimal(row[f"abnormal{g}"]) for g in range(1, 5) if row[f"abnormal{g}"]}
+        assert abnormal == dict(c.abnormal_baseline), row["term"]
+        assert c.analyte == row["analyte"]
