@@ -15,11 +15,9 @@ from lutetia.errors import InputError, OutputError, ProtocolError, UnknownNameEr
 from lutetia.protocol.profile import read_protocol
 from lutetia.simulate import study as module
 from lutetia.simulate.chunks import map_chunks
-from lutetia.simulate.outcomes import correlation_p, group_median
-from lutetia.simulate.population import packaged_measurement, read_population
+from lutetia.simulate.outcomes import group_median
 from lutetia.simulate.study import StudySpec, run_chunk, run_study, study_result, study_spec
 from lutetia.simulate.study_report import rejection_rows, study_document, study_rows, write_study
-from lutetia.simulate.trials import draw_block
 
 
 def small(trials: int = 90, subjects: int = 56, **options: Any) -> StudySpec:
@@ -153,21 +151,6 @@ def test_medians_of_groups_are_those_of_numpy() -> None:
     assert np.isnan(found[30])
     for i in range(30):
         assert found[i] == pytest.approx(np.median(values[group == i]))
-
-
-def test_p_values_are_those_of_scipy() -> None:
-    from scipy.stats import pearsonr
-
-    block = draw_block(
-        read_protocol("duonen"), read_population(), packaged_measurement(), trials=3, per_trial=20, seed=1
-    )
-    generator = np.random.default_rng(2)
-    x = generator.normal(size=60)
-    y = 0.4 * x + generator.normal(size=60)
-    found = correlation_p(x, y, None, block)
-    for trial in range(3):
-        rows = slice(20 * trial, 20 * trial + 20)
-        assert found[trial] == pytest.approx(pearsonr(x[rows], y[rows]).pvalue, rel=1e-9)
 
 
 def square(value: int) -> int:

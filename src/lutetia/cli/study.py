@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def study(
-    protocol: Annotated[str, typer.Option(help="Packaged protocol, or a path that ends in .toml.")] = "duonen",
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="Packaged protocol, or a path that ends in .toml; several are compared. Default: duonen."),
+    ] = None,
     subjects: Annotated[int, typer.Option(help="Subjects in a trial.")] = 56,
     trials: Annotated[int, typer.Option(help="Number of trials.")] = 200,
     level: Annotated[str, typer.Option(help="How doses are measured: analytic or fitted.")] = "analytic",
@@ -39,6 +42,10 @@ def study(
     shape_map: Annotated[
         bool, typer.Option("--map", help="Instead: where DUONEN's published directions hold, over a declared grid.")
     ] = False,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(help="Scan hours (4,24,72,168) or METHOD@HOUR (madsen@72); several are compared. Level fitted."),
+    ] = None,
     single_time_point: Annotated[
         bool, typer.Option("--single-time-point", help="Instead: kidneys off by more than 10 % with one scan a cycle.")
     ] = False,
@@ -56,10 +63,18 @@ def study(
     if single_time_point:
         _single_time_point(population, out, seed=seed, json=json)
         return
-    spec = study_spec(
-        read_protocol(protocol), subjects=subjects, trials=trials, seed=seed, level=level, effect=effect,
-        biology=biology, population=read_population(population),
-    )  # fmt: skip
+    people, names = read_population(population), protocol or ["duonen"]
+    specs = [
+        study_spec(
+            read_protocol(name), subjects=subjects, trials=trials, seed=seed, level=level, effect=effect,
+            biology=biology, population=people,
+        )
+        for name in names
+    ]  # fmt: skip
+    if len(specs) > 1 or schedule:
+        _compare(specs, schedule or [], out, workers=workers, scheduler=scheduler, json=json)
+        return
+    spec = specs[0]
     if shape_map:
         _map(spec, out, workers=workers, scheduler=scheduler, json=json)
         return
@@ -97,6 +112,35 @@ def _map(spec: StudySpec, out: Path, *, workers: int, scheduler: str | None, jso
     for words in statement_key(rows):
         console.print(words)
     console.print(f"report: {out / 'map.html'}")
+
+
+def _compare(
+    specs: list[StudySpec], schedules: list[str], out: Path, *, workers: int, scheduler: str | None, json: bool
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lutetia.simulate.compare import comparison_document, comparison_rows, run_comparison, variants
+    from lutetia.simulate.study_report import write_report
+
+    chosen = variants(specs, schedules)
+    with _progress() as show:
+        record = run_comparison(chosen, out, workers=workers, scheduler=scheduler, progress=show)
+    write_report(record, comparison_document(record), out, name="comparison")
+    if json:
+        print_json(record)
+        return
+    titles, lines = comparison_rows(record)
+    console = Console(highlight=False, markup=False)
+    for part in (slice(2, 9), slice(9, None)):
+        table = Table()
+        table.add_column("study, arm", no_wrap=True)
+        for title in titles[part]:
+            table.add_column(title, justify="right")
+        for name, arm, *cells in lines:
+            table.add_row(f"{name}, {arm}", *cells[part.start - 2 : None if part.stop is None else part.stop - 2])
+        console.print(table)
+    console.print(f"report: {out / 'comparison.html'}")
 
 
 def _single_time_point(population: Path | None, out: Path, *, seed: int, json: bool) -> None:
@@ -144,7 +188,7 @@ def _print(result: Mapping[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from lutetia.simulate.study_report import rejection_rows, study_rows
+    from lutetia.simulate.study_report import coverage_rows, rejection_rows, stopping_rows, stopping_titles, study_rows
 
     console = Console(highlight=False, markup=False)
     console.print(
@@ -161,8 +205,16 @@ def _print(result: Mapping[str, Any], out: Path) -> None:
     for row in rejection_rows(result):
         tests.add_row(*row)
     console.print(tests)
+    stopping = Table(*stopping_titles(result["stopping"]))
+    for row in stopping_rows(result["stopping"]):
+        stopping.add_row(*row)
+    console.print(stopping)
+    for quantity, covered, intervals in coverage_rows(result["calibration"]):
+        console.print(f"{covered:>7} of {intervals} nominal 95 % dose intervals hold the truth: {quantity}")
     for statement in result["published"]:
-        console.print(f"{100 * statement['share_of_trials']:5.1f} % of trials: {statement['statement']}")
+        share = statement["share_of_trials"]
+        words = "–" if share is None else f"{100 * share:.1f} %"
+        console.print(f"{words:>7} of trials: {statement['statement']}")
     if count := len(result["assumptions"]):
         console.print(
             f"{count} values of this protocol and most of the population are assumptions; the report lists them"

@@ -31,12 +31,14 @@ class ArmDoses:
     """Coefficients of one arm's subjects, Gy/MBq, shape (subject, cycle, region, nuclide): true and as measured.
 
     `kidney_quadratic` (subject, cycle, nuclide, nuclide), Gy/MBq², for limits of BED. `population` (region, nuclide)
-    serves before anything is measured; `relative_sd` is the uncertainty that the controller is told.
+    serves before anything is measured; `relative_sd` is the uncertainty that the controller is told. `missed`
+    (subject, cycle) was not measured, `single` (cycle,) was measured by one scan.
     """
 
     true: FloatArray
     measured: FloatArray
     missed: BoolArray
+    single: BoolArray
     kidney_quadratic: FloatArray | None
     population: FloatArray
     relative_sd: float
@@ -195,12 +197,13 @@ def run_courses(
     drift = np.array([protocol.drift_per_cycle.get(r, 1.0) for r in REGIONS])
     square: FloatArray | None = None
     linear, quadratic = _at_limits(expected, None, rules, where)
-    running, carried = np.ones(n, dtype=bool), np.zeros(n, dtype=bool)
+    running, carried, alone = np.ones(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    refuses_single = "single_time_point" in protocol.no_increase_when
     for k in range(cycles):
         seen = ask(k + 1, np.where(np.isfinite(administered).all(axis=-1), day, np.nan), true_Gy)
         decision = decide_arrays(
             rules, _with_risk(rules, given, linear, quadratic, doses.relative_sd), cycle=k + 1, previous_MBq=last,
-            no_increase=seen.no_increase | carried, action=seen.action,
+            no_increase=seen.no_increase | carried | alone, action=seen.action,
         )  # fmt: skip
         asked = running & seen.present
         activity = np.where(asked[:, None], decision.activity_MBq, np.nan)
@@ -220,6 +223,7 @@ def run_courses(
         last = np.where(treated[:, None], activity, last)
         true_Gy[:, k] = _doses(doses.true[:, k], used)
         carried = doses.missed[:, k]
+        alone = np.broadcast_to(doses.single[k] & refuses_single, carried.shape)
         known = np.where(carried[:, None, None], expected, doses.measured[:, k])
         measured_Gy[:, k] = _doses(known, used)
         square = _known_square(doses, k, carried, None if square is None else square * drift[KIDNEYS] ** 2)

@@ -3,6 +3,8 @@
 Scans and samples with noise go through `lutetia.kinetics.fit.fit_curves`; another nuclide is predicted with
 `lutetia.kinetics.transfer.transfer_nuclide`. Each curve is fitted with the form that the truth has: organs and
 remainder mono-exponential, blood bi-exponential. Model choice is validated elsewhere (`lutetia validate`).
+Organs with one scan a cycle are evaluated by a method of `lutetia.simulate.single_point`; blood and whole body keep
+their samples.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from lutetia.kinetics.transfer import transfer_nuclide
 from lutetia.nuclear.nuclides import nuclide
 from lutetia.simulate.measure import Errors
 from lutetia.simulate.population import REGIONS, Measurement
-from lutetia.simulate.subjects import CURVES, REFERENCE, TrueKinetics, regions_from_curves
+from lutetia.simulate.single_point import OWN, single_point_curves
+from lutetia.simulate.subjects import CURVES, ORGANS, REFERENCE, TrueKinetics, regions_from_curves
 
 _FIRST_ORGAN_REGION = tuple(REGIONS.index(name) for name in CURVES[:4])
 # Weight of the points where no error is simulated; it cancels in the fit.
@@ -87,8 +90,8 @@ def doses_of_points(
     """
     areas = []
     for curve in CURVES:
-        times, sd = _schedule(curve, measurement)
-        areas.append(_areas(curve, times, points[curve], max(sd, _LEAST_SD), nuclides, measured))
+        fitted = _curves(curve, points[curve], measurement, measured)
+        areas.append(_areas(*fitted, nuclides, measured))
     per_curve = np.stack(areas, axis=2) * s_ratio[:, None] * _shared(errors)[..., None]
     return np.stack([regions_from_curves(per_curve[..., n]) for n in range(len(nuclides))], axis=-1)
 
@@ -106,22 +109,40 @@ def redrawn_points(
 
 
 def _schedule(curve: str, m: Measurement) -> tuple[tuple[float, ...], float]:
-    """Times and relative noise of a curve."""
+    """Times and relative noise of a curve; with a single scan its hour is the last of the times."""
     if curve == "blood":
         return m.blood_hours, m.blood_sample
-    return (m.whole_body_hours if curve == "remainder" else m.scan_hours), m.counts
+    if curve == "remainder":
+        return m.whole_body_hours, m.counts
+    return ((*m.scan_hours, m.single_hour) if m.single_point else m.scan_hours), m.counts
 
 
-def _areas(
-    curve: str, time_h: ArrayLike, points: FloatArray, sd: float, nuclides: Sequence[str], measured: str
-) -> FloatArray:
-    """Integrals for every nuclide, shape (subject, cycle, nuclide)."""
-    model = "bi" if curve == "blood" else "mono"
+def _curves(curve: str, points: FloatArray, m: Measurement, measured: str) -> tuple[FloatArray, FloatArray]:
+    """Coefficients and rates of the measured nuclide, shape (subject, cycle, component)."""
+    times, sd = _schedule(curve, m)
+    if not m.single_point or curve not in ORGANS:
+        return _fit(curve, times, points, sd, measured)
+    activity, region = points[..., -1], curve
+    if m.single_point != OWN:
+        return single_point_curves(m.single_point, m.single_hour, activity, region=region)
+    first = _fit(curve, m.scan_hours, points[:, :1, :-1], sd, measured)
+    earlier = tuple(np.broadcast_to(x, (*activity.shape, x.shape[-1])) for x in first)
+    c, k = single_point_curves(OWN, m.single_hour, activity, region=region, earlier=(earlier[0], earlier[1]))
+    return np.concatenate([first[0], c[:, 1:]], axis=1), np.concatenate([first[1], k[:, 1:]], axis=1)
+
+
+def _fit(curve: str, time_h: ArrayLike, points: FloatArray, sd: float, measured: str) -> tuple[FloatArray, FloatArray]:
+    model, weight = "bi" if curve == "blood" else "mono", max(sd, _LEAST_SD)
     physical = nuclide(measured).decay_constant_per_h
-    fits = fit_curves(time_h, points, sd * points, physical_rate_per_h=physical, choice=model)
+    fits = fit_curves(time_h, points, weight * points, physical_rate_per_h=physical, choice=model)
+    return fits.coefficient, fits.rate
+
+
+def _areas(coefficient: FloatArray, rate: FloatArray, nuclides: Sequence[str], measured: str) -> FloatArray:
+    """Integrals for every nuclide, shape (subject, cycle, nuclide)."""
     found = []
     for name in nuclides:
-        c, k = fits.coefficient, fits.rate
+        c, k = coefficient, rate
         if name != measured:
             c, k = transfer_nuclide(c, k, from_nuclide=measured, to_nuclide=name, administered_ratio=1.0)
         found.append(time_integrated_activity(c, k))

@@ -20,6 +20,8 @@ from lutetia.core.draws import FloatArray
 from lutetia.errors import InputError
 
 SCHEMA = "lutetia.population/1"
+# A single-time-point method in which the first cycle has all scans.
+OWN_HALF_LIFE = "own half-life"
 REGIONS = ("kidneys", "red marrow", "liver", "spleen", "tumour 1")
 
 
@@ -63,7 +65,11 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Relative standard deviations of the measurement errors, sampling times, and the share that is missed."""
+    """Relative standard deviations of the measurement errors, sampling times, and the share that is missed.
+
+    `single_point` names the method of `lutetia.simulate.single_point` by which cycles with one scan at `single_hour`
+    are evaluated at level ``fitted``; empty: every cycle is scanned at `scan_hours` and fitted.
+    """
 
     calibration_site: float
     calibration_cycle: float
@@ -78,6 +84,8 @@ class Measurement:
     scan_hours: tuple[float, ...]
     blood_hours: tuple[float, ...]
     whole_body_hours: tuple[float, ...]
+    single_point: str = ""
+    single_hour: float = 0.0
 
 
 def read_population(path: Path | None = None) -> Population:
@@ -117,14 +125,15 @@ def read_population(path: Path | None = None) -> Population:
 def packaged_measurement() -> Measurement:
     """The packaged measurement errors."""
     table = _parsed(_text("measurement.toml"), "measurement")
-    values: dict[str, Any] = {f.name: table[f.name] for f in fields(Measurement)}
+    values: dict[str, Any] = {f.name: table[f.name] for f in fields(Measurement) if f.name in table}
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else float(v) for k, v in values.items()}
     return Measurement(**given)
 
 
 def without_errors(measurement: Measurement) -> Measurement:
     """The same schedule with every error and every missed cycle set to zero."""
-    errors = {f.name: 0.0 for f in fields(Measurement) if not f.name.endswith("_hours")}
+    schedule = ("scan_hours", "blood_hours", "whole_body_hours", "single_point", "single_hour")
+    errors = {f.name: 0.0 for f in fields(Measurement) if f.name not in schedule}
     return replace(measurement, **errors)  # type: ignore[arg-type]
 
 

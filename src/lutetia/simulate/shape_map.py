@@ -111,7 +111,7 @@ def map_rows(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]
     table = []
     for row in rows:
         shares = row["statements"].values()
-        failing = [str(i) for i, share in enumerate(shares, start=1) if share <= HOLDS]
+        failing = [str(i) for i, share in enumerate(shares, start=1) if not (share or 0.0) > HOLDS]
         holds = "all" if not failing else "not " + ", ".join(failing)
         table.append(
             [
@@ -209,7 +209,7 @@ def _panel(rows: Sequence[dict[str, Any]], drift: float) -> Panel:
                 if (r["base_MBq"], r["ratio"], r["drift"]) == (base, ratio, drift)
                 and (r["minimum_factor"], r["risk"]) == (DEFAULT.minimum_factor, DEFAULT.risk)
             )
-            holds = sum(share > HOLDS for share in row["statements"].values())
+            holds = sum((share or 0.0) > HOLDS for share in row["statements"].values())
             top = 134 - 50 * j
             fill = palette.mix(palette.ACCENT, 0.08 + 0.6 * (holds / len(row["statements"])) ** 3)
             canvas.rect((51 + 52 * i, top), (50, 48), fill=fill)

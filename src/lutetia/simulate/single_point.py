@@ -20,10 +20,10 @@ from lutetia.kinetics.integrate import activity_at, time_integrated_activity
 from lutetia.kinetics.single_time import POPULATION_METHODS, scale_to_point
 from lutetia.kinetics.transfer import transfer_nuclide
 from lutetia.nuclear.nuclides import nuclide
-from lutetia.simulate.population import Measurement, Population, without_errors
+from lutetia.simulate.population import OWN_HALF_LIFE, Measurement, Population, without_errors
 from lutetia.simulate.subjects import CURVES, LN2, REFERENCE, draw_subjects, true_kinetics
 
-OWN = "own half-life"
+OWN = OWN_HALF_LIFE
 METHODS = (*POPULATION_METHODS, OWN)
 HOURS = (24.0, 48.0, 72.0, 96.0, 120.0, 144.0, 168.0)
 NUCLIDES = ("Lu-177", "Y-90")

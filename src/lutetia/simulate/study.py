@@ -20,8 +20,10 @@ from lutetia.errors import InputError, OutputError
 from lutetia.protocol.records import Protocol
 from lutetia.simulate.calibration import calibration_record
 from lutetia.simulate.chunks import map_chunks
-from lutetia.simulate.outcomes import STATISTIC_ANALYTES, block_outcomes
+from lutetia.simulate.outcomes import block_outcomes
 from lutetia.simulate.population import Measurement, Population, packaged_measurement, read_population
+from lutetia.simulate.statistics import STATISTIC_ANALYTES
+from lutetia.simulate.stopping import stopping_record
 from lutetia.simulate.trials import draw_block
 
 SCHEMA = "lutetia.study-result/1"
@@ -207,6 +209,7 @@ def study_result(spec: StudySpec, outcomes: Outcomes) -> dict[str, Any]:
         ],
         "arms": by_arm,
         "tests": tests,
+        "stopping": stopping_record(outcomes, tuple(arms), spec.subjects),
         "calibration": calibration_record(outcomes),
         "published": published_statements(spec, outcomes),
         "assumptions": [str(mark) for mark in spec.protocol.marks],
@@ -230,12 +233,23 @@ def published_statements(spec: StudySpec, outcomes: Outcomes) -> list[dict[str, 
         "median kidney dose of arm C above 23 Gy": kidney[:, a["C"]] > 23.0,
     }
     for analyte in STATISTIC_ANALYTES:
-        p = outcomes[f"p dose {analyte} effect"]
-        checks[f"{analyte} decline correlated with marrow dose (p < 0.05)"] = p < ALPHA
-        checks[f"{analyte} decline not correlated with category within arm"] = ~(
-            outcomes[f"p category within arm {analyte}"] < ALPHA
+        checks[f"{analyte} decline correlated with marrow dose (p < 0.05)"] = _below(
+            outcomes[f"p dose {analyte} effect"]
         )
-    return [{"statement": name, "share_of_trials": float(np.mean(values))} for name, values in checks.items()]
+        within = _below(outcomes[f"p category within arm {analyte}"])
+        checks[f"{analyte} decline not correlated with category within arm"] = 1.0 - within
+    return [{"statement": name, "share_of_trials": _known_mean(values)} for name, values in checks.items()]
+
+
+def _below(p: FloatArray) -> FloatArray:
+    """1 where a p-value is below `ALPHA`, NaN where there is none."""
+    return np.where(np.isnan(p), np.nan, p < ALPHA)
+
+
+def _known_mean(values: FloatArray) -> float | None:
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else None
 
 
 def _spread(values: FloatArray) -> dict[str, float | None]:

@@ -43,6 +43,10 @@ ROWS: tuple[tuple[str, str, bool], ...] = (
     ("Cycles given", "cycles given", False),
     ("Kidney dose, median of subjects (Gy)", "kidneys true median Gy", False),
     ("Kidney dose as measured (Gy)", "kidneys measured median Gy", False),
+    ("Measured kidney doses off by > 10 %", "kidneys off by more than 10 %", True),
+    ("Kidney BED, median of subjects (Gy)", "kidneys true median BED Gy", False),
+    ("Subjects over a kidney BED of 28 Gy", "kidneys BED over 28 Gy", True),
+    ("Subjects over a kidney BED of 40 Gy", "kidneys BED over 40 Gy", True),
     ("Marrow dose, median of subjects (Gy)", "red marrow true median Gy", False),
     ("Tumour dose, median of subjects (Gy)", "tumour 1 true median Gy", False),
     ("Decisions: reduced", "category reduced", True),
@@ -74,7 +78,7 @@ def study_rows(result: Record) -> list[list[str]]:
 def rejection_rows(result: Record) -> list[list[str]]:
     """Rejection rates as text."""
     return [
-        [_test_words(name), _percent(row["rejected"]), _percent(row["standard_error"]), str(row["trials"])]
+        [_test_words(name), percent_text(row["rejected"]), percent_text(row["standard_error"]), str(row["trials"])]
         for name, row in result["tests"].items()
     ]
 
@@ -154,6 +158,7 @@ def _blocks(result: Record) -> list[Block]:
     if result["published"]:
         blocks += [Heading(rich("Published directions")), _published_table(result)]
     blocks += [Heading(rich("Tests")), _test_table(result)]
+    blocks += _stopping(result["stopping"])
     blocks += [*_calibration(result["calibration"]), Heading(rich("Assumptions"))]
     return [*blocks, *_assumptions(result)]
 
@@ -164,8 +169,8 @@ def _key_figures(result: Record) -> KeyFigures:
         kidney = outcomes["kidneys true median Gy"]
         first = next((f"over {li['id']}" for li in result["limits"] if li["region"] == "kidneys"), "")
         over = outcomes.get(first, {"mean": None})
-        details = (rich(f"{_percent(over['mean'])} over the limit"),) if over["mean"] is not None else ()
-        items.append(KeyFigure(rich(f"Arm {arm}: kidneys"), rich(_number(kidney["mean"])), "Gy", details))
+        details = (rich(f"{percent_text(over['mean'])} over the limit"),) if over["mean"] is not None else ()
+        items.append(KeyFigure(rich(f"Arm {arm}: kidneys"), rich(number_text(kidney["mean"])), "Gy", details))
     return KeyFigures(tuple(items))
 
 
@@ -187,7 +192,7 @@ def _figures(result: Record) -> list[Block]:
             row = outcomes[name]
             if row["mean"] is not None:
                 interval = (row["low"], row["high"])
-                bars.append(LimitBar(f"Arm {arm}", row["mean"], interval, _number(row["mean"])))
+                bars.append(LimitBar(f"Arm {arm}", row["mean"], interval, number_text(row["mean"])))
         if bars:
             value = limit["limit_Gy"]
             picture = limit_panel(title, bars, limit_Gy=value, limit_text=f"{value:g} Gy")
@@ -198,7 +203,7 @@ def _figures(result: Record) -> list[Block]:
 
 def _published_table(result: Record) -> Table:
     columns = (Column(rich("Published statement")), Column(rich("Holds in"), "of trials", align="right"))
-    rows = tuple((rich(p["statement"]), rich(_percent(p["share_of_trials"]))) for p in result["published"])
+    rows = tuple((rich(p["statement"]), rich(percent_text(p["share_of_trials"]))) for p in result["published"])
     return Table(columns, rows)
 
 
@@ -210,11 +215,51 @@ def _test_table(result: Record) -> Table:
         Column(rich("Trials"), align="right"),
     )
     note = (
-        "Dose: measured marrow dose of cycle 1 against log(nadir of cycle 1 / baseline), adjusted for arm. With an "
-        "effect the rate is the power, without one it is the rate of false alarms. Category: reduced, unchanged, "
-        "increased against the lowest value of the course; pooled over arms it confuses arm and category."
+        "The tests are those of the interim report. Dose: measured marrow dose of cycle 1 against log(nadir of cycle 1 "
+        "/ baseline), adjusted for arm; with an effect the rate is the power, without one that of false alarms. "
+        "Category: reduced, unchanged, increased against the lowest value of the course; pooled over arms it confuses "
+        "arm and category. Only the first trials of a long study are tested."
     )
     return Table(columns, tuple(tuple(rich(c) for c in row) for row in rejection_rows(result)), notes=(rich(note),))
+
+
+def stopping_titles(stopping: Record) -> list[str]:
+    """Column titles of `stopping_rows`."""
+    return ["stopping rule", *(f"arm {arm}" for arm in stopping["event_rate"]), "any", *_rate_titles(stopping)]
+
+
+def _rate_titles(stopping: Record) -> list[str]:
+    rules = stopping["rules"]
+    return [f"at {100.0 * float(rate):.0f} %" for rate in rules[0]["exact_at_rate"]] if rules else []
+
+
+def stopping_rows(stopping: Record) -> list[list[str]]:
+    """Share of trials that each rule stops, by arm and for any arm, then the exact probability at true event rates."""
+    rows = [
+        [
+            rule["rule"],
+            *(percent_text(share) for share in rule["stopped"].values()),
+            *(percent_text(share) for share in rule["exact_at_rate"].values()),
+        ]
+        for rule in stopping["rules"]
+    ]
+    rates = [percent_text(rate) for rate in stopping["event_rate"].values()]
+    return [["event rate", *rates, "", *("" for _ in _rate_titles(stopping))], *rows] if rows else []
+
+
+def _stopping(stopping: Record) -> list[Block]:
+    rows = stopping_rows(stopping)
+    if not rows:
+        return []
+    titles = stopping_titles(stopping)
+    columns = tuple(Column(rich(t), align="right" if i else "left") for i, t in enumerate(titles))
+    note = (
+        "By arm and for any arm: share of trials in which the boundary is crossed; at rates: exact probability for one "
+        f"arm. Event: {stopping['event']}, within {stopping['within_days']:.0f} days of the first infusion. The trial "
+        "goes on here whatever a rule says. p0: acceptable rate; τ: posterior probability that stops; looks."
+    )
+    table = Table(columns, tuple(tuple(rich(c) for c in row) for row in rows), notes=(rich(note),))
+    return [Heading(rich("Stopping rules")), table]
 
 
 def coverage_rows(calibration: Record) -> list[list[str]]:
@@ -281,12 +326,13 @@ def _cell(row: Record | None, share: bool) -> str:
     if row is None or row["mean"] is None:
         return "–"
     if not share:
-        return f"{_number(row['mean'])} ({_number(row['low'])}–{_number(row['high'])})"
+        return f"{number_text(row['mean'])} ({number_text(row['low'])}–{number_text(row['high'])})"
     low, high = (f"{100.0 * row[end]:.0f}" for end in ("low", "high"))
-    return f"{_percent(row['mean'])} ({low}–{high})"
+    return f"{percent_text(row['mean'])} ({low}–{high})"
 
 
-def _percent(value: float | None) -> str:
+def percent_text(value: float | None) -> str:
+    """A share as percent; a dash where it is not known."""
     if value is None:
         return "–"
     if 0.0 < value < 0.001:
@@ -294,7 +340,8 @@ def _percent(value: float | None) -> str:
     return f"{100.0 * value:.0f} %" if value >= 0.1 or value == 0.0 else f"{100.0 * value:.1f} %"
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """A number with about three digits; a dash where it is not known."""
     if value is None:
         return "–"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -14,7 +14,13 @@ from lutetia.nuclear.nuclides import canonical_nuclide
 from lutetia.protocol.records import Limit, Protocol
 from lutetia.simulate.courses import ArmDoses, ClinicOf, Courses, check_possible, run_courses
 from lutetia.simulate.measure import Errors, draw_errors, measured_analytic
-from lutetia.simulate.population import Measurement, Population, without_correlations_of
+from lutetia.simulate.population import (
+    OWN_HALF_LIFE,
+    Measurement,
+    Population,
+    packaged_measurement,
+    without_correlations_of,
+)
 from lutetia.simulate.subjects import (
     Subjects,
     TrueKinetics,
@@ -66,6 +72,11 @@ class Block:
     relative_sd: float
     delivery: FloatArray
     analyte_noise: Mapping[str, float]
+
+    @property
+    def true_kidney_square(self) -> FloatArray:
+        """Quadratic BED coefficients of the kidneys, Gy/MBq², shape (subject, cycle, nuclide, nuclide)."""
+        return kidney_squares(self.kinetics, self.nuclides)
 
     @property
     def missed(self) -> NDArray[np.bool_]:
@@ -122,6 +133,8 @@ def draw_block(
     measured_name = protocol.measured_nuclide or nuclides[0]
     errors = draw_errors(measurement, subjects.count, protocol.cycles, seed=seed, names=names)
     if level == "analytic":
+        if measurement.single_point or measurement.scan_hours != packaged_measurement().scan_hours:
+            raise InputError("level analytic: knows no imaging schedule; choose level fitted for other scans")
         measured = measured_analytic(
             true, measurement, errors, nuclides=nuclides, measured=measured_name, seed=seed, names=names
         )
@@ -191,10 +204,18 @@ def arm_doses(block: Block, arm: str) -> ArmDoses:
         true=block.true[rows][..., columns],
         measured=block.measured[rows][..., columns],
         missed=block.missed[rows],
+        single=_single(block.measurement, block.protocol.cycles),
         kidney_quadratic=None if quadratic is None else quadratic[rows][..., columns, :][..., columns],
         population=block.population[:, columns],
         relative_sd=block.relative_sd,
     )
+
+
+def _single(m: Measurement, cycles: int) -> NDArray[np.bool_]:
+    """Cycles that are measured by one scan: none, all, or all but the first for the subject's own half-life."""
+    alone = np.full(cycles, bool(m.single_point))
+    alone[0] &= m.single_point != OWN_HALF_LIFE
+    return alone
 
 
 def arm_columns(block: Block, arm: str) -> list[int]:
@@ -223,16 +244,16 @@ def _bed(protocol: Protocol, kinetics: TrueKinetics, nuclides: tuple[str, ...], 
 
 
 def kidney_squares(
-    kinetics: TrueKinetics, nuclides: tuple[str, ...], error: FloatArray, *, limit: Limit | None = None
+    kinetics: TrueKinetics, nuclides: tuple[str, ...], error: FloatArray | None = None, *, limit: Limit | None = None
 ) -> FloatArray:
-    """Quadratic BED coefficients of the kidneys as measured, Gy/MBq², shape (subject, cycle, nuclide, nuclide).
+    """Quadratic BED coefficients of the kidneys, Gy/MBq², shape (subject, cycle, nuclide, nuclide).
 
     Parameters
     ----------
     kinetics, nuclides
         The true curves, and the nuclides on the last axes.
     error
-        Measured over true dose per activity of the kidneys, shape (subject, cycle, nuclide).
+        Measured over true dose per activity of the kidneys, shape (subject, cycle, nuclide); default: the truth.
     limit
         Whose radiobiology counts where it states one; else that of `lutetia.dose.bed.radiobiology`.
     """
@@ -246,7 +267,7 @@ def kidney_squares(
         alpha_beta_Gy=(limit.alpha_beta_Gy if limit else None) or known.alpha_beta_Gy,
         repair_half_life_h=(limit.repair_half_life_h if limit else None) or known.repair_half_life_h,
     )
-    return np.asarray(true * error[..., :, None] * error[..., None, :])
+    return true if error is None else np.asarray(true * error[..., :, None] * error[..., None, :])
 
 
 def _told_sd(m: Measurement) -> float:
