@@ -205,9 +205,13 @@ def _print(result: Mapping[str, Any], out: Path) -> None:
     for row in rejection_rows(result):
         tests.add_row(*row)
     console.print(tests)
-    stopping = Table(*stopping_titles(result["stopping"]))
-    for row in stopping_rows(result["stopping"]):
-        stopping.add_row(*row)
+    shown = slice(1, len(result["arms"]) + 2)
+    stopping = Table()
+    stopping.add_column("stopping rule: trials stopped", no_wrap=True)
+    for title in stopping_titles(result["stopping"])[shown]:
+        stopping.add_column(title, justify="right")
+    for rule, *shares in stopping_rows(result["stopping"]):
+        stopping.add_row(rule, *shares[: shown.stop - 1])
     console.print(stopping)
     for quantity, covered, intervals in coverage_rows(result["calibration"]):
         console.print(f"{covered:>7} of {intervals} nominal 95 % dose intervals hold the truth: {quantity}")

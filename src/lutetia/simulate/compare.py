@@ -11,6 +11,7 @@ from typing import Any
 from lutetia.errors import InputError
 from lutetia.protocol.records import Protocol
 from lutetia.report.document import Block, Column, Document, Figure, Heading, Panel, Paragraph, Table, rich
+from lutetia.report.figures.canvas import shorten
 from lutetia.report.figures.limits import LimitBar, limit_panel
 from lutetia.simulate.population import packaged_measurement
 from lutetia.simulate.schedules import schedule
@@ -27,8 +28,8 @@ COLUMNS: tuple[tuple[str, str, bool], ...] = (
     ("BED > 40 %", "kidneys BED over 40 Gy", True),
     ("marrow Gy", "red marrow true median Gy", False),
     ("tumour Gy", "tumour 1 true median Gy", False),
-    ("reduced %", "category reduced", True),
-    ("increased %", "category increased", True),
+    ("lower %", "category reduced", True),
+    ("higher %", "category increased", True),
     ("not given %", "not given", True),
     ("G3+ %", "haematology G3+ (not lymphocytes)", True),
     ("off > 10 %", "kidneys off by more than 10 %", True),
@@ -51,23 +52,25 @@ def variants(specs: Sequence[StudySpec], schedules: Sequence[str]) -> tuple[Vari
     InputError
         If two would have the same name, or for a schedule that cannot be read.
     """
-    many = len(specs) > 1
+    names = _protocol_names([s.protocol for s in specs])
     if not schedules:
-        found = [Variant(_protocol_name(s.protocol), s) for s in specs]
+        found = [Variant(name, s) for name, s in zip(names, specs, strict=True)]
     else:
         found = [
-            Variant(f"{_protocol_name(s.protocol)}, {text}" if many else text, _scheduled(s, text))
-            for s in specs
+            Variant(f"{name}, {text}" if len(specs) > 1 else text, _scheduled(s, text))
+            for name, s in zip(names, specs, strict=True)
             for text in schedules
         ]
-    names = [variant.name for variant in found]
-    if len(set(names)) < len(names):
-        raise InputError(f"comparison: found {', '.join(names)}; expected different protocols and schedules")
+    chosen = [variant.name for variant in found]
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"comparison: found {', '.join(chosen)}; expected different protocols and schedules")
     return tuple(found)
 
 
-def _protocol_name(protocol: Protocol) -> str:
-    return f"{protocol.name} {protocol.version}"
+def _protocol_names(protocols: Sequence[Protocol]) -> list[str]:
+    """Names, with versions and the beginning of the file's hash where names alone do not tell them apart."""
+    names = [protocol.name for protocol in protocols]
+    return [f"{p.name} {p.version} {p.sha256[:6]}" if names.count(p.name) > 1 else p.name for p in protocols]
 
 
 def _scheduled(spec: StudySpec, text: str) -> StudySpec:
@@ -139,8 +142,8 @@ def comparison_document(record: Record) -> Document:
         "doses, medians of the subjects of a trial; thresholds are the same for all, whatever the limits of a protocol."
     )
     notes = (
-        "BED: kidneys, Gy; 28 Gy was proposed with and 40 Gy without risk factors (Bodei et al. 2008). Reduced, "
-        "increased, not given: decisions about cycles 2 and later. G3+: subjects with haemoglobin, platelets or "
+        "BED: kidneys, Gy; 28 Gy was proposed with and 40 Gy without risk factors (Bodei et al. 2008). Lower, "
+        "higher, not given: decisions about cycles 2 and later. G3+: subjects with haemoglobin, platelets or "
         "neutrophils of grade 3 or more. Off > 10 %: measured cycles whose kidney dose is off by more than 10 %. A "
         "protocol that permits no increase after a single scan never increases with one scan a cycle."
     )
@@ -164,7 +167,8 @@ def comparison_document(record: Record) -> Document:
 
 def _stopping(record: Record) -> list[Block]:
     """Share of trials in which any arm is stopped, by rule."""
-    rules = [rule["rule"] for rule in record["variants"][0]["result"]["stopping"]["rules"]]
+    by_study = [[rule["rule"] for rule in v["result"]["stopping"]["rules"]] for v in record["variants"]]
+    rules = [rule for rule in by_study[0] if all(rule in names for names in by_study)]
     if not rules:
         return []
     rows = []
@@ -177,7 +181,12 @@ def _stopping(record: Record) -> list[Block]:
 
 def _figure(record: Record) -> list[Block]:
     bars = [
-        LimitBar(f"{variant['name'][:14]} {arm}", row["mean"], (row["low"], row["high"]), number_text(row["mean"]))
+        LimitBar(
+            shorten(f"{arm}, {variant['name']}", 9.5, 80.0),
+            row["mean"],
+            (row["low"], row["high"]),
+            number_text(row["mean"]),
+        )
         for variant in record["variants"]
         for arm, outcomes in variant["result"]["arms"].items()
         if (row := outcomes["kidneys true median Gy"])["mean"] is not None
