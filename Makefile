@@ -1,8 +1,8 @@
-# make demo | test | validate | check | lint | benchmark. Needs Python >= 3.11 and make; without make, run the commands beneath a target.
+# make demo | serve | test | validate | check | lint | benchmark. Needs Python >= 3.11 and make; without make, run the commands beneath a target.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test validate benchmark check lint clean
+.PHONY: demo serve test validate benchmark check lint clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Lutetia needs Python 3.11 or newer")'
@@ -12,6 +12,9 @@ BIN := .venv/bin
 
 demo: .venv/installed
 	$(BIN)/lutetia demo
+
+serve: .venv/installed
+	$(BIN)/lutetia serve --data demo-trial --demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2
@@ -32,4 +35,4 @@ benchmark: .venv/installed
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf .venv demo out
+	rm -rf .venv demo demo-trial out

@@ -17,6 +17,7 @@ from lutetia.cli.new_case import new_case
 from lutetia.cli.plan import plan
 from lutetia.cli.randomise import randomise
 from lutetia.cli.s_value import s_value
+from lutetia.cli.serve import serve
 from lutetia.cli.simulate import simulate
 from lutetia.cli.study import study
 from lutetia.cli.validate import validate
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "randomise": randomise,
     "interim": interim,
     "validate": validate,
+    "serve": serve,
     "worker": worker,
 }
 

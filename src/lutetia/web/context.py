@@ -57,9 +57,9 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """Accounts that the sign-in page of a demonstration offers: (user name, person, role), and their one password."""
+    """Accounts that the sign-in page of a demonstration offers: (user name, role, site), and their one password."""
 
-    accounts: tuple[tuple[str, str, str], ...]
+    accounts: tuple[tuple[str, str, str | None], ...]
     password: str
 
 

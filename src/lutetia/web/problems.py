@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -115,12 +116,14 @@ class Faults:
 
         try:
             await self.app(scope, receive, watched)
-        except Exception:
+        except Exception as error:
             if scope["type"] != "http" or started:
                 raise
             reference = secrets.token_hex(4).upper()
-            # The path can hold a pseudonym; never the form or the query.
-            log.exception("fault %s at %s %s", reference, scope["method"], scope["path"])
+            # Code positions only: an error's text and the address may quote what a person typed.
+            frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
+            route = getattr(scope.get("route"), "path", "no route")
+            log.error("fault %s: %s at %s %s\n%s", reference, type(error).__name__, scope["method"], route, frames)
             response = await run_in_threadpool(_fault, Request(scope, receive), reference)
             await response(scope, receive, send)
 

@@ -54,6 +54,17 @@ function setUpPrinting() {
   for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
 }
 
+/** The accounts of a demonstration fill the sign-in form with one click. */
+function setUpDemonstration() {
+  for (const button of document.querySelectorAll("[data-fill-user]")) {
+    button.addEventListener("click", () => {
+      document.getElementById("f-user").value = button.dataset.fillUser;
+      document.getElementById("f-password").value = button.dataset.fillPassword;
+      document.querySelector("form[action='/sign-in'] button[type=submit]").focus();
+    });
+  }
+}
+
 /** Errors of fragments stand where the fragment would have stood. */
 function setUpFragmentErrors(lock) {
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -73,5 +84,6 @@ setUpBackLinks();
 setUpUnsavedWarning();
 setUpKeys();
 setUpPrinting();
+setUpDemonstration();
 setUpFragmentErrors(watchIdle(post));
 document.querySelector("[data-focus]")?.focus();

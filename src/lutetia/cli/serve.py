@@ -1,0 +1,92 @@
+"""`lutetia serve`: the web application of a trial, on this machine only unless a TLS proxy stands in front."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lutetia.trial.store import Trial
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def serve(
+    data: Annotated[Path, typer.Option("--data", help="Folder of the trial.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    behind_tls_proxy: Annotated[
+        str | None,
+        typer.Option(
+            help="Name under which people reach a proxy that ends TLS; permits addresses beyond this machine."
+        ),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Open a demonstration trial, made in the folder if there is none.")
+    ] = False,
+) -> None:
+    """Serve the pages and the JSON API of a trial; end it with Ctrl-C.
+
+    Example: lutetia serve --data demo-trial --demo
+    """
+    import uvicorn
+
+    from lutetia.errors import InputError
+    from lutetia.web.app import create_app
+    from lutetia.web.demonstration import printed_accounts
+    from lutetia.web.settings import Settings
+
+    if host not in _LOOPBACK and behind_tls_proxy is None:
+        raise InputError(
+            f"--host {host}: found an address that other machines reach; expected 127.0.0.1, because passwords and "
+            "data would travel unencrypted; put a proxy that ends TLS in front and name it with --behind-tls-proxy NAME"
+        )
+    hosts = Settings().hosts if behind_tls_proxy is None else (behind_tls_proxy, *Settings().hosts)
+    settings = Settings(hosts=hosts, behind_tls=behind_tls_proxy is not None)
+    with _opened(data, demo=demo) as trial:
+        app = create_app(trial, settings=settings, demonstration=printed_accounts(trial) if demo else None)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, host=host, port=port, log_level="warning", server_header=False, access_log=False,
+                proxy_headers=behind_tls_proxy is not None, forwarded_allow_ips="127.0.0.1",
+            )
+        )  # fmt: skip
+        with _listening(host, port) as listener:
+            print(f"Lutetia serves {data} at http://{host}:{listener.getsockname()[1]}/  (end with Ctrl-C)", flush=True)
+            server.run(sockets=[listener])
+
+
+def _opened(data: Path, *, demo: bool) -> Trial:
+    """The trial of a folder; with `demo` a demonstration, made where there is none."""
+    from lutetia.trial.store import CONFIGURATION, Trial
+    from lutetia.web.demonstration import PASSWORD, make_demonstration, open_demonstration
+
+    if not demo:
+        return Trial.open(data)
+    fresh = not (data / CONFIGURATION).exists()
+    if fresh:
+        print(f"Making a demonstration trial in {data} ...", flush=True)
+    trial = make_demonstration(data) if fresh else open_demonstration(data)
+    print(f"Demonstration data: no real persons. The sign-in page lists the accounts; password: {PASSWORD}", flush=True)
+    return trial
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket on the address, so that a taken port is an error of ours and port 0 can be printed."""
+    from lutetia.errors import InputError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere the option would share a port that somebody else listens on
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        message = f"--port {port}: cannot listen on {host} ({error.strerror}); expected a free port; choose another"
+        raise InputError(message) from error
+    return listener
