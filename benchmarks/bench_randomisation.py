@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.support.enrolment import BLOCKS, actor, eligible, make_list, make_trial
+from tests.support.enrolment import BLOCKS, START, actor, eligible, make_list, make_trial
 
-from lutetia.trial import Trial
+from lutetia.trial import ManualClock, Trial
 from lutetia.trial.audit import verify
 from lutetia.trial.randomisation_blocks import block_list
 from lutetia.trial.randomisation_list import allocations
@@ -38,7 +38,8 @@ REQUESTS, SEED = 24, bytes(range(32))
 def run(folder: Path, url: str | None, rounds: int) -> dict[str, float | int]:
     """All rounds on one database; raises where an allocation is lost, doubled or out of order."""
     times: list[float] = []
-    with make_trial(folder, url=url, planned_n=REQUESTS * rounds) as trial:
+    make_trial(folder, url=url, planned_n=REQUESTS * rounds).close()
+    with Trial.open(folder, clock=ManualClock(START)) as trial:  # with the durability of a real trial
         make_list(trial, length=REQUESTS * rounds)
         with ThreadPoolExecutor(REQUESTS) as pool:
             for _ in range(rounds):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+
+from sqlalchemy import event
 
 from lutetia.trial import Actor, Change, Create, Grant, ManualClock, Trial
 from lutetia.trial.access import ROLES, SITE_ROLES
@@ -38,7 +44,26 @@ def make_trial(
     sites: tuple[str, ...] = ("01", "02"),
     protocol: str = "duonen",
 ) -> Trial:
-    """A demonstration trial with sites, accounts of all roles and a delegation log."""
+    """A demonstration trial with sites, accounts of all roles and a delegation log; on SQLite, a copy of the first."""
+    if url is not None:
+        return _build(folder, url=url, planned_n=planned_n, sites=sites, protocol=protocol)
+    shutil.copytree(_template(planned_n, sites, protocol), folder)
+    trial = Trial.open(folder, clock=ManualClock(START))
+    # Tests do not pull the plug: waiting for the disk at every commit would be most of their time.
+    trial.database.engine.dispose()
+    event.listen(trial.database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    return trial
+
+
+@cache
+def _template(planned_n: int, sites: tuple[str, ...], protocol: str) -> Path:
+    scratch = Path(tempfile.mkdtemp(prefix="lutetia-template-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    _build(scratch / "trial", url=None, planned_n=planned_n, sites=sites, protocol=protocol).close()
+    return scratch / "trial"
+
+
+def _build(folder: Path, *, url: str | None, planned_n: int, sites: tuple[str, ...], protocol: str) -> Trial:
     plan = StudyPlan(study_id="DUO", title="Test trial", planned_n=planned_n, protocol=protocol)
     trial = create_study(folder, plan, url=url, demonstration=True, clock=ManualClock(START))
     people = [actor(role, site) for role in ROLES for site in sites]
