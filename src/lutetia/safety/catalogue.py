@@ -24,6 +24,7 @@ from lutetia.safety.tables import (
     t14_modification_category,
     t15_data,
     t16_monitoring,
+    t17_forecasts,
 )
 
 TABLES: Mapping[str, Callable[[Context], SafetyTable]] = {
@@ -44,6 +45,7 @@ TABLES: Mapping[str, Callable[[Context], SafetyTable]] = {
     "T14": t14_modification_category.build,
     "T15": t15_data.build,
     "T16": t16_monitoring.build,
+    "T17": t17_forecasts.build,
 }
 # Tables whose pooled part may go to those who must not know the arms.
 OPEN: tuple[str, ...] = ("T1", "T2", "T10", "T15")

@@ -24,6 +24,7 @@ from lutetia.errors import OutputError
 from lutetia.report.html import render_html
 from lutetia.report.pdf import render_pdf
 from lutetia.safety.adam import adam_files
+from lutetia.safety.as_treated import as_treated_tables
 from lutetia.safety.catalogue import TABLES
 from lutetia.safety.cells import Cell, SafetyTable
 from lutetia.safety.context import RESAMPLES, Context, derive_context
@@ -115,6 +116,7 @@ def analyse(context: Context, progress: Progress = lambda step: None) -> Reporte
     for name, build in TABLES.items():
         progress(f"table {name}")
         tables[name] = build(context)
+    tables |= as_treated_tables(context, TABLES)
     return Reported(context, tables, derive_findings(context), derive_methods(context, tables))
 
 

@@ -25,6 +25,7 @@ from lutetia.report.document import (
     rich,
 )
 from lutetia.report.numbers import typeset
+from lutetia.safety.as_treated import SUFFIX
 from lutetia.safety.catalogue import OPEN
 from lutetia.safety.cells import SafetyTable, pooled
 from lutetia.safety.context import Context
@@ -50,7 +51,7 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("Subjects", ("F1", "T1", "T2")),
     Section("Activities and their modification", ("F2", "F11", "T4", "T3")),
-    Section("Absorbed doses", ("F4", "T6", "F3", "F12", "T5")),
+    Section("Absorbed doses", ("F4", "T6", "F3", "F12", "T17", "T5")),
     Section("Blood counts", ("F6", "F5", "F8", "T7", "T7b", "T8", "T9")),
     Section("Dose and effect", ("F7", "T13", "T14")),
     Section("Kidneys", ("F10", "T11")),
@@ -89,6 +90,8 @@ def closed_document(reported: Reported) -> Document:
         blocks.append(Heading(rich(section.title)))
         for part in section.parts:
             blocks += _part(reported, part)
+    if changed := [table for name, table in reported.tables.items() if name.endswith(SUFFIX)]:
+        blocks += [Heading(rich("Sensitivity: arms as treated")), *(b for t in changed for b in table_blocks(t))]
     blocks += [Heading(rich("Listings")), *listings(context)]
     blocks += [Heading(rich("Data and missing values")), *table_blocks(reported.tables["T15"])]
     blocks += [Heading(rich("Methods")), *_methods(reported.methods), *_provenance(context)]
@@ -118,7 +121,7 @@ def open_document(reported: Reported) -> Document:
 
 def table_blocks(table: SafetyTable) -> list[Block]:
     """A table, in parts where it is too wide for a page."""
-    parts = PARTS.get(table.id)
+    parts = PARTS.get(table.id.removesuffix(SUFFIX))
     if parts is None or table.id == "T15":
         return [printed_table(table, widths=widths_of(table))]
     blocks: list[Block] = []
