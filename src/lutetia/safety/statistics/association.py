@@ -25,6 +25,7 @@ from lutetia.safety.statistics.results import (
     NotEstimable,
     Result,
     columns,
+    finite_or_none,
 )
 from lutetia.safety.statistics.rows import Rows, complete_rows
 
@@ -92,14 +93,12 @@ def dose_effect(
 def percent_change(slope: Result, step_Gy: float) -> Result:
     """The slope as percent change for a step of dose: 100 (exp(β·step) − 1)."""
 
-    def percent(value: float | None) -> float | None:
-        return None if value is None else 100.0 * float(np.expm1(value * step_Gy))
-
-    estimate = percent(slope.estimate)
+    low, high = (slope.low, slope.high) if step_Gy >= 0.0 else (slope.high, slope.low)
+    with np.errstate(over="ignore"):
+        estimate, *ends = (None if v is None else 100.0 * np.expm1(v * step_Gy) for v in (slope.estimate, low, high))
     assert estimate is not None
-    ends = sorted(v for v in (percent(slope.low), percent(slope.high)) if v is not None)
-    low, high = (ends[0], ends[1]) if len(ends) == 2 else (None, None)
-    return replace(slope, quantity=f"percent change per {step_Gy:g} Gy", estimate=estimate, low=low, high=high)
+    low, high = (None if v is None else finite_or_none(v) for v in ends)
+    return replace(slope, quantity=f"percent change per {step_Gy:g} Gy", estimate=float(estimate), low=low, high=high)
 
 
 def attenuation(

@@ -204,10 +204,9 @@ def paired_wilcoxon(before: ArrayLike, after: ArrayLike, *, level: float = LEVEL
     Wilcoxon F., Biometrics Bull 1945;1:80–83. Hollander M., Wolfe D.A., Chicken E., 2014, chapter 3.
     """
     pair = columns({"before": before, "after": after})
-    change = pair["after"] - pair["before"]
-    use = np.isfinite(change)
+    use = np.isfinite(pair["after"]) & np.isfinite(pair["before"])
     warnings = missing_warning(int((~use).sum()), "pairs")
-    change = change[use]
+    change = pair["after"][use] - pair["before"][use]
     n = len(change)
     if n < 2:
         return NotEstimable(f"{n} pair{'' if n == 1 else 's'} with both values; 2 or more are needed", n, SIGNED_RANK)

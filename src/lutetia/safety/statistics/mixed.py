@@ -22,7 +22,9 @@ from lutetia.safety.statistics.results import (
     IntArray,
     NotEstimable,
     Result,
+    check_one_each,
     columns,
+    finite_or_none,
     labels_of,
     missing_warning,
 )
@@ -200,7 +202,8 @@ def slopes(
         warnings += (f"{len(left_out)} subjects with too few values or too short a time left out",)
     shown, a = _renumbered(a[use])
     _, s = _renumbered(s[use])
-    y, t = given["value"][use], given["years"][use]
+    check_one_each(s, a, "arm")
+    y, t = given["value"][use], given["years"][use] - given["years"][use].mean()
     k = len(shown)
     x = np.zeros((len(y), 2 * k))
     x[np.arange(len(y)), a] = 1.0
@@ -248,6 +251,8 @@ def _rows(
         return NotEstimable(f"{int(use.sum())} rows with value and baseline", int(use.sum()), LONGITUDINAL)
     _, s = _renumbered(s[use])
     a, o, c = a[use], o[use], _renumbered(c[use])[1]
+    check_one_each(s, a, "arm")
+    check_one_each(s, given["baseline"][use], "baseline")
     log_y, log_b = np.log(given["value"][use]), np.log(given["baseline"][use])
     cell, place = _renumbered(a * len(sequence) + o)
     first = np.unique(s, return_index=True)[1]
@@ -308,8 +313,7 @@ def _fitted(
             kind = "Satterthwaite" if found.theta_covariance is not None else "Wald z"
             return _Model(whole, f"{method}; {name}; {kind}", None, warnings, z.shape[1])
         warnings += (f"{name} not estimable: {found}; simpler model used",)
-    rows = reml.padded(x, np.zeros((len(y), 1)), y, subject)
-    fit, df = _clustered(rows, subjects)
+    fit, df = _clustered(reml.padded(x, np.zeros((len(y), 1)), y, subject), subjects)
     return _Model(
         fit, f"{method.split(',')[0]} given up; {CLUSTERED}, t with {df:g} degrees of freedom", df, warnings, 0
     )
@@ -367,7 +371,8 @@ def _clustered(rows: reml.Subjects, subjects: int) -> tuple[reml.Fit, float]:
 def _contrast(model: _Model, contrast: FloatArray, shift: float, *, n: int, level: float, what: str) -> Result:
     if model.degrees is not None:
         estimate = float((contrast * model.fit.beta).sum())
-        se, df = float(np.sqrt((contrast[:, None] * model.fit.covariance * contrast).sum())), model.degrees
+        variance = float((contrast[:, None] * model.fit.covariance * contrast).sum())
+        se, df = float(np.sqrt(max(0.0, variance))), model.degrees
         return _result(estimate + shift, se, df, n=n, level=level, what=what, method=model.method)
     estimate, se, degrees = reml.satterthwaite(model.fit, contrast)
     return _result(estimate + shift, se, degrees, n=n, level=level, what=what, method=model.method)
@@ -384,13 +389,14 @@ def _result(estimate: float, se: float, df: float | None, *, n: int, level: floa
 
 
 def _percent(log_change: Result) -> Result:
-    def percent(value: float | None) -> float | None:
-        return None if value is None else 100.0 * float(np.expm1(value))
-
+    with np.errstate(over="ignore"):
+        estimate = 100.0 * float(np.expm1(log_change.estimate))
+        low, high = (
+            None if v is None else finite_or_none(100.0 * np.expm1(v)) for v in (log_change.low, log_change.high)
+        )
     return Result(
-        "percent change from baseline", 100.0 * float(np.expm1(log_change.estimate)), percent(log_change.low),
-        percent(log_change.high), log_change.p, log_change.n, log_change.method, statistic=log_change.statistic,
-        df=log_change.df, level=log_change.level, warnings=log_change.warnings,
+        "percent change from baseline", estimate, low, high, log_change.p, log_change.n, log_change.method,
+        statistic=log_change.statistic, df=log_change.df, level=log_change.level, warnings=log_change.warnings,
     )  # fmt: skip
 
 
@@ -405,8 +411,10 @@ def _ratios(model: _Model, rows: _Rows, level: float) -> tuple[ArmRatio, ...]:
         contrast = np.zeros(rows.x.shape[1])
         contrast[i], contrast[j] = 1.0, -1.0
         log = _contrast(model, contrast, 0.0, n=rows.sizes[i] + rows.sizes[j], level=level, what="ratio of arms")
-        low, high = (None if v is None else float(np.exp(v)) for v in (log.low, log.high))
-        ratio = Result(log.quantity, float(np.exp(log.estimate)), low, high, log.p, log.n, log.method,
+        with np.errstate(over="ignore"):
+            estimate = float(np.exp(log.estimate))
+            low, high = (None if v is None else finite_or_none(np.exp(v)) for v in (log.low, log.high))
+        ratio = Result(log.quantity, estimate, low, high, log.p, log.n, log.method,
                        statistic=log.statistic, df=log.df, level=level, warnings=log.warnings)  # fmt: skip
         found.append(ArmRatio(arm, reference, occasion, ratio))
     return tuple(found)
@@ -434,10 +442,18 @@ def _equal_slopes(model: _Model, arms: int, n: int) -> JointTest | NotEstimable:
     return _joint(model, contrasts, "the mean slope is the same in all arms", n)
 
 
-def _joint(model: _Model, contrasts: FloatArray, hypothesis: str, n: int) -> JointTest:
-    f, df, error = reml.joint_test(model.fit, contrasts)
+def _joint(model: _Model, contrasts: FloatArray, hypothesis: str, n: int) -> JointTest | NotEstimable:
+    tested = reml.joint_test(model.fit, contrasts)
+    if tested is None:
+        return NotEstimable("the contrasts have no standard error", n, model.method)
+    f, df, error = tested
     if model.degrees is not None:
-        error = model.degrees
+        # With few clusters the plain F rejects too often: the approximation by Hotelling's T² (Pustejovsky J.E.,
+        # Tipton E., J Bus Econ Stat 2018;36:672–683).
+        error = model.degrees - df + 1.0
+        if error < 1.0:
+            return NotEstimable(f"{df} contrasts for {model.degrees + 1:g} subjects", n, model.method)
+        f *= error / model.degrees
     p = float(fdtrc(df, error if error is not None else 1e9, f))
     return JointTest(hypothesis, f, df, error, p, n, model.method)
 

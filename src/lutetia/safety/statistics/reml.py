@@ -19,6 +19,7 @@ from lutetia.safety.statistics.results import FloatArray, IntArray
 MOST_STEPS = 200
 SCORE_TOLERANCE = 1e-9
 BOUNDARY_SHARE = 1e-6
+SMALLEST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +107,7 @@ def satterthwaite(fit: Fit, contrast: FloatArray) -> tuple[float, float, float |
     1996;54:363–378.
     """
     value = float((contrast * fit.beta).sum())
-    variance = float((contrast[:, None] * fit.covariance * contrast).sum())
+    variance = max(0.0, float((contrast[:, None] * fit.covariance * contrast).sum()))
     if fit.theta_covariance is None:
         return value, float(np.sqrt(variance)), None
     g = (fit.derivatives * contrast[None, :, None] * contrast[None, None, :]).sum(axis=(1, 2))
@@ -114,18 +115,22 @@ def satterthwaite(fit: Fit, contrast: FloatArray) -> tuple[float, float, float |
     return value, float(np.sqrt(variance)), 2.0 * variance**2 / spread if spread > 0.0 else None
 
 
-def joint_test(fit: Fit, contrasts: FloatArray) -> tuple[float, int, float | None]:
-    """F, its numerator and its denominator degrees of freedom for several contrasts (rows) at once.
+def joint_test(fit: Fit, contrasts: FloatArray) -> tuple[float, int, float | None] | None:
+    """F, its numerator and its denominator degrees of freedom for several contrasts (rows) at once; None without error.
 
     The contrasts are turned so that their estimates are uncorrelated; with νₘ of each, E = Σ νₘ/(νₘ − 2) over νₘ > 2
     and the denominator is 2E/(E − q) (Fai & Cornelius 1996).
     """
     covariance = np.einsum("ai,ij,bj->ab", contrasts, fit.covariance, contrasts)
     values, vectors = np.linalg.eigh(covariance)
+    if values.max() <= 0.0:
+        return None
     kept = values > 1e-10 * values.max()
     turned = np.einsum("am,ai->mi", vectors[:, kept], contrasts)
     each = [satterthwaite(fit, row) for row in turned]
     q = len(each)
+    if not all(se > 0.0 for _, se, _ in each):
+        return None
     f = sum((estimate / se) ** 2 for estimate, se, _ in each) / q
     known = [df for _, _, df in each if df is not None]
     if len(known) < q:
@@ -194,12 +199,16 @@ def _step(
     """One step uphill: Newton's where the observed information is positive, else the average one; halved as needed."""
     q = rows.z.shape[2]
     for information in (state.observed, state.average):
-        if np.linalg.eigvalsh(information).min() <= 0.0:
+        spread = np.linalg.eigvalsh(information)
+        if spread.min() <= 1e-12 * spread.max():
             continue
         direction = np.linalg.solve(information, state.score)
         for halvings in range(30):
             trial = theta + direction * 0.5**halvings
-            if trial[-1] <= 0.0 or np.linalg.eigvalsh(random_covariance(trial, q)).min() <= 0.0:
+            if (
+                trial[-1] <= SMALLEST_SHARE * np.abs(trial).max()
+                or np.linalg.eigvalsh(random_covariance(trial, q)).min() <= 0.0
+            ):
                 continue
             found = _state(rows, parts, trial)
             if found.fit.criterion <= state.fit.criterion + 1e-9 * abs(state.fit.criterion) * (halvings == 0):
@@ -222,6 +231,8 @@ def _at_boundary(rows: Subjects, theta: FloatArray) -> str:
     scale: NDArray[np.float64] = np.sqrt((rows.z**2).sum(axis=(0, 1)) / rows.present.sum())
     d = random_covariance(theta, q) * scale[:, None] * scale[None, :]
     smallest = float(np.linalg.eigvalsh(d).min())
+    if theta[-1] < BOUNDARY_SHARE * float(np.abs(d).max()):
+        return "the residual variance is estimated as zero"
     if smallest > BOUNDARY_SHARE * float(theta[-1] + d.max()):
         return ""
     return "the variance of a random effect is estimated as zero" if q == 1 else "the random effects are degenerate"

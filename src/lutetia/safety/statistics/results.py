@@ -119,6 +119,26 @@ def column(values: ArrayLike, what: str) -> FloatArray:
     return array
 
 
+def finite_or_none(value: float) -> float | None:
+    """The value, or None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def check_one_each(subject: IntArray, label: NDArray[np.generic], what: str) -> None:
+    """Refuse rows that give one subject two labels.
+
+    Raises
+    ------
+    InputError
+        With the number of such subjects.
+    """
+    pairs = len(set(zip(subject.tolist(), label.tolist(), strict=True)))
+    if extra := pairs - len(set(subject.tolist())):
+        raise InputError(
+            f"{what}: found {extra} subject{'s' if extra > 1 else ''} with more than one; expected one each"
+        )
+
+
 def labels_of(
     values: Sequence[object] | NDArray[np.generic], what: str, length: int
 ) -> tuple[NDArray[np.str_], IntArray]:
