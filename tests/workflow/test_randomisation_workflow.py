@@ -65,6 +65,7 @@ from lutetia.workflow.randomisation import (
     reveal,
     unblind,
 )
+from lutetia.workflow.screening import RecordBaseline, record_baseline
 from lutetia.workflow.sites_users import AddSite, add_site
 from lutetia.workflow.study_setup import StudyPlan, create_study
 
@@ -451,3 +452,33 @@ def test_the_page_of_a_randomisation_asks_for_the_factors_besides_the_site(trial
     done = randomised(trial)
     assert read_randomise(trial, CO, done.subject_id).faults == ("the subject is RANDOMISED; expected ELIGIBLE",)
     assert read_randomise(trial, CO, eligible(trial)).faults == ()
+
+
+@pytest.mark.requirement(31)
+def test_a_stratum_that_the_baseline_form_contradicts_is_refused_before_it_is_too_late(trial: Trial) -> None:
+    subject_id = eligible(trial)
+    record_baseline(trial, CO, RecordBaseline(subject_id, {"diabetes": "yes"}))
+    with pytest.raises(InputError, match="the baseline form says 'yes'"):
+        randomise(trial, CO, Randomise(subject_id, {"diabetes": "no"}))
+    assert randomise(trial, CO, Randomise(subject_id, {"diabetes": "yes"})).stratum == "site=01;diabetes=yes"
+
+
+@pytest.mark.requirement(28)
+def test_minimisation_replays_after_a_stratum_was_corrected(tmp_path: Path) -> None:
+    with make_trial(tmp_path / "trial") as trial:
+        make_list(trial, MINIMISED)
+        first = [randomised(trial, diabetes=level).subject_id for level in ("no", "yes", "no", "no")]
+        correct_stratum(trial, CO, CorrectStratum(first[1], {"diabetes": "no"}, "medication list found"))
+        for level in ("yes", "no", "yes"):
+            randomised(trial, "02", diabetes=level)
+        assert replay_record(reveal(trial, US, Reveal("end")), where="trial").allocations == 7
+
+
+def test_a_list_has_at_least_one_entry_and_minimisation_none(tmp_path: Path) -> None:
+    with make_trial(tmp_path / "trial") as trial:
+        with pytest.raises(InputError, match="length of 0"):
+            generate_list(trial, US, GenerateList(BLOCKS, 0))
+        make_list(trial, MINIMISED)
+        assert published(trial).entries == 0
+        with pytest.raises(InputError, match="no list ahead"):
+            extend_list(trial, US, ExtendList(30))

@@ -12,7 +12,7 @@ from typing import Any
 
 from lutetia.errors import AccessDeniedError, InputError, StaleRecordError, TrialError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update, access
-from lutetia.trial.randomisation import check_levels, check_spec, read_spec
+from lutetia.trial.randomisation import SCHEMES, check_levels, check_spec, read_spec
 from lutetia.trial.randomisation_draws import new_seed
 from lutetia.trial.randomisation_list import (
     ACTIVE,
@@ -157,6 +157,8 @@ def generate_list(trial: Trial, actor: Actor, command: GenerateList) -> Publishe
     """
     access.require(actor, "generate_list")
     spec = check_spec(command.spec)
+    if command.length is not None and command.length < 1:
+        raise InputError(f"list: found a length of {command.length}; expected 1 entry a stratum or more")
     if command.seed is not None and not trial.demonstration:
         raise TrialError("seed: found a given one; expected none, because this is not a demonstration database")
     seed, key = command.seed or new_seed(), make_key(trial.folder / "keys")
@@ -185,6 +187,8 @@ def extend_list(trial: Trial, actor: Actor, command: ExtendList) -> Published:
     def change(reader: Reader) -> Change:
         scheme = active_scheme(reader)
         spec, seed = opened_scheme(scheme, key)
+        if not SCHEMES[spec.scheme].by_stratum:
+            raise InputError(f"list: {spec.scheme} has no list ahead of time; expected nothing to extend")
         edits = list_edits(
             reader, scheme["scheme_id"], spec, seed=seed, key=key, sites=_sites(reader), length=command.length
         )
@@ -237,6 +241,7 @@ def randomise(trial: Trial, actor: Actor, command: Randomise) -> RandomisationRe
         _check_ready(reader, subject, command)
         scheme = active_scheme(reader)
         levels = _with_site(scheme, subject, command.levels)
+        _check_baseline(reader, subject, levels)
         found, edits = allocate(reader, subject, levels, key=key)
         return Change("randomise", [*_stamped(edits, actor, reader), *_subject_edits(reader, subject, found)], found)
 
@@ -420,6 +425,15 @@ def _with_site(scheme: Record, subject: Record, levels: Mapping[str, str]) -> di
         raise InputError("levels: found the site; expected the other factors, because the subject's record holds it")
     named = {factor["name"] for factor in scheme["specification"]["factors"]}
     return dict(levels) | ({"site": subject["site"]} if "site" in named else {})
+
+
+def _check_baseline(reader: Reader, subject: Record, levels: Mapping[str, str]) -> None:
+    """Refuse a level that the subject's baseline form contradicts, where it has an item of the factor's name."""
+    answers = {row["item"]: row["value"] for row in reader.records("baseline", subject_id=subject["subject_id"])}
+    for name, level in levels.items():
+        if answers.get(name) not in (None, level):
+            found = f"subject {subject['subject_id']}: found {name} {level!r}; the baseline form says {answers[name]!r}"
+            raise InputError(f"{found}; correct one of them before the randomisation")
 
 
 def _stamped(edits: Sequence[Edit], actor: Actor, reader: Reader) -> list[Edit]:
