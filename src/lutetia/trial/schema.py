@@ -222,6 +222,7 @@ AUDIT = Table(
     Column("body_hash", Text, nullable=False),
     Column("software", Text, nullable=False),
     Column("hash", Text, nullable=False, unique=True),
+    Index("ix_audit_table_record", "table_name", "record"),
 )
 BODIES = Table(
     "audit_bodies",

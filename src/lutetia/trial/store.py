@@ -102,7 +102,7 @@ class Trial:
             If a substitute clock or authenticator is given for a database that is not marked as demonstration.
         """
         folder = folder.absolute()
-        database = connect(_url(folder))
+        database = connect(database_url(folder))
         try:
             check_version(database)
             trial = _assembled(folder, database, SystemClock(), None, demonstration=False)
@@ -195,7 +195,7 @@ def build_folder(folder: Path, url: str | None) -> Database:
         _write_configuration(folder, url)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    database = connect(_url(folder))
+    database = connect(database_url(folder))
     try:
         create_schema(database)
     except BaseException:
@@ -239,7 +239,16 @@ def _write_configuration(folder: Path, url: str | None) -> None:
         file.write(text)
 
 
-def _url(folder: Path) -> str:
+def database_url(folder: Path) -> str:
+    """Where a trial's database is, from its `trial.toml`.
+
+    Raises
+    ------
+    StorageError
+        If the folder holds no trial.
+    InputError
+        If the file cannot be read, or names an environment variable that is not set.
+    """
     try:
         found = tomllib.loads((folder / CONFIGURATION).read_text(encoding="utf-8"))["database"]
     except OSError as error:
