@@ -10,7 +10,7 @@ from tests.support.enrolment import actor, make_list, make_trial, randomised
 from lutetia.errors import AccessDeniedError, InputError, StaleRecordError, StorageError, UnknownNameError
 from lutetia.protocol.profile import packaged_protocols, read_protocol
 from lutetia.safety.study import read_study
-from lutetia.trial import Trial
+from lutetia.trial import Study, Trial
 from lutetia.workflow.study_setup import (
     CHECKLIST,
     MONITORS,
@@ -127,3 +127,16 @@ def test_an_amendment_needs_a_new_version_the_arms_in_use_and_the_right(tmp_path
             amend_protocol(trial, AD, AmendProtocol(lost, "x"))
         with pytest.raises(AccessDeniedError):
             amend_protocol(trial, actor("physician"), AmendProtocol(amended(trial, "23.0", "24.0"), "x"))
+
+
+def test_a_study_without_its_protocol_file_takes_the_packaged_one_of_the_same_hash_or_none(tmp_path: Path) -> None:
+    settings = study_settings(read_protocol("duonen"), PLAN)
+    for folder, sha256 in (("known", settings["protocol"]["sha256"]), ("other", "0" * 64)):
+        table = settings | {"protocol": settings["protocol"] | {"sha256": sha256}}
+        study = Study("DUO", "A trial", "duonen", "2026.1", table, {"study.toml": toml_text(table).encode()})
+        with Trial.create(tmp_path / folder, study=study) as trial, trial.read() as reader:
+            if folder == "known":
+                assert study_protocol(trial, reader) == read_protocol("duonen")
+            else:
+                with pytest.raises(InputError, match="no packaged protocol has its hash"):
+                    study_protocol(trial, reader)

@@ -190,9 +190,22 @@ def checklist_of(settings: Mapping[str, Any]) -> tuple[ChecklistItem, ...]:
 
 
 def study_protocol(trial: Trial, reader: Reader) -> Protocol:
-    """The protocol in force, from the stored file."""
+    """The protocol in force: the stored file, or the packaged one of the same hash where a study brought none.
+
+    Raises
+    ------
+    InputError
+        If there is neither.
+    """
     record = study_record(reader)
-    return parse_protocol(trial.files.get(record["files"][PROTOCOL_FILE]), where=f"protocol {record['protocol_name']}")
+    name, stored = record["protocol_name"], (record["files"] or {}).get(PROTOCOL_FILE)
+    if stored is not None:
+        return parse_protocol(trial.files.get(stored), where=f"protocol {name}")
+    expected = record["settings"].get("protocol", {}).get("sha256")
+    if name in packaged_protocols() and (found := read_protocol(name)).sha256 == expected:
+        return found
+    text = f"study {record['study_id']}: holds no {PROTOCOL_FILE}, and no packaged protocol has its hash {expected}"
+    raise InputError(f"{text}; put the protocol file beside study.toml and create the trial again")
 
 
 def amend_protocol(trial: Trial, actor: Actor, command: AmendProtocol) -> Receipt:
