@@ -9,6 +9,7 @@ import typer
 from lutetia import __version__
 from lutetia.cli.decide import decide
 from lutetia.cli.demo import demo
+from lutetia.cli.dicom_node import dicom_node
 from lutetia.cli.dose_map import dose_map
 from lutetia.cli.example import example
 from lutetia.cli.interim import interim
@@ -39,6 +40,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "validate": validate,
     "serve": serve,
     "worker": worker,
+    "dicom-node": dicom_node,
 }
 
 app = typer.Typer(

@@ -14,10 +14,12 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from zoneinfo import ZoneInfo
 
 import pydicom
 from pydicom.dataelem import DataElement
@@ -49,7 +51,9 @@ _OLDEST_AGE = 89
 class Pseudonym:
     """What replaces a patient: the subject, by how many days its dates move, and where it belongs in the trial.
 
-    `salt` is secret and the same for the whole trial, so that objects that refer to each other still do.
+    `salt` is secret and the same for the whole trial, so that objects that refer to each other still do. `zone` is that
+    of the hospital's clocks: an object without an offset gets the one that its acquisition truly had, because the moved
+    date may lie on the other side of a clock change.
     """
 
     subject_id: str
@@ -59,6 +63,7 @@ class Pseudonym:
     sponsor: str = "not stated"
     site_id: str = ""
     time_point: str = ""
+    zone: ZoneInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ def pseudonymise(dataset: Dataset, pseudonym: Pseudonym) -> Dataset:
     cleaner = _Cleaner(pseudonym, identifiers([dataset]))
     result = cleaner.cleaned(dataset)
     _write_identity(result, pseudonym)
+    _state_offset(dataset, result, pseudonym.zone)
     result.file_meta = _file_meta(dataset, result)
     return result
 
@@ -281,6 +287,18 @@ def _write_identity(result: Dataset, pseudonym: Pseudonym) -> None:
         result.StructureSetLabel = "regions"
     if "SharedFunctionalGroupsSequence" in result:
         result.DeviceSerialNumber = "removed"  # enhanced objects must have one
+
+
+def _state_offset(original: Dataset, result: Dataset, zone: ZoneInfo | None) -> None:
+    """Write the offset from UTC that the hospital's clock had on the true day, if the object does not say one."""
+    if zone is None or str(result.get("TimezoneOffsetFromUTC") or ""):
+        return
+    for prefix in ("Acquisition", "Series", "StructureSet", "Content", "Study"):
+        text = f"{original.get(prefix + 'Date') or ''} {str(original.get(prefix + 'Time') or '')[:6]}"
+        with suppress(ValueError):
+            moment = datetime.strptime(text, "%Y%m%d %H%M%S").replace(tzinfo=zone)
+            result.TimezoneOffsetFromUTC = f"{moment:%z}"
+            return
 
 
 def _code(value: str, meaning: str) -> Dataset:

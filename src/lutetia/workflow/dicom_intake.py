@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol, cast
-from zoneinfo import ZoneInfo
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -21,6 +20,7 @@ from pydicom.dataset import Dataset
 from lutetia.errors import IdentityError, ImageError, InputError, MissingRecordError, StorageError
 from lutetia.imaging.pseudonymise import Pseudonym, check_admissible, pseudonymise
 from lutetia.trial import access
+from lutetia.trial.identities import date_shift, subjects_of_local_number
 from lutetia.trial.keys import KeyRing, seal, unseal
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Receipt, Update
@@ -43,6 +43,29 @@ class Identities(Protocol):
 
     def shift_days(self, subject_id: str) -> int:
         """By how many days the subject's DICOM dates move."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteIdentities:
+    """The identity list of a trial's folder; patient numbers are compared without blanks and case."""
+
+    trial: Trial
+
+    @property
+    def salt(self) -> str:
+        """Secret of the trial for unique identifiers."""
+        return KeyRing(self.trial.folder / "keys").key("dicom").hex()
+
+    def subject_of_patient(self, patient_id: str, *, site: str) -> str | None:
+        """The subject of this site with that number in the hospital."""
+        with self.trial.read() as reader:
+            here = {row["subject_id"] for row in reader.records("subjects", site=site)}
+        found = [s for s in subjects_of_local_number(self.trial, patient_id) if s in here]
+        return found[0] if len(found) == 1 else None
+
+    def shift_days(self, subject_id: str) -> int:
+        """By how many days the subject's DICOM dates move."""
+        return date_shift(self.trial, subject_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +119,7 @@ def receive_object(trial: Trial, identities: Identities, dataset: Dataset, *, se
         clean, cycle = _pseudonymised(trial, identities, dataset, site=site, subject=subject)
     except (ImageError, IdentityError, InputError) as error:
         return _quarantine(trial, dataset, sender=sender, reason=str(error))
-    return _file(trial, clean, (subject, cycle, sender), site=site)
+    return _file(trial, clean, (subject, cycle, sender))
 
 
 def _subject(identities: Identities, dataset: Dataset, site: str) -> str:
@@ -115,6 +138,7 @@ def _pseudonymised(
     with trial.read() as reader:
         study = study_of(reader)
         cycle = cycle_of_day(reader, subject, acquired_on(dataset))
+        zone = site_zone(reader, site)
     door = Pseudonym(
         subject,
         identities.shift_days(subject),
@@ -122,11 +146,12 @@ def _pseudonymised(
         str(study["study_id"]),
         site_id=site,
         time_point="" if cycle is None else f"cycle {cycle}",
+        zone=zone,
     )
     return pseudonymise(dataset, door), cycle
 
 
-def _file(trial: Trial, clean: Dataset, filing: tuple[str, int | None, str], *, site: str) -> Received:
+def _file(trial: Trial, clean: Dataset, filing: tuple[str, int | None, str]) -> Received:
     subject, cycle, sender = filing
     digest = trial.files.put(_bytes(clean))
     uid = str(clean.SOPInstanceUID)
@@ -134,7 +159,7 @@ def _file(trial: Trial, clean: Dataset, filing: tuple[str, int | None, str], *, 
     def change(reader: Reader) -> Change:
         if reader.find("dicom_objects", {"sop_instance_uid": uid}) is not None:
             return Change("receive DICOM object again", [], result="known")
-        values = _object_values(clean, site_zone(reader, site)) | {
+        values = _object_values(clean) | {
             "subject_id": subject,
             "cycle": cycle,
             "sha256": digest,
@@ -148,12 +173,13 @@ def _file(trial: Trial, clean: Dataset, filing: tuple[str, int | None, str], *, 
     return Received(outcome, subject, cycle)
 
 
-def _object_values(clean: Dataset, zone: ZoneInfo | None) -> dict[str, object]:
+def _object_values(clean: Dataset) -> dict[str, object]:
     """What the database keeps of an object; `taken_at` is the moved time of its acquisition."""
     day, clock = str(clean.get("AcquisitionDate") or ""), str(clean.get("AcquisitionTime") or "")
     taken = None
     with suppress(ValueError):
-        taken = datetime.strptime(f"{day} {clock[:6]}", "%Y%m%d %H%M%S").replace(tzinfo=zone or UTC).isoformat()
+        offset = str(clean.get("TimezoneOffsetFromUTC") or "+0000")
+        taken = datetime.strptime(f"{day} {clock[:6]} {offset}", "%Y%m%d %H%M%S %z").isoformat()
     return {
         "sop_instance_uid": str(clean.SOPInstanceUID),
         "series_uid": str(clean.get("SeriesInstanceUID", "")),
@@ -199,7 +225,7 @@ def release_quarantined(trial: Trial, identities: Identities, actor: Actor, *, s
     check_admissible(dataset)
     subject = _subject(identities, dataset, site)
     clean, cycle = _pseudonymised(trial, identities, dataset, site=site, subject=subject)
-    received = _file(trial, clean, (subject, cycle, str(row["sender"])), site=site)
+    received = _file(trial, clean, (subject, cycle, str(row["sender"])))
     _decide(trial, actor, sha256, "released")
     return received
 

@@ -1,0 +1,150 @@
+"""A case from the images that the node received: sorted scans, outlines, tables that were added by hand, calibration.
+
+The case keeps the moved dates of the images; the start of infusion moves by the same whole days, as an instant, so that
+every interval is the true one. The dosimetry itself is imported as any other case (`dosimetry`).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from lutetia.errors import CaseError, InputError
+from lutetia.imaging.sorting import Export, ScanGroup, Series, sort_folder
+from lutetia.trial.reader import Reader
+from lutetia.trial.records import Actor
+from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import GivenCycle, given_cycles, protocol_of, site_zone, subject_of
+from lutetia.workflow.dicom_intake import Identities, write_images
+from lutetia.workflow.dosimetry import ImportCase, Imported, import_case
+from lutetia.workflow.edits import allowed_subject
+
+TABLES = ("regions", "blood", "whole_body")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReceived:
+    """Received images of a given cycle with what images do not say.
+
+    `calibration`: keys of [calibration] in a case, `recovery` the recovery table as CSV. `tables`: CSV content by name
+    (blood, whole_body, regions). `masses_g` belongs to a regions table.
+    """
+
+    subject_id: str
+    cycle: int
+    calibration: Mapping[str, float | str | bool | date]
+    recovery: bytes | None = None
+    tables: Mapping[str, bytes] = field(default_factory=dict)
+    masses_g: Mapping[str, float] = field(default_factory=dict)
+    hematocrit: float | None = None
+    reason: str = ""
+
+
+def import_received(trial: Trial, identities: Identities, actor: Actor, command: ImportReceived) -> Imported:
+    """Put a cycle's received images and tables into a case and queue its dosimetry.
+
+    Raises
+    ------
+    CaseError
+        If no image of the cycle was received, or an outline does not say which scan it was drawn on.
+    LutetiaError
+        As `dosimetry.import_case`.
+    """
+    allowed_subject(trial, actor, "propose", command.subject_id)
+    with tempfile.TemporaryDirectory(prefix="lutetia-received-") as place:
+        folder = Path(place)
+        if not write_images(trial, command.subject_id, command.cycle, folder):
+            raise CaseError(
+                f"subject {command.subject_id}, cycle {command.cycle}: no images were received; send them to the node, "
+                "or assign a received series to this cycle"
+            )
+        with trial.read() as reader:
+            zone = site_zone(reader, subject_of(reader, command.subject_id)["site"])
+            export = sort_folder(folder, zone=zone)
+            text = _case_text(trial, reader, identities, command, export, folder)
+        _write_tables(command, folder)
+        (folder / "case.toml").write_text(text, encoding="utf-8")
+        return import_case(trial, actor, ImportCase(command.subject_id, command.cycle, folder, command.reason))
+
+
+def _case_text(
+    trial: Trial, reader: Reader, identities: Identities, command: ImportReceived, export: Export, folder: Path
+) -> str:
+    """The whole case.toml."""
+    course = [g for g in given_cycles(reader, command.subject_id) if g.cycle <= command.cycle]
+    if not course or course[-1].cycle != command.cycle:
+        raise CaseError(f"subject {command.subject_id}, cycle {command.cycle}: is not given yet; record it first")
+    subject, protocol = subject_of(reader, command.subject_id), protocol_of(trial, reader)
+    zone = site_zone(reader, subject["site"])
+    lines = ['schema = "lutetia.case/1"', f"timezone = {_toml(str(zone) if zone else 'UTC')}", "[subject]"]
+    facts = {"id": command.subject_id, "sex": subject["sex"], "age_years": subject["age_years"]}
+    facts |= {"height_cm": subject["height_cm"], "weight_kg": subject["weight_kg"], "hematocrit": command.hematocrit}
+    lines += _pairs(facts)
+    lines += ["[protocol]", f"name = {_toml(protocol.name)}", f"arm = {_toml(subject['arm'])}"]
+    recovery = {"recovery_csv": "recovery.csv"} if command.recovery is not None else {}
+    lines += ["[calibration]", *_pairs({**command.calibration, **recovery})]
+    shift = timedelta(days=identities.shift_days(command.subject_id))
+    for given in course:
+        lines += ["[[cycles]]", f"number = {given.ordinal}", *_starts(given, shift)]
+    for scan in export.scans:
+        lines += ["[[cycles.scans]]", *_scan(scan, folder)]
+    for series, index in export.segmentations:
+        lines += ["[[cycles.segmentation]]", *_outlines(series, index, folder)]
+    lines += _tables(command)
+    return "\n".join(lines) + "\n"
+
+
+def _starts(given: GivenCycle, shift: timedelta) -> list[str]:
+    """Start of each infusion, moved as the images are, and what was given."""
+    starts = ", ".join(f"{_toml(n)} = {(at + shift).isoformat()}" for n, at in given.started_at.items())
+    return [f"administered_at = {{ {starts} }}", "[cycles.administered_MBq]", *_pairs(given.administered_MBq)]
+
+
+def _scan(scan: ScanGroup, folder: Path) -> list[str]:
+    found = {"spect": _place(scan.spect, folder)}
+    return _pairs(found | ({"ct": _place(scan.ct, folder)} if scan.ct is not None else {}))
+
+
+def _outlines(series: Series, index: int | None, folder: Path) -> list[str]:
+    if index is None:
+        raise CaseError("outlines: do not say which scan they were drawn on; send the series they refer to as well")
+    return _pairs({"file": series.files[0].relative_to(folder).as_posix(), "scan": index + 1})
+
+
+def _tables(command: ImportReceived) -> list[str]:
+    lines: list[str] = []
+    for name in command.tables:
+        lines += [f"[cycles.{name}]", f'file = "{name}.csv"']
+        if name == "regions" and command.masses_g:
+            masses = ", ".join(f"{_toml(region)} = {mass:g}" for region, mass in command.masses_g.items())
+            lines.append(f"masses_g = {{ {masses} }}")
+    return lines
+
+
+def _place(series: Series, folder: Path) -> str:
+    """The folder of a series; the node wrote one a series."""
+    return series.files[0].parent.relative_to(folder).as_posix()
+
+
+def _pairs(values: Mapping[str, object]) -> list[str]:
+    return [f"{_toml(key)} = {_toml(value)}" for key, value in values.items() if value is not None]
+
+
+def _toml(value: object) -> str:
+    """A TOML value; JSON's strings, numbers and booleans are TOML's too."""
+    if isinstance(value, date):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_tables(command: ImportReceived, folder: Path) -> None:
+    for name, content in command.tables.items():
+        if name not in TABLES:
+            raise InputError(f"table {name!r}: expected one of {', '.join(TABLES)}")
+        (folder / f"{name}.csv").write_bytes(content)
+    if command.recovery is not None:
+        (folder / "recovery.csv").write_bytes(command.recovery)
