@@ -28,6 +28,7 @@ LAYOUTS: Mapping[tuple[str, ...], str] = {
     ("count", "percent"): "{count} ({percent} %)",
     ("median", "q1", "q3", "minimum", "maximum"): "{median} ({q1} to {q3}; {minimum} to {maximum})",
     ("median", "q1", "q3"): "{median} ({q1} to {q3})",
+    ("minimum", "maximum"): "{minimum} to {maximum}",
     ("estimate", "low", "high", "p"): "{estimate} ({low} to {high}), p {p}",
     ("estimate", "low", "high"): "{estimate} ({low} to {high})",
     ("mean", "sd"): "{mean} ± {sd}",

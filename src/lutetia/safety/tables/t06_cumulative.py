@@ -20,7 +20,7 @@ from lutetia.safety.study import DoseLimit
 from lutetia.safety.tables.building import TableBuilder
 
 NOTE = (
-    "Median (quartiles; range) of the sum over the cycles given up to the data cut; a subject with a cycle without "
+    "Median (quartiles) and range of the sum over the cycles given up to the data cut; a subject with a cycle without "
     "dose is missing, not zero. Over the limit: dose with that of prior therapy, exact (Clopper–Pearson) interval of "
     "95 %. Sensitivity: in missing cycles the last Gy/GBq of each nuclide times its activity ({imputed} subjects)."
 )
@@ -43,6 +43,7 @@ def build(context: Context) -> SafetyTable:
     table = TableBuilder("T6", "Cumulative dose by arm, and over the limits", "DOS; sensitivity: SAF")
     table.column("subjects", "Subjects")
     table.column("absorbed_dose_Gy", "Absorbed dose", unit="Gy")
+    table.column("range_Gy", "Range", unit="Gy")
     table.column("bed_Gy", "BED", unit="Gy")
     nuclides = sorted({n for arm in context.data.study.arms.values() for n in arm.base_MBq})
     for nuclide in nuclides:
@@ -89,8 +90,11 @@ def _line(table: TableBuilder, context: Context, block: _Block) -> None:
     own = own[(own["region"] == block.limit.region) & (own["method"] == block.method)]
     rows = {"doses": [r for p in own["rows"] for r in p]}
     table.put(block.key, "subjects", n=len(own), rows=rows, count=len(own))
-    _range(table, (block.key, "absorbed_dose_Gy"), own["absorbed_dose_Gy"], rows, "no subject with a dose")
-    _range(table, (block.key, "bed_Gy"), own["bed_Gy"], rows, "no BED in the data")
+    _quartiles(table, (block.key, "absorbed_dose_Gy"), own["absorbed_dose_Gy"], rows, "no subject with a dose")
+    if (known := own["absorbed_dose_Gy"].dropna()).size:
+        ends = float(known.min()), float(known.max())
+        table.put(block.key, "range_Gy", n=len(known), rows=rows, minimum=ends[0], maximum=ends[1])
+    _quartiles(table, (block.key, "bed_Gy"), own["bed_Gy"], rows, "no BED in the data")
     parts = context.by_nuclide[context.by_nuclide["subject_id"].isin(block.subjects)]
     parts = parts[(parts["region"] == block.limit.region) & (parts["method"] == block.method)]
     for nuclide, part in parts.groupby("nuclide", sort=True):
@@ -117,7 +121,7 @@ def _sensitivity(table: TableBuilder, context: Context, block: _Block) -> None:
     rows = {"doses": [r for p in known["rows"] for r in p]}
     column = "absorbed_dose_Gy" if block.limit.metric == "absorbed_dose" else "bed_Gy"
     table.put(row, "subjects", n=len(known), rows=rows, count=len(known))
-    _range(table, (row, column), known["sensitivity_Gy"], rows, "no subject with a dose")
+    _quartiles(table, (row, column), known["sensitivity_Gy"], rows, "no subject with a dose")
     judged = known[known["sensitivity_over"].notna()]
     table.share(row, "over_limit", int(judged["sensitivity_over"].sum()), len(judged), rows=rows)
 
@@ -127,7 +131,7 @@ def _is_filled(limits: pd.DataFrame) -> np.ndarray:
     return np.array([isinstance(c, tuple) and len(c) > 0 for c in limits["imputed_cycles"]], dtype=bool)
 
 
-def _range(
+def _quartiles(
     table: TableBuilder, place: tuple[str, str], values: pd.Series, rows: dict[str, list[int]], reason: str
 ) -> None:
     known = values.dropna()
@@ -136,8 +140,7 @@ def _range(
         return
     q1, median, q3 = known.quantile([0.25, 0.5, 0.75])
     row, column = place
-    table.put(row, column, n=len(known), rows=rows, median=float(median), q1=float(q1), q3=float(q3),
-              minimum=float(known.min()), maximum=float(known.max()))  # fmt: skip
+    table.put(row, column, n=len(known), rows=rows, median=float(median), q1=float(q1), q3=float(q3))
 
 
 def _notes(context: Context) -> list[str]:

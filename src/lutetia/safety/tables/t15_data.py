@@ -117,7 +117,8 @@ def _others(table: TableBuilder, context: Context, groups: Groups) -> None:
 
 def _findings(table: TableBuilder, context: Context) -> None:
     account = context.data.accounting
-    table.row("findings", "Doubts about data that are used, and missing files or columns")
+    head = table.row("findings", "Doubts about data that are used, and missing files or columns")
+    table.put(head, "all", n=len(account.findings), count=len(account.findings))
     for kind in sorted({finding.kind for finding in account.findings}):
         own = [finding for finding in account.findings if finding.kind == kind]
         at: dict[str, list[int]] = {}

@@ -56,7 +56,7 @@ def _errors(table: TableBuilder, key: str, groups: Mapping[str, tuple[str, ...]]
 def _calibration(table: TableBuilder, key: str, groups: Mapping[str, tuple[str, ...]], own: pd.DataFrame) -> None:
     bins = calibration(own)
     for low, high in zip(bins["low"], bins["high"], strict=True):
-        label = f"Limit passed where P(over) was {low:g} to {high:g}"
+        label = f"Passed at P(over) {low:g}–{high:g}"
         row = table.row(f"{key} / P {low:g} to {high:g}", label, level=1)
         for column, subjects in groups.items():
             part = calibration(own[own["subject_id"].isin(subjects)])
