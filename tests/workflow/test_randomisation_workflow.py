@@ -61,6 +61,7 @@ from lutetia.workflow.randomisation import (
     published,
     randomise,
     read_randomise,
+    receipt_hash,
     record_cross_over,
     reveal,
     unblind,
@@ -127,6 +128,15 @@ def test_only_signed_eligibility_and_consent_lead_to_an_allocation(trial: Trial)
     done = randomised(trial)
     row = subject(trial, done.subject_id)
     assert (row["state"], row["arm"], row["randomised_on"]) == ("RANDOMISED", done.arm, "2026-01-12")
+
+
+def test_a_receipt_names_slot_time_and_head_and_its_hash_is_that_of_the_stored_allocation(trial: Trial) -> None:
+    done = randomised(trial)
+    with trial.read() as reader:
+        stored = reader.record("allocations", {"subject_id": done.subject_id})
+    assert (done.slot, done.at, done.head) == (1, stored["allocated_at"], trial.head().head)
+    assert done.receipt == stored["receipt"] == receipt_hash(stored, SEED)
+    assert receipt_hash(stored | {"arm": "E"}, SEED) != done.receipt
 
 
 @pytest.mark.parametrize("spec", [BLOCKS, MINIMISED], ids=lambda spec: spec.scheme)

@@ -6,6 +6,7 @@ a wrong stratum, a cross-over and an unblinding are events beside the allocation
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,7 +132,7 @@ class RandomiseForm:
 
 @dataclass(frozen=True, slots=True)
 class RandomisationReceipt:
-    """What the person who randomised gets; `arm` is None for masked roles."""
+    """What the person who randomised gets; `arm` is None for masked roles, `receipt` the hash of `receipt_hash`."""
 
     subject_id: str
     arm: str | None
@@ -139,6 +140,7 @@ class RandomisationReceipt:
     slot: int
     at: str
     commitment: str
+    receipt: str
     sequence: int
     head: str
 
@@ -243,7 +245,8 @@ def randomise(trial: Trial, actor: Actor, command: Randomise) -> RandomisationRe
         levels = _with_site(scheme, subject, command.levels)
         _check_baseline(reader, subject, levels)
         found, edits = allocate(reader, subject, levels, key=key)
-        return Change("randomise", [*_stamped(edits, actor, reader), *_subject_edits(reader, subject, found)], found)
+        stamped = _stamped(edits, actor, reader.now, seed=opened_scheme(scheme, key)[1])
+        return Change("randomise", [*stamped, *_subject_edits(reader, subject, found)], found)
 
     receipt = trial.commit(change, actor)
     return _receipt(trial, actor, receipt)
@@ -436,10 +439,21 @@ def _check_baseline(reader: Reader, subject: Record, levels: Mapping[str, str]) 
             raise InputError(f"{found}; correct one of them before the randomisation")
 
 
-def _stamped(edits: Sequence[Edit], actor: Actor, reader: Reader) -> list[Edit]:
-    """The allocation's record with who and when."""
-    stamp = {"allocated_by": actor.user_id, "allocated_at": reader.now}
-    return [Create(e.table, {**e.values, **stamp}) if isinstance(e, Create) else e for e in edits]
+def _stamped(edits: Sequence[Edit], actor: Actor, at: str, *, seed: bytes) -> list[Edit]:
+    """The allocation's record with who and when, and the hash of it all that the printed receipt carries."""
+    found: list[Edit] = []
+    for edit in edits:
+        if isinstance(edit, Create):
+            values = {**edit.values, "allocated_by": actor.user_id, "allocated_at": at}
+            found.append(Create(edit.table, values | {"receipt": receipt_hash(values, seed)}))
+    return found
+
+
+def receipt_hash(allocation: Mapping[str, Any], seed: bytes) -> str:
+    """HMAC-SHA-256 of an allocation under the scheme's seed: shows no arm now, can be checked once that is revealed."""
+    names = ("subject_id", "scheme_id", "stratum", "slot", "arm", "allocated_by", "allocated_at")
+    content = canonical({name: allocation[name] for name in names})
+    return hmac.new(seed, content.encode(), "sha256").hexdigest()
 
 
 def _subject_edits(reader: Reader, subject: Record, found: Allocation) -> list[Edit]:
@@ -458,9 +472,10 @@ def _receipt(trial: Trial, actor: Actor, receipt: Receipt) -> RandomisationRecei
     found: Allocation = receipt.result
     with trial.read() as reader:
         scheme = reader.record("randomisation_schemes", {"scheme_id": found.scheme_id})
+        stored = reader.record("allocations", {"subject_id": found.subject_id})
     arm = None if access.masked(actor) else found.arm
     return RandomisationReceipt(
-        found.subject_id, arm, found.stratum, found.slot, receipt.at, scheme["commitment"],
+        found.subject_id, arm, found.stratum, found.slot, receipt.at, scheme["commitment"], stored["receipt"],
         receipt.sequence, receipt.head,
     )  # fmt: skip
 
