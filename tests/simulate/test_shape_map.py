@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -19,6 +22,7 @@ from lutetia.simulate.shape_map import (
     GridPoint,
     grid_points,
     map_document,
+    map_record,
     map_rows,
     run_map,
     spec_at,
@@ -71,6 +75,8 @@ def test_the_map_is_a_table_and_a_figure() -> None:
     assert all(len(line) == len(titles) for line in lines)
     assert lines[0][:5] == ["3.70", "3.9", "1.00", "0.50", "0.50"]
     assert render_html(map_document(study, rows)).count("<svg") == len(DRIFTS)
+    schema = json.loads((Path(__file__).parents[2] / "schemas" / "study-map.schema.json").read_text(encoding="utf-8"))
+    jsonschema.validate(map_record(study, rows), schema)
 
 
 def test_another_protocol_has_no_map() -> None:

@@ -16,7 +16,7 @@ from lutetia.protocol.profile import read_protocol
 from lutetia.simulate import study as module
 from lutetia.simulate.chunks import map_chunks
 from lutetia.simulate.outcomes import group_median
-from lutetia.simulate.study import StudySpec, run_chunk, run_study, study_result, study_spec
+from lutetia.simulate.study import Outcomes, StudySpec, run_chunk, run_study, study_result, study_spec
 from lutetia.simulate.study_report import rejection_rows, study_document, study_rows, write_study
 
 
@@ -69,15 +69,24 @@ def test_the_first_trials_do_not_depend_on_how_many_follow() -> None:
         np.testing.assert_array_equal(values, more[name][:10])
 
 
-def test_two_processes_give_the_numbers_of_one() -> None:
-    spec = small(430, subjects=28)
-    one, two = run_study(spec), run_study(spec, workers=2)
+@pytest.fixture(scope="module")
+def two_parts() -> tuple[StudySpec, Outcomes]:
+    """A study of two parts and its outcomes from one process."""
+    spec = replace(small(430, subjects=28), calibrated_blocks=1)
+    return spec, run_study(spec)
+
+
+def test_two_processes_give_the_numbers_of_one(two_parts: tuple[StudySpec, Outcomes]) -> None:
+    spec, one = two_parts
+    two = run_study(spec, workers=2)
     for name, values in one.items():
         np.testing.assert_array_equal(values, two[name])
 
 
-def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, calls = small(430, subjects=28), list[int]()
+def test_an_interrupted_study_goes_on_where_it_stopped(
+    two_parts: tuple[StudySpec, Outcomes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec, whole), calls = two_parts, list[int]()
 
     def counted(task: module.ChunkTask) -> module.Outcomes:
         calls.append(task.blocks[0])
@@ -91,7 +100,7 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path: Path, monkeypat
     assert len(list((tmp_path / "chunks").glob("chunk-*.npz"))) == 1
     resumed = run_study(spec, tmp_path)
     assert calls == [0, 6, 6]
-    for name, values in run_study(spec).items():
+    for name, values in whole.items():
         np.testing.assert_array_equal(values, resumed[name])
 
 
@@ -105,6 +114,28 @@ def test_a_full_disk_is_named_and_leaves_no_broken_part(tmp_path: Path, monkeypa
     ):
         run_study(small(5), tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.npz"))
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_study_costs_only_the_part_that_did_not_fit(
+    two_parts: tuple[StudySpec, Outcomes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec, whole), written, calls = two_parts, Path.write_bytes, list[str]()
+
+    def fills_up(self: Path, data: bytes) -> int:
+        calls.append(self.name)
+        if sum("chunk-" in name for name in calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(self, data)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", fills_up)
+        with pytest.raises(OutputError, match="free space and run the same command again: finished parts are kept"):
+            run_study(spec, tmp_path)
+    assert [p.name for p in (tmp_path / "chunks").glob("*.npz")] == ["chunk-00000.npz"]
+    assert not list(tmp_path.rglob("*.part"))
+    resumed = run_study(spec, tmp_path)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, resumed[name])
 
 
 def test_parts_of_another_study_are_refused(tmp_path: Path) -> None:

@@ -92,12 +92,12 @@ def _map(spec: StudySpec, out: Path, *, workers: int, scheduler: str | None, jso
     from rich.console import Console
     from rich.table import Table
 
-    from lutetia.simulate.shape_map import map_document, map_rows, run_map, statement_key
+    from lutetia.simulate.shape_map import map_document, map_record, map_rows, run_map, statement_key
     from lutetia.simulate.study_report import write_report
 
     with _progress() as show:
         rows = run_map(spec, workers=workers, scheduler=scheduler, progress=show)
-    record = {"schema": "lutetia.study-map/1", **spec.record, "points": rows}
+    record = map_record(spec, rows)
     write_report(record, map_document(spec, rows), out, name="map")
     if json:
         print_json(record)

@@ -105,6 +105,11 @@ def run_map(
     return [rows[i] for i in range(len(points))]
 
 
+def map_record(spec: StudySpec, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The map as a record for JSON (schemas/study-map.schema.json)."""
+    return {"schema": "lutetia.study-map/1", **spec.record, "points": list(rows)}
+
+
 def map_rows(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Column titles and text of the table: the assumptions, arm C's kidney median, and which statements hold."""
     titles = ["90Y base GBq", "ratio", "drift", "min", "risk", "C kidney Gy", "to 29.1", "statements that hold"]

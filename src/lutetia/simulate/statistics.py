@@ -20,8 +20,8 @@ from lutetia.simulate.population import REGIONS
 from lutetia.simulate.trials import Block
 
 STATISTIC_ANALYTES = ("platelets", "lymphocytes")
-# Trials that are analysed: a rate of 5 % is then known to 0.5 and 1 points.
-ANALYSED_TRIALS, CATEGORY_TRIALS = 2000, 500
+# Trials that are analysed: a rate of 5 % is then known to 0.5 and 1.5 points (one standard error).
+ANALYSED_TRIALS, CATEGORY_TRIALS = 2000, 200
 CATEGORIES_IN_ORDER = ("reduced", "unchanged", "increased")
 # Permutations where a category has fewer than five subjects.
 PERMUTATIONS = 199
