@@ -85,7 +85,8 @@ def derive_context(data: TrialData, *, seed: int = 1, resamples: int = RESAMPLES
     """
     infusions = derive_infusions(data)
     labs = place_labs(data, infusions)
-    baseline, limits = derive_baseline(data, labs), limit_doses(data, infusions)
+    baseline, cumulative = derive_baseline(data, labs), cumulative_doses(data, infusions)
+    limits = limit_doses(data, infusions, cumulative)
     changes, grades = derive_changes(labs, baseline, infusions), grade_labs(data, labs, baseline)
     egfr = derive_egfr(data, labs, baseline)
     return Context(
@@ -105,7 +106,7 @@ def derive_context(data: TrialData, *, seed: int = 1, resamples: int = RESAMPLES
         last=last_values(changes),
         cycle_doses=cycle_doses(data, infusions),
         nuclide_doses=nuclide_doses(data),
-        cumulative=cumulative_doses(data, infusions),
+        cumulative=cumulative,
         by_nuclide=cumulative_by_nuclide(data, infusions),
         limits=limits,
         egfr=egfr,

@@ -121,14 +121,15 @@ def cumulative_by_nuclide(data: TrialData, infusions: pd.DataFrame) -> pd.DataFr
     return frame.drop(columns=["dosed", "given"])
 
 
-def limit_doses(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
+def limit_doses(data: TrialData, infusions: pd.DataFrame, cumulative: pd.DataFrame | None = None) -> pd.DataFrame:
     """Cumulative dose of every treated subject against every limit, by the limit's metric and method.
 
     A limit without a method takes the one that most rows of its region have. `total_Gy` adds the dose of prior therapy,
     by which `over` is judged; for a BED limit a prior absorbed dose cannot be added and `over` is missing if there is
     one. `over` is missing where the sum is; `sensitivity_over` then stands in, flagged by `imputed_cycles`.
+    `cumulative` can be handed in if it was derived already.
     """
-    sums = cumulative_doses(data, infusions)
+    sums = cumulative_doses(data, infusions) if cumulative is None else cumulative
     subjects = data["subjects"].set_index("subject_id")
     treated = infusions.groupby("subject_id", sort=True).agg(arm=("arm", "first"), cycles=("cycle", "size"))
     rows = []

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lutetia.clinical.ctcae import ScaleGrades, grade_scales, is_emergent
@@ -86,35 +85,37 @@ def worst_grades(grades: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     emergent one without values within 7 days after a transfusion or growth factor; `missing` counts values without a
     grade. `row` with `table` is where the worst emergent grade stands (the first; of the worst grade if none emerged).
     """
-    after = grades[grades["on_treatment"]]
-    at = {(b.subject_id, b.analyte): b.row for b in baseline.itertuples()}
-    rows = []
-    for key, own in after.groupby(["subject_id", "analyte", "term"], sort=True):
-        emergent = own["grade"].where(own["emergent"].fillna(False).astype(bool), 0.0).where(own["grade"].notna())
-        worst = _first_of_highest(emergent if (emergent > 0).any() else own["grade"])
-        place = None if worst is None else own.loc[worst]
-        first = own.iloc[0]
-        rows.append(
-            {
-                "subject_id": key[0], "arm": first["arm"], "analyte": key[1], "term": key[2],
-                "direction": first["direction"], "values": len(own), "missing": int(own["grade"].isna().sum()),
-                "worst_grade": own["grade"].max(), "worst_emergent": emergent.max(),
-                "worst_by_limit": own["grade_by_limit"].max(), "worst_by_baseline": own["grade_by_baseline"].max(),
-                "baseline_grade": first["baseline_grade"],
-                "baseline_abnormal": bool(own["baseline_abnormal"].any()), "has_baseline": first["has_baseline"],
-                "worst_day": np.nan if place is None else place["study_day"],
-                "worst_cycle": np.nan if place is None else place["cycle"],
-                "worst_unaffected": emergent[own["affected"] == ""].max(),
-                "table": "" if place is None else place["table"], "row": 0 if place is None else place["row"],
-                "rows": tuple(own.loc[own["table"] == "labs", "row"]), "baseline_row": at.get((key[0], key[1])),
-            }
-        )  # fmt: skip
-    return typed(WORST, rows)
+    key = ["subject_id", "analyte", "term"]
+    after = grades[grades["on_treatment"]].reset_index(drop=True)
+    emerged = after["emergent"].fillna(False).astype(bool)
+    after = after.assign(
+        emergent_grade=after["grade"].where(emerged, 0.0).where(after["grade"].notna()),
+        is_missing=after["grade"].isna(),
+    )
+    after["unaffected"] = after["emergent_grade"].where(after["affected"] == "")
+    worst = after.groupby(key, sort=True).agg(
+        arm=("arm", "first"), direction=("direction", "first"), values=("row", "size"),
+        missing=("is_missing", "sum"), worst_grade=("grade", "max"), worst_emergent=("emergent_grade", "max"),
+        worst_by_limit=("grade_by_limit", "max"), worst_by_baseline=("grade_by_baseline", "max"),
+        baseline_grade=("baseline_grade", "first"), baseline_abnormal=("baseline_abnormal", "any"),
+        has_baseline=("has_baseline", "first"), worst_unaffected=("unaffected", "max"),
+    ).reset_index()  # fmt: skip
+    worst = worst.merge(_places(after, key), on=key, how="left")
+    labs = after[after["table"] == "labs"].groupby(key)["row"].agg(tuple).rename("rows").reset_index()
+    start = baseline[["subject_id", "analyte", "row"]].rename(columns={"row": "baseline_row"})
+    worst = worst.merge(labs, on=key, how="left").merge(start, on=["subject_id", "analyte"], how="left")
+    worst["rows"] = [rows if isinstance(rows, tuple) else () for rows in worst["rows"]]
+    worst[["table", "row"]] = worst[["table", "row"]].fillna({"table": "", "row": 0})
+    return worst[list(WORST)].astype(WORST)
 
 
-def _first_of_highest(grades: pd.Series) -> Any:
-    known = grades.dropna()
-    return None if known.empty else known.idxmax()
+def _places(after: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Where the worst emergent grade stands first, or the worst grade if none emerged."""
+    ranked = after[after["grade"].notna()].sort_values(
+        [*key, "emergent_grade", "grade", "taken_at", "row"], ascending=[True] * 3 + [False, False, True, True]
+    )
+    first = ranked.drop_duplicates(key)[[*key, "study_day", "cycle", "table", "row"]]
+    return first.rename(columns={"study_day": "worst_day", "cycle": "worst_cycle"})
 
 
 def _baseline_grades(start: Any, version: str) -> dict[str, ScaleGrades]:

@@ -98,11 +98,12 @@ def _screens(
 
 def _multiples(part: pd.DataFrame, reference: Decimal | None) -> list[Multiple]:
     """Values with their own ULN, or with one reference."""
+    columns = (part["taken_day"].dt.date, part["exact"], part["exact_uln"], part["row"])
     found = []
-    for value in part.itertuples():
-        by = value.exact_uln if reference is None else reference
+    for day, value, uln, row in zip(*columns, strict=True):
+        by = uln if reference is None else reference
         if by is not None and by > 0:
-            found.append(Multiple(value.taken_day.date(), value.exact, by, int(value.row)))
+            found.append(Multiple(day, value, by, int(row)))
     return found
 
 
