@@ -56,15 +56,15 @@ def dose_effect_study(trials: int = TRIALS, population: int = POPULATION) -> lis
                   low=COVERAGE_PERCENT[0], high=COVERAGE_PERCENT[1],
                   note=f"slope {true[analyte]:.3f} per Gy from {population} subjects"),
             Check(STUDY, f"false alarms at 5 % without an effect, {words}", false, "%", low=low, high=high,
-                  note="bounds: 5 % and 1.96 Monte Carlo errors"),
+                  note="bounds: 5 % and its Monte Carlo interval of 99 %"),
             Check(STUDY, f"association found with the planted effect, {words}", detected, "%", low=50.0),
         ]  # fmt: skip
     return checks
 
 
 def monte_carlo_error(trials: int) -> float:
-    """1.96 standard errors of a share of 5 % that is counted in so many trials."""
-    return 1.96 * float(np.sqrt(0.05 * 0.95 / trials))
+    """2.576 standard errors (99 %) of a share of 5 % that is counted in so many trials."""
+    return 2.576 * float(np.sqrt(0.05 * 0.95 / trials))
 
 
 def estimand(population: int = POPULATION) -> dict[str, float]:

@@ -29,7 +29,7 @@ from lutetia.safety.statistics.results import (
 )
 from lutetia.safety.statistics.rows import Rows, complete_rows
 
-PRIMARY = "least squares with arm intercepts, HC4 standard error, t interval"
+PRIMARY = "least squares with arm intercepts, HC3 standard error, t interval"
 SECONDARY = "least squares with arm intercepts, leave-one-subject-out (CR3) standard error, t interval"
 CORRECTED = "slope divided by the reliability ratio of the dose (regression calibration)"
 ATTENUATION_NOTE = (
@@ -57,9 +57,8 @@ def dose_effect(
     """Slope of the log change per Gy, adjusted for arm: the primary association.
 
     yᵢ = α(armᵢ) + β·doseᵢ + εᵢ by least squares, that is β = Σ x̃ᵢ yᵢ / Σ x̃ᵢ² with x̃ the dose less its arm's mean. The
-    variance is HC4, Σ x̃ᵢ² eᵢ²/(1 − hᵢ)^δᵢ / (Σ x̃ᵢ²)², with leverage hᵢ = 1/n(armᵢ) + x̃ᵢ²/Σ x̃ⱼ² and δᵢ = min(4, hᵢ/h̄),
-    because the scatter grows with the dose and few subjects have high doses; p and interval are of Student's t with
-    n − arms − 1 degrees of freedom.
+    variance is HC3, Σ x̃ᵢ² eᵢ²/(1 − hᵢ)² / (Σ x̃ᵢ²)², with leverage hᵢ = 1/n(armᵢ) + x̃ᵢ²/Σ x̃ⱼ², because the scatter
+    grows with the dose; p and interval are of Student's t with n − arms − 1 degrees of freedom.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def dose_effect(
 
     References
     ----------
-    Cribari-Neto F., Comput Stat Data Anal 2004;45:215–233.
+    MacKinnon J.G., White H., J Econometrics 1985;29:305–325. Long J.S., Ervin L.H., Am Stat 2000;54:217–224.
     """
     rows = _without_single_arms(complete_rows(dose_Gy, log_change, arm))
     n, arms = len(rows.x), len(rows.names)
@@ -85,8 +84,7 @@ def dose_effect(
     left = 1.0 - 1.0 / rows.sizes[rows.arm] - x * x / sxx
     if (left < 1e-9).any():
         return NotEstimable("one subject alone determines the slope", n, PRIMARY)
-    power = np.minimum(4.0, (1.0 - left) * n / (arms + 1.0))
-    se = float(np.sqrt((x**2 * (y - slope * x) ** 2 / left**power).sum())) / sxx
+    se = float(np.sqrt((x**2 * ((y - slope * x) / left) ** 2).sum())) / sxx
     return _slope_result(slope, se, df, n=n, method=PRIMARY, level=level, warnings=rows.warnings)
 
 
