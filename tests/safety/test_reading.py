@@ -229,6 +229,15 @@ def test_a_subject_randomised_after_the_cut_was_only_screened(tmp_path: Path) ->
     assert reasons(data, "subjects") == [(3, "after the cut")]
 
 
+def test_the_date_of_randomisation_can_come_from_the_disposition(tmp_path: Path) -> None:
+    tables = two_subjects()
+    tables["subjects"][0]["randomised_on"] = ""
+    before = trial(tmp_path, tables, cut="2026-01-01")
+    assert before["subjects"].set_index("subject_id")["arm"]["S1"] == ""
+    after = read_trial(read_dataset(tmp_path / "data"), "2026-01-02")
+    assert after["subjects"].set_index("subject_id")["arm"]["S1"] == "A"
+
+
 def test_a_cut_after_the_snapshot_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="after the snapshot was extracted"):
         trial(tmp_path, two_subjects(), cut="2027-02-01")

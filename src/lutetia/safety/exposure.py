@@ -57,6 +57,19 @@ def derive_infusions(data: TrialData) -> pd.DataFrame:
     return typed(INFUSIONS, rows)
 
 
+def ended_early(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
+    """The event that ended the treatment of each subject who was given fewer cycles than planned.
+
+    Rows of the disposition; where the study plans no number of cycles, those with a reason.
+    """
+    events = data["disposition"]
+    ended = events[events["event"] == "treatment_ended"].sort_values(["on", "row"]).drop_duplicates("subject_id")
+    if data.study.cycles is None:
+        return ended[ended["reason"] != ""]
+    counts = infusions.groupby("subject_id").size().reindex(ended["subject_id"]).fillna(0)
+    return ended[counts.to_numpy() < data.study.cycles]
+
+
 def derive_exposure(data: TrialData) -> pd.DataFrame:
     """One row for each administration: planned, prescribed and administered activity, and their ratios.
 

@@ -23,6 +23,7 @@ from lutetia.report.figures.stacks import Stack, stack_panel
 from lutetia.report.numbers import change, given_number, nuclide_text, typeset
 from lutetia.report.palette import nuclide_colour
 from lutetia.safety.context import Context
+from lutetia.safety.exposure import ended_early
 from lutetia.safety.study import DoseLimit
 
 ENDINGS: tuple[tuple[str, str], ...] = (
@@ -57,6 +58,7 @@ def flow_figure(context: Context) -> Figure:
 def _arm_flow(context: Context, arm: str, position: int) -> ArmFlow:
     sets, events = context.sets, context.data["disposition"]
     itt, saf = sets.of("ITT", arm), sets.of("SAF", arm)
+    events = pd.concat([events[events["event"] != "treatment_ended"], ended_early(context.data, context.infusions)])
     own = events[events["subject_id"].isin(itt)]
     lines = [
         f"{words}: {own.loc[own['event'] == event, 'subject_id'].nunique()}"

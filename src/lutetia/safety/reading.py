@@ -202,8 +202,11 @@ def _cut_subjects(sheets: Mapping[str, Sheet], cut: Cut) -> None:
             sheet.take_out(
                 lambda row: None if row["subject_id"] in known else (AFTER_CUT, "subject screened after the cut")
             )
+    listed = (item.key.split("/") for item in sheets["disposition"].listed if item.reason == AFTER_CUT)
+    randomised_later = {key[0] for key in listed if key[1] == "randomised"}
     for row in sheets["subjects"].rows:
-        if row["randomised_on"] is not None and row["randomised_on"] > cut.day:
+        on = row["randomised_on"]
+        if on > cut.day if on is not None else row["subject_id"] in randomised_later:
             row |= {"arm": "", "randomised_on": None}
 
 

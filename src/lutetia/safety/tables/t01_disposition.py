@@ -8,6 +8,7 @@ import pandas as pd
 
 from lutetia.safety.cells import SafetyTable
 from lutetia.safety.context import Context
+from lutetia.safety.exposure import ended_early
 from lutetia.safety.tables.building import TableBuilder, arm_columns
 
 Groups = Mapping[str, tuple[str, ...]]
@@ -66,13 +67,12 @@ def _treatment(table: TableBuilder, context: Context, groups: Groups) -> None:
 
 def _early(table: TableBuilder, context: Context, groups: Groups, counts: pd.Series) -> None:
     planned, events = context.data.study.cycles, context.data["disposition"]
-    ended = _first(events[events["event"] == "treatment_ended"])
-    short = ended["subject_id"].map(counts).fillna(0) < planned if planned is not None else ended["reason"] != ""
-    early = ended[short.astype(bool)]
+    early = ended_early(context.data, context.infusions)
     _by_event(table, "ended early", "Treatment ended early", groups, early)
     for reason, own in early.groupby(early["reason"].replace("", "reason not recorded")):
         _by_event(table, f"ended early / {reason}", str(reason), groups, own, level=1)
-    over = set(ended["subject_id"]) | set(events.loc[events["event"].isin(("died", "lost", "withdrew")), "subject_id"])
+    ends = ("treatment_ended", "died", "lost", "withdrew")
+    over = set(events.loc[events["event"].isin(ends), "subject_id"])
     on = {s for s in context.sets.saf if s not in over and (planned is None or counts[s] < planned)}
     at = context.infusions.groupby("subject_id")["rows"].agg(lambda parts: tuple(r for part in parts for r in part))
     _line(table, "on treatment", "On treatment at the data cut", groups, on, at)
