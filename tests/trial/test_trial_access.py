@@ -43,6 +43,18 @@ def test_whoever_holds_nothing_may_nothing_and_unknown_rights_are_no_rights() ->
         access.may(person("administrator"), "do_anything")
 
 
+def test_the_documented_rights_are_those_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "trial.md").read_text(encoding="utf-8")
+    lines = page.partition("<!-- rights -->\n")[2].partition("\n<!-- /rights -->")[0].splitlines()
+    header, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line]
+    assert [name.replace(" ", "_") for name in header[1:]] == list(access.ROLES)
+    found = {row[0].rstrip("¹").replace(" ", "_"): row for row in rows}
+    assert set(found) == set(access.RIGHTS)
+    for action, row in found.items():
+        assert row[1:] == [access.RIGHTS[action].get(role, "–") for role in access.ROLES]
+        assert row[0].endswith("¹") is (action in access.SECOND_FACTOR)
+
+
 def test_the_matrix_is_the_agreed_one() -> None:
     found = {action: "".join(access.RIGHTS[action].get(role, "-") for role in access.ROLES) for action in access.RIGHTS}
     assert found == {

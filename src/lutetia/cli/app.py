@@ -7,20 +7,25 @@ from collections.abc import Callable
 import typer
 
 from lutetia import __version__
+from lutetia.cli.audit import audit
+from lutetia.cli.backup import backup
 from lutetia.cli.decide import decide
 from lutetia.cli.demo import demo
 from lutetia.cli.dicom_node import dicom_node
 from lutetia.cli.dose_map import dose_map
 from lutetia.cli.example import example
+from lutetia.cli.export import export
 from lutetia.cli.interim import interim
 from lutetia.cli.kernel import kernel
 from lutetia.cli.new_case import new_case
 from lutetia.cli.plan import plan
 from lutetia.cli.randomise import randomise
+from lutetia.cli.restore import restore
 from lutetia.cli.s_value import s_value
 from lutetia.cli.serve import serve
 from lutetia.cli.simulate import simulate
 from lutetia.cli.study import study
+from lutetia.cli.trial import trial
 from lutetia.cli.validate import validate
 from lutetia.cli.worker import worker
 
@@ -38,6 +43,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "randomise": randomise,
     "interim": interim,
     "validate": validate,
+    "trial": trial,
+    "audit": audit,
+    "backup": backup,
+    "restore": restore,
+    "export": export,
     "serve": serve,
     "worker": worker,
     "dicom-node": dicom_node,

@@ -1,0 +1,124 @@
+"""`lutetia trial`: make a trial's folder, from a study file, from tables or from an archive; upgrade it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lutetia.cli.output import progress_line
+
+if TYPE_CHECKING:
+    from lutetia.trial.store import Trial
+
+_PASSWORD = "LUTETIA_PASSWORD"
+
+
+def trial(
+    data: Annotated[Path, typer.Argument(help="Folder of the trial; new or empty unless --upgrade or --admin.")],
+    study: Annotated[
+        Path | None, typer.Option(help="study.toml of a new trial; files beside it that it names come along.")
+    ] = None,
+    tables: Annotated[Path | None, typer.Option(help="Make it from a folder of CSV tables.")] = None,
+    archive: Annotated[Path | None, typer.Option(help="Make it from an archive of `lutetia export`.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Empty PostgreSQL database, or env:NAME of a variable with its URL [SQLite].")
+    ] = None,
+    admin: Annotated[str | None, typer.Option(help="Account name of an administrator to make.")] = None,
+    admin_name: Annotated[str | None, typer.Option(help="Printed name of that administrator.")] = None,
+    demonstration: Annotated[
+        bool, typer.Option("--demonstration", help="Mark the new database for ever as demonstration data.")
+    ] = False,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="Bring an older database to this program's schema.")
+    ] = False,
+) -> None:
+    """Make a trial, or upgrade one: one folder, one database, no server to start.
+
+    Example: lutetia trial DATA --study study.toml --admin mnowak --admin-name "Maria Nowak"
+
+    Example: lutetia trial DATA --upgrade
+    """
+    if upgrade:
+        _upgraded(data)
+        return
+    with progress_line() as show:
+        show("making the trial")
+        made = _made(data, study=study, tables=tables, archive=archive, url=url, demonstration=demonstration)
+    with made as found:
+        if admin is not None:
+            _administrator(found, admin, admin_name or admin)
+        end = found.head()
+        print(f"{data}: {end.sequence} audit rows, head {end.head}")
+
+
+def _made(
+    data: Path, *, study: Path | None, tables: Path | None, archive: Path | None, url: str | None, demonstration: bool
+) -> Trial:
+    from lutetia.errors import InputError
+    from lutetia.trial.exchange import create_from_dataset, study_of
+    from lutetia.trial.exporting import import_trial
+    from lutetia.trial.store import CONFIGURATION, Trial
+
+    given = [name for name in (study, tables, archive) if name is not None]
+    if (data / CONFIGURATION).exists() and not given:
+        return Trial.open(data)
+    if len(given) != 1:
+        raise InputError("trial: expected one of --study, --tables and --archive for a new trial; give one of them")
+    if archive is not None:
+        import_trial(archive, data, url=url)
+        return Trial.open(data)
+    if tables is not None:
+        return create_from_dataset(data, tables, url=url, **({"demonstration": True} if demonstration else {}))
+    files = _study_files(given[0])
+    described = study_of(files, identifier=data.resolve().name)
+    return Trial.create(data, study=described, url=url, demonstration=demonstration)
+
+
+def _study_files(path: Path) -> dict[str, bytes]:
+    """The study file and the protocol file that it names, if that lies beside it."""
+    import tomllib
+
+    from lutetia.errors import InputError
+
+    try:
+        content = path.read_bytes()
+        named = tomllib.loads(content.decode("utf-8")).get("protocol", {})
+    except (OSError, ValueError) as error:
+        raise InputError(f"--study {path}: cannot be read ({error}); expected a TOML file") from error
+    protocol = path.parent / str(named.get("file", "")) if isinstance(named, dict) and named.get("file") else None
+    files = {"study.toml": content}
+    return files | ({protocol.name: protocol.read_bytes()} if protocol is not None and protocol.is_file() else {})
+
+
+def _administrator(found: Trial, user_id: str, name: str) -> None:
+    import os
+
+    from lutetia.trial import accounts
+    from lutetia.trial.records import SYSTEM
+
+    password = os.environ.get(_PASSWORD) or typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    with found.read() as reader:
+        known = reader.find("users", {"user_id": user_id})
+    if known is None:
+        accounts.add_user(found, SYSTEM, user_id=user_id, name=name, password=password)
+        accounts.grant_role(found, SYSTEM, user_id, role="administrator")
+        print(f"{user_id}: administrator; sets up a one-time code at the first sign-in")
+        return
+    accounts.unlock_user(found, SYSTEM, user_id, reason="reset at the server")
+    accounts.set_password(found, SYSTEM, user_id, password=password, must_change=True)
+    accounts.reset_totp(found, SYSTEM, user_id, reason="reset at the server")
+    print(f"{user_id}: new password; sets up a new one-time code at the next sign-in")
+
+
+def _upgraded(data: Path) -> None:
+    from lutetia.trial.upgrade import upgrade_trial
+
+    done = upgrade_trial(data)
+    if done.old == done.new:
+        print(f"{data}: has schema {done.new} already; verified, head {done.head}")
+        return
+    print(f"{data}: schema {done.old} → {done.new}, verified, head {done.head}")
+    if done.copy is not None:
+        print(f"copy of the old database: {done.copy}")

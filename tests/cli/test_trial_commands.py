@@ -1,0 +1,114 @@
+"""Commands of a trial's keeper: make, verify, back up, restore, export, upgrade."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lutetia.cli.app import app
+from lutetia.errors import AuditError, InputError, StorageError, UnknownNameError
+from lutetia.trial import SYSTEM, Change, Event, Trial
+
+STUDY = 'schema = "lutetia.study/1"\ntitle = "Small"\n[protocol]\nname = "duonen"\nfile = "p.toml"\nversion = "3"\n'
+
+
+def run(*arguments: str | Path, text: str | None = None) -> str:
+    result = CliRunner().invoke(app, [str(a) for a in arguments], input=text, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A trial made by the command, with an administrator."""
+    monkeypatch.setenv("LUTETIA_PASSWORD", "a long password")
+    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "p.toml").write_text("x = 1\n")
+    said = run("trial", tmp_path / "DATA", "--study", tmp_path / "study.toml", "--admin", "mn", "--admin-name", "M N")
+    assert "mn: administrator" in said
+    return tmp_path / "DATA"
+
+
+def test_a_trial_is_made_with_its_study_files_and_an_administrator(data: Path) -> None:
+    with Trial.open(data) as trial, trial.read() as reader:
+        study = reader.records("study")[0]
+        assert (study["title"], study["protocol_name"], study["protocol_version"]) == ("Small", "duonen", "3")
+        assert trial.files.get(study["files"]["p.toml"]) == b"x = 1\n"
+        assert reader.record("users", {"user_id": "mn"})["name"] == "M N"
+        assert [row["role"] for row in reader.records("grants")] == ["administrator"]
+
+
+def test_an_administrator_who_lost_everything_is_reset_at_the_server(data: Path) -> None:
+    assert "mn: new password" in run("trial", data, "--admin", "mn")
+    with Trial.open(data) as trial, trial.read() as reader:
+        assert reader.record("users", {"user_id": "mn"})["must_change"] == "yes"
+
+
+def test_a_new_trial_needs_one_source_and_an_empty_folder(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(InputError, match="expected one of --study, --tables and --archive"):
+        run("trial", tmp_path / "NEW")
+    with pytest.raises(StorageError, match="not an empty folder"):
+        run("trial", data, "--study", tmp_path / "study.toml")
+    with pytest.raises(InputError, match=r"--study .* cannot be read"):
+        run("trial", tmp_path / "NEW", "--study", tmp_path / "none.toml")
+
+
+def test_a_trail_is_verified_and_a_head_is_found_in_it(data: Path) -> None:
+    found = json.loads(run("audit", "head", data, "--json"))
+    with Trial.open(data) as trial:
+        trial.commit(Change("x", [Event({})]), SYSTEM)
+    said = run("audit", "verify", data, "--head", found["head"], "--records")
+    assert f"{found['rows'] + 1} rows verify" in said
+    assert "the given head is in the chain, 1 rows before its end" in said
+    assert "records are those that the trail tells" in said
+    answer = json.loads(run("audit", "verify", data, "--json"))
+    assert (answer["rows"], answer["redacted"], answer["rows_after_head"]) == (found["rows"] + 1, [], None)
+    with pytest.raises(AuditError, match="rows were cut"):
+        run("audit", "verify", data, "--head", "f" * 64)
+    with pytest.raises(UnknownNameError, match="verify"):
+        run("audit", "change", data)
+
+
+@pytest.mark.requirement(37)
+def test_backup_verify_and_restore_show_one_head(data: Path, tmp_path: Path) -> None:
+    key, file = tmp_path / "site.key", tmp_path / "b.lutetia"
+    run("backup", "key", key)
+    made = json.loads(run("backup", "make", data, "--out", file, "--key", key, "--json"))
+    assert json.loads(run("backup", "verify", file, "--key", key, "--json")) == made
+    run("restore", file, "--out", tmp_path / "R", "--key", key)
+    assert made["head"] in run("audit", "verify", tmp_path / "R")
+    with pytest.raises(StorageError, match="make one with  lutetia backup key"):
+        run("backup", "verify", file, "--key", tmp_path / "none.key")
+    with pytest.raises(InputError, match="found no --out"):
+        run("backup", "make", data, "--key", key)
+
+
+def test_a_passphrase_is_asked_for_where_no_key_is_given(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "b.lutetia"
+    run("backup", "make", data, "--out", file, text="open sesame 123\nopen sesame 123\n")
+    assert "restored and verified" in run("backup", "verify", file, text="open sesame 123\n")
+    with pytest.raises(StorageError, match="does not open"):
+        run("backup", "verify", file, text="wrong\n")
+
+
+@pytest.mark.requirement(36)
+def test_an_archive_makes_the_same_trial_again_and_tables_make_a_dataset(data: Path, tmp_path: Path) -> None:
+    answer = json.loads(run("export", data, "--archive", tmp_path / "x.zip", "--json"))
+    said = run("trial", tmp_path / "AGAIN", "--archive", tmp_path / "x.zip")
+    assert answer["head"] in said
+    run("export", data, "--csv", tmp_path / "tables", "--cut", "2026-06-30")
+    assert json.loads((tmp_path / "tables" / "snapshot.json").read_text())["cut_at"] == "2026-06-30"
+    run("trial", tmp_path / "THIRD", "--tables", tmp_path / "tables")
+    with pytest.raises(InputError, match="neither --archive nor --csv"):
+        run("export", data)
+    with Trial.open(data) as trial, trial.read() as reader:
+        from lutetia.trial import audit
+
+        assert {r["actor"].partition(":")[0] for r, _ in audit.bodies(reader) if r["action"] == "export"} == {"console"}
+
+
+def test_an_up_to_date_trial_is_left_as_it_is_by_an_upgrade(data: Path) -> None:
+    assert "has schema" in run("trial", data, "--upgrade")
