@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lutetia.errors import InputError
-from lutetia.safety.statistics import association, categories, correlation, groups, mixed, modification, survival
+from lutetia.safety.statistics import association, categories, correlation, gray, groups, mixed, modification, survival
 from lutetia.safety.statistics.results import NotEstimable
 
 ORDER = ("reduced", "unchanged", "increased")
@@ -50,7 +50,8 @@ def test_no_array_breaks_a_statistic(seed: int) -> None:
             mixed.slopes(x, np.abs(y), arm=arm, subject=subject),
             modification.category_effect(category, x, arm, order=ORDER, resamples=40),
             survival.kaplan_meier(np.abs(x), event), survival.aalen_johansen(np.abs(x), event),
-            survival.log_rank(np.abs(x), event, arm), categories.symmetry_test(g.integers(0, 3, (3, 3))),
+            survival.log_rank(np.abs(x), event, arm), gray.gray_test(np.abs(x), event, arm),
+            categories.symmetry_test(g.integers(0, 3, (3, 3))),
         ]  # fmt: skip
         if not isinstance(slope, NotEstimable):
             found += [association.attenuation(slope, x, np.abs(z), arm), association.percent_change(slope, 0.1)]

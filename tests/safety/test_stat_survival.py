@@ -10,6 +10,7 @@ from tests.support.interim_reference import Table, r_numbers
 
 from lutetia.errors import InputError
 from lutetia.safety.statistics import survival as s
+from lutetia.safety.statistics.gray import gray_test
 from lutetia.safety.statistics.results import NotEstimable, Result
 
 SUBJECTS = Table("subjects")
@@ -101,6 +102,25 @@ def test_cause_specific_log_rank_is_that_of_r() -> None:
     assert isinstance(found, s.CurveTest)
     assert found.chi2 == pytest.approx(r_numbers()["log_rank"]["cause_1_chi2"], rel=1e-9)
     assert "cause-specific" in found.method
+
+
+def test_gray_is_that_of_cmprsk() -> None:
+    expected = r_numbers()["gray"]
+    for cause in (1, 2):
+        found = gray_test(TIME, CAUSE, ARM, cause=cause)
+        assert isinstance(found, s.CurveTest)
+        assert found.chi2 == pytest.approx(expected["chi2"][cause - 1], rel=1e-9)
+        assert found.p == pytest.approx(expected["p"][cause - 1], rel=1e-9)
+        assert found.df == 3
+        two = gray_test(TIME, CAUSE, ["x" if a in "AD" else "y" for a in ARM], cause=cause)
+        assert isinstance(two, s.CurveTest)
+        assert two.chi2 == pytest.approx(expected["two_groups_chi2"][cause - 1], rel=1e-9)
+
+
+def test_gray_without_events_or_groups_is_not_estimable() -> None:
+    for found in (gray_test([1, 2, 3], [0, 2, 2], list("aab")), gray_test([1, 2], [1, 1], list("aa")),
+                  gray_test([], [], [])):  # fmt: skip
+        assert isinstance(found, NotEstimable)
 
 
 def test_no_events_give_a_flat_curve_without_interval_and_no_test() -> None:

@@ -1,8 +1,8 @@
 """Time to an event: Kaplan–Meier, competing risks, numbers at risk, tests of groups.
 
 Times are of one unit; 0 in `event` is censored. At equal times events come before censoring.
-Not here: Gray's test (cause-specific hazards are tested instead), which event counts and when it is censored (ADTTE),
-curves as pictures.
+Not here: the test of cumulative incidences (`gray`), which event counts and when it is censored (ADTTE), curves as
+pictures.
 """
 
 from __future__ import annotations
@@ -210,9 +210,9 @@ def log_rank(
     Mantel N., Cancer Chemother Rep 1966;50:163–170. Kalbfleisch & Prentice 2002, section 1.5.
     """
     method = LOG_RANK if cause is None else CAUSE_SPECIFIC
-    names, place, when, kind, warnings = _grouped(time, event, group)
+    names, place, when, kind, warnings = grouped_times(time, event, group)
     hit = kind > 0 if cause is None else kind == cause
-    if refusal := _no_test(names, hit, len(when), method):
+    if refusal := no_test(names, hit, len(when), method):
         return refusal
     k = len(names)
     observed, expected, covariance = np.zeros(k), np.zeros(k), np.zeros((k, k))
@@ -225,7 +225,7 @@ def log_rank(
         expected += d * share
         if n > 1:
             covariance += d * (n - d) / (n - 1.0) * (np.diag(share) - np.outer(share, share))
-    chi2, df = _quadratic(observed - expected, covariance)
+    chi2, df = quadratic_form(observed - expected, covariance)
     if df == 0:
         return NotEstimable("groups are never at risk together", len(when), method)
     sizes = np.bincount(place, minlength=k)
@@ -244,9 +244,10 @@ def _observed(time: ArrayLike, event: ArrayLike) -> tuple[FloatArray, IntArray, 
     return when[use], kind[use].astype(np.int64), missing_warning(int((~use).sum()), "subjects")
 
 
-def _grouped(
+def grouped_times(
     time: ArrayLike, event: ArrayLike, group: Sequence[object]
 ) -> tuple[NDArray[np.str_], IntArray, FloatArray, IntArray, tuple[str, ...]]:
+    """Names of groups, and of every complete subject its group, time and event; warnings about the others."""
     found = columns({"time": time, "event": event})
     labels = labels_of(group, "group", len(found["time"]))
     use = np.isfinite(found["time"]) & np.isfinite(found["event"])
@@ -255,7 +256,8 @@ def _grouped(
     return names, place.astype(np.int64), when, kind, warnings
 
 
-def _no_test(names: Sequence[str] | NDArray[np.str_], hit: BoolArray, n: int, method: str) -> NotEstimable | None:
+def no_test(names: Sequence[str] | NDArray[np.str_], hit: BoolArray, n: int, method: str) -> NotEstimable | None:
+    """Why groups cannot be compared, or None."""
     if len(names) < 2:
         return NotEstimable("fewer than two groups have subjects", n, method)
     return None if hit.any() else NotEstimable("no events", n, method)
@@ -313,7 +315,7 @@ def _whole(values: IntArray) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
-def _quadratic(difference: FloatArray, covariance: FloatArray) -> tuple[float, int]:
+def quadratic_form(difference: FloatArray, covariance: FloatArray) -> tuple[float, int]:
     """dᵀ V⁺ d and the rank of V."""
     values, vectors = np.linalg.eigh(covariance)
     kept = values > 1e-9 * max(1e-300, float(values.max()))
