@@ -10,7 +10,7 @@ import pyotp
 import pytest
 from tests.web.browsing import PASSWORD, ROOT, START, Browser, TestClient, person
 
-from lutetia.trial import Change, Create, ManualClock, Reader, Study, Trial, Update, accounts, sessions
+from lutetia.trial import Change, ManualClock, Reader, Study, Trial, Update, accounts, sessions
 from lutetia.web.app import create_app
 
 NewBrowser = Callable[..., Browser]
@@ -192,8 +192,7 @@ def real_trial(tmp_path: Path) -> Iterator[Trial]:
     with Trial.create(tmp_path / "trial", study=Study("REAL", "Real accounts")) as made:
         accounts.add_user(made, ROOT, user_id="jan", name="Jan Lis", password=PASSWORD)
         accounts.set_password(made, ROOT, "jan", password=PASSWORD)
-        made.commit(Change("site", [Create("sites", {"site": "01", "name": "W", "state": "open"})]), ROOT)
-        accounts.grant_role(made, ROOT, "jan", role="physician", site="01")
+        accounts.grant_role(made, ROOT, "jan", role="administrator")
         yield made
 
 
@@ -203,6 +202,7 @@ def test_one_time_codes_are_set_up_from_a_qr_code_and_asked_from_then_on(real_tr
         browser = Browser(client)
         browser.sign_in("jan")
         assert "set up one-time codes" in browser.get("/account").text
+        assert browser.get("/users").status_code == 403, "rights that need a code are refused without one"
         page = browser.post("/account/codes")
         assert "<svg" in page.text
         found = re.search(r'name="secret" value="([A-Z2-7]+)"', page.text)
@@ -219,6 +219,7 @@ def test_one_time_codes_are_set_up_from_a_qr_code_and_asked_from_then_on(real_tr
         assert secret not in stored["totp_secret"]
         _wait_out(real_trial)
         assert browser.sign_in("jan", code=pyotp.TOTP(secret).now()).status_code == 200
+        assert browser.get("/users").status_code == 200
         assert "asked at sign-in and signing" in browser.get("/account").text
 
 

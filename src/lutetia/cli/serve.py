@@ -85,6 +85,7 @@ def _listening(host: str, port: int) -> socket.socket:
         if os.name == "posix":  # elsewhere the option would share a port that somebody else listens on
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
         listener.close()
         message = f"--port {port}: cannot listen on {host} ({error.strerror}); expected a free port; choose another"

@@ -239,7 +239,8 @@ class PageContext:
         return response
 
     def close(self) -> None:
-        """Give the database connection back."""
+        """Give the database connection back; a later reading begins anew, on the state of then."""
+        self._reader = None
         self._open.close()
 
     @property
@@ -303,11 +304,14 @@ def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
     async def checked(request: Request) -> AsyncIterator[None]:
         services: Services = request.app.state.services
         sent = await _sent(request)
-        page = await run_in_threadpool(_open, request, services, route, sent)
         try:
+            await run_in_threadpool(_open, request, services, route, sent)
             yield
         finally:
-            await run_in_threadpool(page.close)
+            if (page := getattr(request.state, "page", None)) is not None:
+                await run_in_threadpool(page.close)
+            if sent is not None:
+                await sent.close()
 
     return checked
 
@@ -343,6 +347,8 @@ def _admit(page: PageContext) -> None:
     if session.must_change_password:
         raise PasswordDueError("account: found a password that the administrator chose; choose your own first")
     access.require(session.actor, route.action, route.site_of(page.reader, page.request.path_params))
+    if page.request.method in UNSAFE:
+        page.close()  # what the handler reads before and after its change is not the state of the check
 
 
 class PasswordDueError(AccessDeniedError):

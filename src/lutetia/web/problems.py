@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
@@ -124,7 +124,8 @@ class Faults:
             frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
             route = getattr(scope.get("route"), "path", "no route")
             log.error("fault %s: %s at %s %s\n%s", reference, type(error).__name__, scope["method"], route, frames)
-            response = await run_in_threadpool(_fault, Request(scope, receive), reference)
+            request = Request(scope, receive)
+            response = await run_in_threadpool(_then_closed, request, lambda: _fault(request, reference))
             await response(scope, receive, send)
 
 
@@ -135,7 +136,7 @@ def status_of(error: LutetiaError) -> tuple[int, str]:
 
 async def _on_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, LutetiaError)
-    return await run_in_threadpool(_ours, request, error)
+    return await run_in_threadpool(_then_closed, request, lambda: _ours(request, error))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -147,18 +148,25 @@ async def _on_http(request: Request, error: Exception) -> Response:
         found = _Problem(405, words("problem.method_title"), words("problem.method"))
     else:
         found = _Problem(error.status_code, words("problem.unprocessable_title"), str(error.detail))
-    return await run_in_threadpool(_answer, request, found)
+    return await run_in_threadpool(_then_closed, request, lambda: _answer(request, found))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     words = _page(request).t
-    if not _is_api(request):
-        return await run_in_threadpool(
-            _answer, request, _Problem(404, words("problem.not_found_title"), words("problem.not_found"))
-        )
     detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return await run_in_threadpool(_answer, request, _Problem(422, words("problem.unprocessable_title"), detail))
+    found = _Problem(422, words("problem.unprocessable_title"), detail)
+    if not _is_api(request):
+        found = _Problem(404, words("problem.not_found_title"), words("problem.not_found"))
+    return await run_in_threadpool(_then_closed, request, lambda: _answer(request, found))
+
+
+def _then_closed(request: Request, answer: Callable[[], Response]) -> Response:
+    """An answer that may read the trial; the connection goes back, since the route's guard has already ended."""
+    try:
+        return answer()
+    finally:
+        _page(request).close()
 
 
 def _ours(request: Request, error: LutetiaError) -> Response:

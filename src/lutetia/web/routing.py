@@ -53,7 +53,8 @@ def site_of_query(reader: Reader, path: Mapping[str, Any]) -> str | None:
     MissingRecordError
         If there is no such query.
     """
-    found = reader.find("queries", {"query_id": int(path["query_id"])})
+    number = str(path["query_id"])
+    found = reader.find("queries", {"query_id": int(number)}) if number.isdecimal() and len(number) < 10 else None
     if found is None:
         raise MissingRecordError(f"query {path['query_id']}: found none; expected an existing one")
     site: str | None = found["site"]
