@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from tests.support.interim_reference import Table, r_numbers
 
 from lutetia.safety.statistics import mixed, reml
@@ -262,3 +264,23 @@ def test_a_single_arm_has_a_slope_and_no_comparison() -> None:
     assert isinstance(found, mixed.SlopeModel)
     assert isinstance(found.arms[0].slope, Result)
     assert isinstance(found.equal_slopes, NotEstimable)
+
+
+def test_without_satterthwaite_the_method_says_wald_z(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = reml.fit_reml
+
+    def without_covariance(rows: reml.Subjects, start: Any) -> reml.Fit | str:
+        found = fit(rows, start)
+        assert isinstance(found, reml.Fit)
+        return replace(found, theta_covariance=None)
+
+    given = design(seed=12)
+    exact = fitted(**given)
+    monkeypatch.setattr(reml, "fit_reml", without_covariance)
+    found = fitted(**given)
+    assert "Wald z" in found.method
+    cell, peer = found.cells[0].change, exact.cells[0].change
+    assert cell.df is None
+    assert cell.estimate == pytest.approx(peer.estimate)
+    assert cell.statistic is not None
+    assert cell.p == pytest.approx(2 * norm.sf(abs(cell.statistic)))
