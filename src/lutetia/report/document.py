@@ -21,7 +21,7 @@ ListStyle = Literal["bullet", "number", "checkbox"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of text in one style."""
+    """A run of text in one style; `whole` ones are not broken over lines."""
 
     text: str
     strong: bool = False
@@ -31,6 +31,7 @@ class Span:
     muted: bool = False
     code: bool = False
     tone: Severity | None = None
+    whole: bool = False
 
 
 Inline = tuple[Span, ...]

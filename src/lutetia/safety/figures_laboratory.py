@@ -30,6 +30,7 @@ from lutetia.safety.tables.building import lab_analytes, label_of
 from lutetia.safety.tables.t07_laboratory import course_tests
 
 FALLING_MOST = 2  # analytes of the waterfall
+LEAST_AT_A_PLACE = 3
 ENDPOINTS = ("platelets ≥ G2", "lymphocytes ≥ G2", "neutrophils ≥ G2", "haemoglobin ≥ G2")
 MONTH = 365.25 / 12.0
 
@@ -64,7 +65,7 @@ def trajectory_figure(context: Context) -> Figure:
         lines = [
             _trajectory(own[own["arm"] == arm], f"arm {arm}", ticks, position=n) for n, arm in enumerate(context.arms)
         ]
-        labels = Labels(label_of(analyte), y="% of baseline, change (geometric mean, 95 % CI)")
+        labels = Labels(label_of(analyte), y="change from baseline, % (geometric mean, 95 % CI)")
         alt = f"{label_of(analyte)}: change from baseline before every cycle, at every nadir and at the end, by arm"
         panels.append(Panel(trajectory_panel(labels, lines, ticks), alt))
     text = "b: baseline; n: nadir of the cycle; p: last value before the cycle; end: last value."
@@ -95,23 +96,27 @@ def occasions(context: Context, analyte: str) -> tuple[pd.DataFrame, list[tuple[
     return every.assign(log_ratio=np.log(every["ratio"])), ticks
 
 
-def _trajectory(own: pd.DataFrame, label: str, ticks: Sequence[tuple[float, str]], *, position: int) -> Trajectory:
-    rows = [_interval(own.loc[own["place"] == place, "log_ratio"].to_numpy()) for place, _ in ticks]
+def _trajectory(
+    own: pd.DataFrame, label: str, ticks: Sequence[tuple[float, str]], *, position: int, column: str = "log_ratio"
+) -> Trajectory:
+    rows = [
+        _interval(own.loc[own["place"] == place, column].to_numpy(), log=column == "log_ratio") for place, _ in ticks
+    ]
+    if not rows:
+        return Trajectory(label, (), (), (), (), (), position)
     middle, low, high, count = zip(*rows, strict=True)
     return Trajectory(label, tuple(p for p, _ in ticks), middle, low, high, count, position)
 
 
-def _interval(values: np.ndarray) -> tuple[float, float, float, int]:
-    """Geometric mean ratio as percent change with its t interval; no interval for fewer than three values."""
+def _interval(values: np.ndarray, *, log: bool) -> tuple[float, float, float, int]:
+    """Mean with its t interval, as percent change where the values are log ratios; no interval below three values."""
     n = len(values)
     if not n:
         return np.nan, np.nan, np.nan, 0
     mean = float(values.mean())
-    if n < 3:
-        return 100.0 * float(np.expm1(mean)), np.nan, np.nan, n
-    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / np.sqrt(n)
-    ends = (100.0 * float(np.expm1(mean + sign * half)) for sign in (0.0, -1.0, 1.0))
-    middle, low, high = ends
+    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / np.sqrt(n) if n > 2 else np.nan
+    ends = (mean, mean - half, mean + half)
+    middle, low, high = (100.0 * float(np.expm1(v)) for v in ends) if log else ends
     return middle, low, high, n
 
 
@@ -218,20 +223,37 @@ def edish_figure(context: Context) -> Figure:
 
 def egfr_figure(context: Context) -> Figure:
     """F10: eGFR and its change by arm over quarters of a year."""
+    means, ticks = quarterly_egfr(context)
+    panels = []
+    for column, title, unit in (
+        ("log_ratio", "Change of eGFR", "change from baseline, % (geometric mean, 95 % CI)"),
+        ("egfr", "eGFR", "mL/min/1.73 m² (mean, 95 % CI)"),
+    ):
+        lines = [
+            _trajectory(means[means["arm"] == arm], f"arm {arm}", ticks, position=n, column=column)
+            for n, arm in enumerate(context.arms)
+        ]
+        labels = Labels(title, x="months since the first infusion", y=unit)
+        reference = 0.0 if column == "log_ratio" else None
+        picture = trajectory_panel(labels, lines, ticks, reference=reference)
+        panels.append(Panel(picture, f"{title} by arm over months since the first infusion"))
+    text = "Values of a quarter of a year are averaged within the subject; baseline at month 0; at least 3 subjects."
+    return Figure(tuple(panels), caption("F10", "Course of renal function", text), 2)
+
+
+def quarterly_egfr(context: Context) -> tuple[pd.DataFrame, list[tuple[float, str]]]:
+    """Mean eGFR and log ratio to baseline of every subject and quarter (place: months), and the places with subjects.
+
+    A place needs three subjects of one arm.
+    """
     own = context.egfr[context.egfr["subject_id"].isin(context.sets.saf) & context.egfr["egfr"].notna()]
     own = own[(own["baseline_egfr"] > 0) & (own["on_treatment"] | (own["row"] == own["baseline_row"]))]
     place = np.where(own["on_treatment"], np.maximum(np.round(own["years"] * 4.0), 1.0) * 3.0, 0.0)
     own = own.assign(place=place, log_ratio=np.log(own["egfr"] / own["baseline_egfr"]))
-    means = own.groupby(["subject_id", "arm", "place"], sort=True)["log_ratio"].mean().reset_index()
-    ticks = [(float(p), f"{p:.0f}") for p in sorted(means["place"].unique())]
-    panels = []
-    lines = [
-        _trajectory(means[means["arm"] == arm], f"arm {arm}", ticks, position=n) for n, arm in enumerate(context.arms)
-    ]
-    labels = Labels("Change of eGFR", x="months since the first infusion", y="% change (geometric mean, 95 % CI)")
-    panels.append(Panel(trajectory_panel(labels, lines, ticks), "Change of eGFR from baseline by arm over months"))
-    text = "Values of a quarter of a year are averaged within the subject first; baseline at month 0."
-    return Figure(tuple(panels), caption("F10", "Course of renal function", text), 2)
+    means = own.groupby(["subject_id", "arm", "place"], sort=True)[["log_ratio", "egfr"]].mean().reset_index()
+    counts = means.groupby(["place", "arm"]).size().groupby("place").max()
+    ticks = [(float(p), f"{p:.0f}") for p in sorted(counts[counts >= LEAST_AT_A_PLACE].index)]
+    return means, ticks
 
 
 def stopping_figure(context: Context) -> Figure:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lutetia.report.document import Column, Severity, Span, Table, rich
-from lutetia.report.numbers import given_number, number, typeset
+from lutetia.report.numbers import decimals, fixed, given_number, number, typeset
 from lutetia.safety.context import Context
 from lutetia.safety.dose_effect import STEP_Gy, associations
 from lutetia.safety.dose_findings import complete_doses, dose_comparisons
@@ -84,7 +84,7 @@ def modifications(context: Context) -> Finding:
         word = {"reduced": "reductions", "unchanged": "unchanged activities", "increased": "increases"}[top]
         verb = f"{word} predominated" if more else f"mostly {word}, a majority not shown"
         variable = context.data.study.arms[arm].variable
-        parts.append(f"arm {arm} ({variable}): {verb}, {_share(counts[top], len(among))} of subjects")
+        parts.append(f"arm {arm} ({variable}): {verb}, {_share(counts[top], len(among), unit='subjects')}")
     fixed = [a for a in context.arms if not context.data.study.arms[a].variable]
     answer = "; ".join(parts) + "." if parts else "No arm has a variable nuclide."
     answer += f" Fixed activity: arm {', '.join(fixed)}." if fixed else ""
@@ -101,9 +101,9 @@ def doses(context: Context) -> Finding:
         if not medians:
             parts.append(f"{found.region}: no complete cumulative dose")
             continue
-        listed = ", ".join(f"{arm} {number(r.estimate, most=2)}" for arm, r in medians.items())
+        listed = ", ".join(f"{arm} {_median(r)}" for arm, r in medians.items())
         what = " (BED)" if limit.metric == "bed" else ""
-        text = f"Median cumulative dose to {found.region}{what}: {listed} Gy"
+        text = f"Median cumulative dose to {found.region}{what}, Gy (95 % CI): {listed}"
         top = max(medians, key=lambda arm: medians[arm].estimate)
         if len(medians) > 1:
             above, words = _highest(found.pairs, top, [a for a in medians if a != top])
@@ -330,12 +330,21 @@ FINDINGS: tuple[Callable[[Context], Finding], ...] = (
 )  # fmt: skip
 
 
-def _share(count: int, n: int) -> str:
+def _share(count: int, n: int, *, unit: str = "") -> str:
     found = clopper_pearson(count, n)
     if isinstance(found, NotEstimable):
         return f"not estimable ({found.reason})"
     low, high = 100.0 * (found.low or 0.0), 100.0 * (found.high or 0.0)
-    return f"{count} of {n} ({100.0 * found.estimate:.0f} %; 95 % CI {low:.0f} to {high:.0f})"
+    return (
+        f"{count} of {n}{' ' + unit if unit else ''} ({100.0 * found.estimate:.0f} %; 95 % CI {low:.0f} to {high:.0f})"
+    )
+
+
+def _median(found: Result) -> str:
+    if found.low is None or found.high is None:
+        return f"{number(found.estimate, most=2)} (no interval)"
+    places = decimals(found.estimate, digits=3, most=2)
+    return f"{fixed(found.estimate, places)} ({fixed(found.low, places)} to {fixed(found.high, places)})"
 
 
 def _estimate(found: Result, unit: str) -> str:

@@ -7,7 +7,7 @@ To add a listing: a function and a line of `LISTINGS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -50,8 +50,19 @@ def listings(context: Context) -> list[Block]:
         if len(listing.rows) > len(shown):
             notes.append(f"{len(shown)} of {len(listing.rows)} rows are printed; all are in interim.json.")
         rows = tuple(tuple(typeset(cell) for cell in row) for row in shown)
-        columns = tuple(Column(typeset(name)) for name in listing.columns)
-        blocks.append(Table(columns, rows, typeset(title), tuple(typeset(n) for n in notes), many=len(rows) > 26))
+        heads = [Column(typeset(name)) for name in listing.columns]
+        widths = [max(_width(row[n]) for row in (listing.columns, *shown)) for n in range(len(heads))]
+        columns = tuple(replace(head, width=width) for head, width in zip(heads, widths, strict=True))
+        blocks.append(
+            Table(
+                columns,
+                rows,
+                typeset(title),
+                tuple(typeset(n) for n in notes),
+                levels=(0,) * len(rows),
+                many=len(rows) > 26,
+            )
+        )
     return blocks
 
 
@@ -108,26 +119,15 @@ def overrides(context: Context) -> Listing:
     """L4: prescriptions released above a limit by two people."""
     own = context.data["prescriptions"]
     own = own[(own["override_by"] != "") & own["subject_id"].isin(context.sets.itt)]
-    own = own.sort_values(["subject_id", "cycle", "version", "nuclide"])
-    rows = tuple(
-        (
-            p.subject_id, context.sets.arm[p.subject_id], str(p.cycle), p.nuclide, gigabecquerel(p.prescribed_MBq),
-            gigabecquerel(p.base_MBq), p.bound_by or "–", p.override_by, p.override_reason or "no reason recorded",
-        )
-        for p in own.itertuples()
-    )  # fmt: skip
-    columns = (
-        "Subject",
-        "Arm",
-        "Cycle",
-        "Nuclide",
-        "Prescribed, GBq",
-        "Base, GBq",
-        "Bound by",
-        "Second person",
-        "Reason",
-    )
-    return Listing("L4", "Overrides of a limit", columns, rows)
+    rows = []
+    for (subject, cycle, _), part in own.groupby(["subject_id", "cycle", "version"], sort=True):
+        first, part = part.iloc[0], part.sort_values("nuclide")
+        asked = ", ".join(f"{p.nuclide} {gigabecquerel(p.prescribed_MBq)}" for p in part.itertuples())
+        why = first["override_reason"] or "no reason recorded"
+        bound = ", ".join(sorted(set(part["bound_by"]) - {""})) or "–"
+        rows.append((subject, context.sets.arm[subject], str(cycle), asked, bound, first["override_by"], why))
+    columns = ("Subject", "Arm", "Cycle", "Prescribed, GBq", "Bound by", "Second person", "Reason")
+    return Listing("L4", "Overrides of a limit", columns, tuple(rows))
 
 
 def over_limit(context: Context) -> Listing:
@@ -213,6 +213,11 @@ LISTINGS: tuple[Callable[[Context], Listing], ...] = (
     severe_values, severe_events, liver_cases, overrides, over_limit, deaths, missing_doses, cross_overs, unused_rows,
     doubts,
 )  # fmt: skip
+
+
+def _width(text: str) -> float:
+    """Relative width of a text: a long one is broken over lines."""
+    return min(float(len(text)), 40.0) + 3.0
 
 
 def _day(row: pd.Series) -> str:

@@ -6,8 +6,9 @@ Derivations are described with the constants that they used. Not here: the stati
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pandas as pd
 
@@ -18,6 +19,7 @@ from lutetia.safety.dose_findings import dose_comparisons
 from lutetia.safety.modification import category_effects
 from lutetia.safety.monitoring import monitored
 from lutetia.safety.nadir import FIRST_DAY, LAST_DAY
+from lutetia.safety.statistics.mixed import SlopeModel
 from lutetia.safety.statistics.proportions import CLOPPER
 from lutetia.safety.statistics.results import NotEstimable
 from lutetia.safety.study import BASELINE_VISIT
@@ -27,6 +29,8 @@ from lutetia.safety.tables.t09_worst_grade import grade_tests
 from lutetia.safety.tables.t10_adverse_events import RATE
 from lutetia.safety.tables.t11_renal import pooled_slope, slope_model
 from lutetia.safety.visits import FLAG_DAYS
+
+SETS = "Data and analysis sets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,18 @@ class Methods:
     derivations: tuple[tuple[str, tuple[str, ...]], ...]
     runs: tuple[Run, ...]
 
-    def sections(self, only: set[str] | None = None) -> list[tuple[str, list[str]]]:
-        """Titles with their lines; `only` keeps the statistics of some tables."""
-        runs = [run for run in self.runs if only is None or run.table in only]
+    def sections(self) -> list[tuple[str, list[str]]]:
+        """Titles with their lines."""
         found = [(title, list(lines)) for title, lines in self.derivations]
-        found.append(("Statistics that were run", _statistics(runs)))
-        if lines := _warnings(runs):
+        found.append(("Statistics that were run", _statistics(self.runs)))
+        if lines := _warnings(self.runs):
             found.append(("Warnings, and what was not estimable", lines))
         return found
+
+    def pooled(self, tables: set[str]) -> Methods:
+        """Those of some tables, for a report without arms: without warnings, which name arms, and sizes of sets."""
+        runs = tuple(replace(run, warnings=()) for run in self.runs if run.table in tables and not run.refused)
+        return Methods(tuple((title, lines) for title, lines in self.derivations if title != SETS), runs)
 
 
 def derive_methods(context: Context, tables: Mapping[str, SafetyTable]) -> Methods:
@@ -65,13 +73,18 @@ def derive_methods(context: Context, tables: Mapping[str, SafetyTable]) -> Metho
         *_runs("T7", arm_comparisons(context)),
         *_runs("T7b", models(context)),
         *_runs("T9", grade_tests(context)),
-        *_runs("T11", {"slope": slope_model(context), "pooled slope": pooled_slope(context)}),
+        *_runs("T11", {"slope": slope_model(context), "pooled slope": _arms(pooled_slope(context))}),
         *_runs("T13", associations(context)),
         *_runs("T14", category_effects(context)),
         *_runs("T16", {found.monitor.id: found for found in monitored(context)}),
     ]
     runs += [run for name, table in tables.items() for run in _from_cells(name, table)]
     return Methods(_derivations(context), tuple(sorted(runs, key=lambda r: (_place(r.table), r.method, r.what))))
+
+
+def _arms(model: SlopeModel | NotEstimable) -> object:
+    """The slopes alone: a model of one group has no test of groups."""
+    return model if isinstance(model, NotEstimable) else model.arms
 
 
 def _runs(table: str, found: object) -> list[Run]:
@@ -120,7 +133,7 @@ def _from_cells(name: str, table: SafetyTable) -> list[Run]:
     return runs
 
 
-def _statistics(runs: list[Run]) -> list[str]:
+def _statistics(runs: Sequence[Run]) -> list[str]:
     counts: dict[str, dict[str, int]] = {}
     for run in runs:
         if run.method and not run.refused:
@@ -134,7 +147,7 @@ def _tables(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{table} ({counts[table]})" for table in sorted(counts, key=_place))
 
 
-def _warnings(runs: list[Run]) -> list[str]:
+def _warnings(runs: Sequence[Run]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         for text in (*run.warnings, *((f"not estimable: {run.refused}",) if run.refused else ())):
@@ -163,10 +176,10 @@ def _derivations(context: Context) -> tuple[tuple[str, tuple[str, ...]], ...]:
     zone = f"Local days are those of {study.timezone}" if study.timezone else "Days are those of each time's own offset"
     return (
         (
-            "Data and analysis sets",
+            SETS,
             (
-                f"Data cut {data.cut.text}: events up to the cut count, also where they were entered later; adverse "
-                f"events open at the cut are ongoing. {zone}.",
+                f"Data cut {printed_cut(data.cut.text)}: events up to the cut count, also where they were entered "
+                f"later; adverse events open at the cut are ongoing. {zone}.",
                 f"ITT, randomised by the cut: {len(sets.itt)}. SAF, at least one administration, in the randomised "
                 f"arm: {len(sets.saf)}. DOS, every given cycle has its dose: {len(sets.dos)}. LAB, for each analyte, "
                 "baseline and a later value.",
@@ -199,6 +212,15 @@ def _derivations(context: Context) -> tuple[tuple[str, tuple[str, ...]], ...]:
             ),
         ),
     )
+
+
+def printed_cut(text: str) -> str:
+    """A cut as people read it: a day, or a day with the time and its offset."""
+    if len(text) <= len("2026-06-30"):
+        return text
+    moment = datetime.fromisoformat(text)
+    zone = "UTC" if moment.utcoffset() is not None and not moment.utcoffset() else moment.strftime("%z")
+    return f"{moment:%Y-%m-%d %H:%M} {zone}"
 
 
 def _rows(context: Context) -> str:

@@ -32,7 +32,7 @@ from lutetia.safety.context import Context
 from lutetia.safety.figure_catalogue import FIGURES
 from lutetia.safety.findings import Finding, finding_table
 from lutetia.safety.listings import listings
-from lutetia.safety.methods import Methods
+from lutetia.safety.methods import Methods, printed_cut
 from lutetia.safety.printing import printed_table
 from lutetia.safety.suppression import suppress_small
 
@@ -66,10 +66,7 @@ PARTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("decisions", "previous "),
         ("decisions", "reason "),
     ),
-    "T15": (("read", "used", "listed"),),
 }
-# Relative widths of the columns, names first, where equal ones would not do.
-NAMES_WIDTH = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +112,15 @@ def open_document(reported: Reported) -> Document:
         blocks.append(Heading(rich(title)))
         for name in names:
             blocks += table_blocks(tables[name])
-    blocks += [Heading(rich("Methods")), *_methods(reported.methods, only=set(OPEN)), *_provenance(context)]
+    blocks += [Heading(rich("Methods")), *_methods(reported.methods.pooled(set(OPEN))), *_provenance(context)]
     return _document(context, "open, pooled", OPEN_USE, blocks)
 
 
 def table_blocks(table: SafetyTable) -> list[Block]:
     """A table, in parts where it is too wide for a page."""
     parts = PARTS.get(table.id.removesuffix(SUFFIX))
-    if parts is None or table.id == "T15":
-        return [printed_table(table, widths=widths_of(table))]
+    if parts is None:
+        return [printed_table(table)]
     blocks: list[Block] = []
     for n, names in enumerate(parts):
         columns = tuple(c for c in table.columns if any(_named(c.key, name) for name in names))
@@ -132,24 +129,12 @@ def table_blocks(table: SafetyTable) -> list[Block]:
         notes = table.footnotes if n == len(parts) - 1 else ()
         title = table.title if n == 0 else f"{table.title} (continued)"
         part = SafetyTable(table.id, title, table.analysis_set, columns, table.rows, cells, notes)
-        blocks.append(printed_table(part, widths=widths_of(part)))
+        blocks.append(printed_table(part))
     return blocks
 
 
 def _named(key: str, name: str) -> bool:
     return key.startswith(name) if name.endswith(" ") else key == name
-
-
-def widths_of(table: SafetyTable) -> tuple[float, ...]:
-    """Relative widths: twice as much for the names; half for columns that hold single numbers."""
-    narrow = {c.key for c in table.columns if _single(table, c.key)}
-    return (NAMES_WIDTH, *(0.55 if c.key in narrow else 1.0 for c in table.columns))
-
-
-def _single(table: SafetyTable, column: str) -> bool:
-    """Whether a column holds one number a place only."""
-    own = [c for c in table.cells if c.column == column]
-    return len(own) == len({c.row for c in own}) and bool(own)
 
 
 def _part(reported: Reported, name: str) -> list[Block]:
@@ -165,8 +150,9 @@ def _front(reported: Reported) -> list[Block]:
     blocks.append(
         Paragraph(
             rich(
-                "“Shown” means that the 95 % interval excludes no effect; “not shown” is not proof of absence: the "
-                "interval says what remains possible. Sentences are made from the tables by fixed rules."
+                "“Shown” means that the 95 % interval, or where several are tested the p-value adjusted by Holm, "
+                "excludes no effect. “Not shown” is not proof of absence: the interval says what remains possible. "
+                "Sentences are made from the tables by fixed rules."
             ),
             small=True,
         )
@@ -210,9 +196,9 @@ def _open_figures(context: Context, tables: Mapping[str, SafetyTable]) -> list[B
     return [] if small else [KeyFigures(tuple(items))]
 
 
-def _methods(methods: Methods, only: set[str] | None = None) -> list[Block]:
+def _methods(methods: Methods) -> list[Block]:
     blocks: list[Block] = []
-    for title, lines in methods.sections(only):
+    for title, lines in methods.sections():
         blocks.append(Heading(rich(title), 2))
         blocks.append(ListBlock(tuple(typeset(line) for line in lines)))
     return blocks
@@ -220,9 +206,10 @@ def _methods(methods: Methods, only: set[str] | None = None) -> list[Block]:
 
 def _provenance(context: Context) -> list[Block]:
     data, own = context.data, software()
+    cut = printed_cut(data.cut.text)
     items = [
         ("Study", data.study.title),
-        ("Data cut", data.cut.text),
+        ("Data cut", cut),
         ("Snapshot", str(data.snapshot.get("id", ""))),
         ("Snapshot SHA-256", data.snapshot_sha256),
         ("Snapshot taken", str(data.snapshot.get("extracted_at", "not stated"))),
@@ -238,12 +225,13 @@ def _provenance(context: Context) -> list[Block]:
 
 def _document(context: Context, kind: str, use: str, blocks: Sequence[Block]) -> Document:
     data, own = context.data, software()
+    cut = printed_cut(data.cut.text)
     protocol = f"protocol {data.study.protocol} {data.study.protocol_version}"
-    stamp = f"cut {data.cut.text} · snapshot {data.snapshot_sha256[:16]} · {own['name']} {own['version']} · {protocol}"
+    stamp = f"cut {cut} · snapshot {data.snapshot_sha256[:16]} · {own['name']} {own['version']} · {protocol}"
     return Document(
         title=rich("Interim safety report"),
-        subtitle=rich(f"{data.study.title or data.study.protocol}; {kind}; data cut {data.cut.text}"),
-        header=(f"Interim safety report: {kind}", f"data cut {data.cut.text}", protocol),
+        subtitle=rich(f"{data.study.title or data.study.protocol}; {kind}; data cut {cut}"),
+        header=(f"Interim safety report: {kind}", f"data cut {cut}", protocol),
         footer=(f"snapshot {data.snapshot_sha256}", f"{own['name']} {own['version']}", f"CTCAE {data.study.ctcae}"),
         intended_use=use,
         stamp=stamp,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutetia.report import palette
-from lutetia.report.figures.canvas import Axes, nice_ticks, text_width
+from lutetia.report.figures.canvas import Axes, Point, nice_ticks, text_width
 from lutetia.report.figures.frame import HALF, Labels, Margins, apart, frame, mark, nothing_to_draw
 
 SIZE = (HALF, 200.0)
@@ -36,8 +36,13 @@ def stopping_panel(labels: Labels, boundary: Sequence[tuple[int, int]], arms: Se
     ticks = [float(t) for t in nice_ticks(highest + 1.0, count=6, steps=(1.0, 2.0, 5.0, 10.0))]
     ends = max((text_width(_words(a), 9) for a in arms), default=0.0)
     axes = frame(SIZE, ((0.0, float(longest)), (0.0, ticks[-1])), labels, Margins(left=30, right=12 + ends))
-    _draw_boundary(axes, boundary)
+    corners = _corners(axes, boundary)
+    axes.canvas.polygon(
+        [(corners[0][0], axes.box[1]), *corners, (corners[-1][0], axes.box[1])], fill=palette.DANGER_WASH
+    )
     axes.y_ticks(ticks)
+    axes.canvas.polyline(corners, stroke=palette.LIMIT, stroke_width=1.5)
+    axes.canvas.text((corners[0][0] + 6, axes.box[1] + 12), "stop", size=9, strong=True, fill=palette.LIMIT)
     axes.x_ticks([t for t in nice_ticks(longest, count=6, steps=(1.0, 2.0, 5.0, 10.0)) if t <= longest])
     axes.base_line()
     _draw_paths(axes, arms)
@@ -48,16 +53,12 @@ def _words(arm: ArmPath) -> str:
     return f"{arm.label}: {arm.events[-1] if arm.events else 0}/{len(arm.events)}"
 
 
-def _draw_boundary(axes: Axes, boundary: Sequence[tuple[int, int]]) -> None:
-    top = axes.box[1]
+def _corners(axes: Axes, boundary: Sequence[tuple[int, int]]) -> list[Point]:
     corners = []
     for n, (subjects, events) in enumerate(boundary):
         end = boundary[n + 1][0] if n + 1 < len(boundary) else axes.x_range[1]
         corners += [(axes.x(subjects), axes.y(events)), (axes.x(end), axes.y(events))]
-    area = [(corners[0][0], top), *corners, (corners[-1][0], top)]
-    axes.canvas.polygon(area, fill=palette.DANGER_WASH)
-    axes.canvas.polyline(corners, stroke=palette.LIMIT, stroke_width=1.4)
-    axes.canvas.text((corners[0][0] + 6, top + 12), "stop", size=9, strong=True, fill=palette.LIMIT)
+    return corners
 
 
 def _draw_paths(axes: Axes, arms: Sequence[ArmPath]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lutetia.report import palette
 from lutetia.report.figures.canvas import Axes, Point, text_width
@@ -48,7 +48,8 @@ def trajectory_panel(
     pad = 0.06 * (places[-1] - places[0]) or 0.5
     ends = max((text_width(line.label, 9) for line in lines), default=0.0)
     axes = frame(
-        (HALF, TOP + PLOT + below), ((places[0] - pad, places[-1] + pad), (scale[0], scale[-1])), labels,
+        (HALF, TOP + PLOT + below), ((places[0] - pad, places[-1] + pad), (scale[0], scale[-1])),
+        replace(labels, x=""),
         Margins(left=40, right=16 + ends, bottom=below),
     )  # fmt: skip
     axes.y_ticks(scale)
@@ -59,6 +60,8 @@ def trajectory_panel(
     for number, line in enumerate(lines):
         _draw_line(axes, line, 3.2 * (number - (len(lines) - 1) / 2))
     _label_ends(axes, lines)
+    middle = axes.box[0] + axes.box[2] / 2
+    axes.canvas.text((middle, axes.box[1] + axes.box[3] + 26), labels.x, anchor="middle", size=8.5)
     _draw_counts(axes, lines)
     return axes.canvas.svg()
 

@@ -101,11 +101,11 @@ def _columns(table: TableBuilder, context: Context) -> dict[str, tuple[str, ...]
         groups[arm] = context.sets.of("SAF", arm)
         table.column(arm, f"Arm {arm}", unit=f"n = {len(groups[arm])}", arm=arm)
         groups[f"{arm} ≥ G3"] = groups[arm]
-        table.column(f"{arm} ≥ G3", "≥ G3", arm=arm)
+        table.column(f"{arm} ≥ G3", "≥\u00a0G3", arm=arm)
     groups["all"] = context.sets.saf
     table.column("all", "All", unit=f"n = {len(context.sets.saf)}")
     groups["all ≥ G3"] = context.sets.saf
-    table.column("all ≥ G3", "≥ G3")
+    table.column("all ≥ G3", "≥\u00a0G3")
     return groups
 
 

@@ -94,7 +94,12 @@ def _slopes(table: TableBuilder, context: Context, groups: Groups) -> None:
     for group, subjects in groups.items():
         own = values[values["subject_id"].isin(list(subjects))]
         found = arm_slope(pooled_slope(context) if group == "all" else model, group)
-        table.result(row, group, found, rows={"labs": own["row"]})
+        table.result(row, group, found, rows={"labs": own["row"]}, p=False)
+    tested = table.row("slope / p", "p", level=1)
+    for group, subjects in groups.items():
+        own = values[values["subject_id"].isin(list(subjects))]
+        found = arm_slope(pooled_slope(context) if group == "all" else model, group)
+        table.p_value(tested, group, found, rows={"labs": own["row"]})
     equal = table.row("slope / arms", "Equal slopes of the arms: p", level=1)
     if isinstance(model, NotEstimable) or isinstance(model.equal_slopes, NotEstimable):
         why = model if isinstance(model, NotEstimable) else model.equal_slopes

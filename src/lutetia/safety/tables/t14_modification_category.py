@@ -34,7 +34,7 @@ def build(context: Context) -> SafetyTable:
     for part, title in (("course", "Change at the lowest value, %"), ("landmark", "Landmark: change after cycle 2, %")):
         table.row(part, title)
         for analyte, effect in effects.items():
-            _analyte(table, table.row(f"{part} / {analyte}", f"{label_of(analyte)}, %", level=1), effect, part)
+            _analyte(table, table.row(f"{part} / {analyte}", label_of(analyte), level=1), effect, part)
     table.footnotes += NOTES
     return table.build()
 
