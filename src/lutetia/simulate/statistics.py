@@ -25,6 +25,8 @@ ANALYSED_TRIALS, CATEGORY_TRIALS = 2000, 200
 CATEGORIES_IN_ORDER = ("reduced", "unchanged", "increased")
 # Permutations where a category has fewer than five subjects.
 PERMUTATIONS = 199
+KINDS = ("dose {} effect", "dose {} no effect", "category pooled {}", "category within arm {}")
+P_VALUES = tuple(f"p {kind.format(analyte)}" for analyte in STATISTIC_ANALYTES for kind in KINDS)
 FIRST_CYCLE = slice(1, 1 + len(AFTER_DAYS) + 1)
 Clinics = Mapping[str, VirtualClinic]
 
@@ -36,6 +38,8 @@ def trial_p_values(
 
     `before` counts the trials of earlier blocks, since only the first ones of a study are analysed.
     """
+    if before >= ANALYSED_TRIALS:
+        return {name: np.full(block.trials, np.nan) for name in P_VALUES}
     marrow = REGIONS.index("red marrow")
     dose = flat(block, {arm: c.measured_Gy[:, 0, marrow] for arm, c in courses.items()})
     without = {arm: first_cycle_without_effect(clinics[arm], c) for arm, c in courses.items()}

@@ -201,14 +201,19 @@ def arm_doses(block: Block, arm: str) -> ArmDoses:
     columns = arm_columns(block, arm)
     quadratic = block.kidney_quadratic
     return ArmDoses(
-        true=block.true[rows][..., columns],
-        measured=block.measured[rows][..., columns],
+        true=_of_nuclides(block.true[rows], columns),
+        measured=_of_nuclides(block.measured[rows], columns),
         missed=block.missed[rows],
         single=_single(block.measurement, block.protocol.cycles),
         kidney_quadratic=None if quadratic is None else quadratic[rows][..., columns, :][..., columns],
         population=block.population[:, columns],
         relative_sd=block.relative_sd,
     )
+
+
+def _of_nuclides(values: FloatArray, columns: list[int]) -> FloatArray:
+    """Columns of the last axis, without a copy where they are the first ones in order."""
+    return values[..., : len(columns)] if columns == list(range(len(columns))) else values[..., columns]
 
 
 def _single(m: Measurement, cycles: int) -> NDArray[np.bool_]:
