@@ -43,6 +43,8 @@ def test_pages_have_one_heading_a_language_and_labels_on_all_inputs(new_browser:
         assert len(re.findall(r"<h1\b", page)) == 1, path
         assert '<html lang="en">' in page
         named = set(re.findall(r'<label for="([^"]+)"', page))
+        identities = re.findall(r'\bid="([^"]+)"', page)
+        assert len(identities) == len(set(identities)), f"{path}: an id twice"
         fields = re.findall(r"<(?:input|select|textarea)\b[^>]*>", page)
         for tag in fields:
             identity = re.search(r'\bid="([^"]+)"', tag)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import date, datetime
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -59,6 +59,8 @@ class Form:
         Of local times; fields ending in `_at` are read in it.
     values
         Text (or several texts) by field.
+    prefix
+        Part of the inputs' `id`; see `named`.
     """
 
     texts: Texts
@@ -66,6 +68,15 @@ class Form:
     zone: ZoneInfo
     values: Mapping[str, Sequence[str]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    prefix: str = ""
+
+    def named(self, prefix: str) -> Form:
+        """The same form with a name of its own, for pages where several forms have a field of one name."""
+        return replace(self, prefix=prefix)
+
+    def id(self, name: str) -> str:
+        """The `id` of a field's input."""
+        return f"f-{self.prefix}-{name}" if self.prefix else f"f-{name}"
 
     def value(self, name: str) -> str:
         """The text of a field, empty where there is none."""
