@@ -98,6 +98,11 @@ def filled(trial: Trial) -> Trial:
     trial.commit(Change("fill", edits), SYSTEM)
     trial.commit(Change("view_unblinded", [Event({"kind": "view", "arm": SECRET}, subject_id="DUO-001")]), SYSTEM)
     trial.commit(Change("fix", [Update("subjects", {"subject_id": "DUO-001"}, {"stratum_true": "y"})]), SYSTEM)
+    trial.commit(
+        Change("move", [Update("cycles", {"subject_id": "DUO-001", "cycle": 1}, {"state": "x"})]), SYSTEM, SECRET
+    )
+    message = {"query_id": 2, "seq": 1, "text": SECRET}
+    trial.commit(Change("ask", [Create("query_messages", message)]), SYSTEM)
     return trial
 
 

@@ -33,6 +33,7 @@ from lutetia.trial.backup import restore_backup, verify_backup, write_backup
 from lutetia.trial.container import Secret
 from lutetia.trial.exporting import export_trial, import_trial
 from lutetia.trial.keys import new_key_file, read_key
+from lutetia.trial.redaction import confirm_redaction, propose_redaction
 from lutetia.trial.signatures import confirm_demonstration
 
 MANAGER = Actor("dora", "Dora", (Grant("data_manager"),))
@@ -67,6 +68,12 @@ def lived(trial: Trial) -> Trial:
     trial.commit(Change("correct", [Update("subjects", key, {"weight_kg": 69.3})]), SYSTEM, 'a "reason", with ,')
     ann = Actor("ann", "Dr Ann", (Grant("physician", "01"),))
     trial.commit(Change("sign", [Sign((("subjects", key),), "eligible", confirm_demonstration(trial, ann))]), ann)
+    leaked = {"subject_id": "DUO-001", "taken_on": "2026-01-01"}
+    trial.commit(Change("enter", [Update("vitals", leaked, {"further": {"note": NAME}})]), SYSTEM)
+    trial.commit(Change("correct", [Update("vitals", leaked, {"further": None})]), SYSTEM, "a name")
+    for sequence in (trial.head().sequence - 1, trial.head().sequence):
+        propose_redaction(trial, ann, sequence, columns=["further"], reason="a name was typed")
+        confirm_redaction(trial, MANAGER, sequence)
     identities.enter_identity(trial, SYSTEM, subject_id="DUO-001", name=NAME, birth_date="1960-01-02")
     return trial
 

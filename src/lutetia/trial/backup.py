@@ -23,7 +23,7 @@ from lutetia.errors import AuditError, OutputError, StorageError
 from lutetia.trial import audit, dump, identities
 from lutetia.trial.container import Secret, opening, sealing
 from lutetia.trial.records import Actor, Change, Event
-from lutetia.trial.store import Trial, build_folder, require_empty
+from lutetia.trial.store import Trial, build_folder, emptied_on_failure
 
 FORMAT = "lutetia.backup/1"
 _DUMP = "dump.jsonl"
@@ -81,27 +81,23 @@ def restore_backup(path: Path, folder: Path, *, secret: Secret, url: str | None 
     AuditError
         If the restored trail does not verify or does not end at the head that the backup's header shows.
     """
-    require_empty(folder)
-    existed = folder.exists()
-    trial: Trial | None = None
     try:
-        database = build_folder(folder, url)
-        with contextlib.closing(database), path.open("rb") as source:
-            header, stream = opening(source, secret, expected_format=FORMAT)
-            sequence, head = _unpack(stream, folder, database)
-        if (sequence, head) != (header["audit_sequence"], header["audit_head"]):
-            raise AuditError(f"restore: found the head {head}, expected {header['audit_head']}; use another backup")
-        trial = Trial.open(folder)
-        return _proved(trial, header["made_at"])
+        with emptied_on_failure(folder):
+            header = _restored(path, folder, secret=secret, url=url)
+            with Trial.open(folder) as trial:
+                return _proved(trial, header["made_at"])
     except (OSError, tarfile.TarError) as error:
-        _clear(folder, existed=existed)
         raise StorageError(f"{path}: cannot be restored ({error}); check place and file") from error
-    except BaseException:
-        _clear(folder, existed=existed)
-        raise
-    finally:
-        if trial is not None:
-            trial.close()
+
+
+def _restored(path: Path, folder: Path, *, secret: Secret, url: str | None) -> dict[str, Any]:
+    database = build_folder(folder, url)
+    with contextlib.closing(database), path.open("rb") as source:
+        header, stream = opening(source, secret, expected_format=FORMAT)
+        sequence, head = _unpack(stream, folder, database)
+    if (sequence, head) != (header["audit_sequence"], header["audit_head"]):
+        raise AuditError(f"restore: found the head {head}, expected {header['audit_head']}; use another backup")
+    return header
 
 
 def verify_backup(path: Path, *, secret: Secret) -> BackupFacts:
@@ -182,9 +178,3 @@ def _place(folder: Path, name: str, content: Any) -> None:
 def _private(path: Path) -> Iterator[BinaryIO]:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         yield file
-
-
-def _clear(folder: Path, *, existed: bool) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    if existed:
-        folder.mkdir(exist_ok=True)

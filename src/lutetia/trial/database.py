@@ -9,16 +9,16 @@ a statement of its own, so that every later statement of the transaction sees wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 
-from lutetia.errors import InputError, SchemaVersionError, StorageError
+from lutetia.errors import InputError, SchemaVersionError, StorageError, TrialError
 from lutetia.trial import triggers
 from lutetia.trial.schema import VERSION, metadata
 
@@ -28,12 +28,30 @@ BUSY_SECONDS = 30
 _LOCK = "SELECT pg_advisory_xact_lock(727364, hashtext(current_schema()))"
 
 
+@dataclass(slots=True)
+class Turn:
+    """This process's turn to write: one thread at a time, and never the same thread twice."""
+
+    lock: Any = field(default_factory=threading.Lock)
+    holder: int | None = None
+
+    def __enter__(self) -> None:
+        if self.holder == threading.get_ident():
+            raise TrialError("commit: found one inside another; expected edits of one change; put them together")
+        self.lock.acquire()
+        self.holder = threading.get_ident()
+
+    def __exit__(self, *exception: object) -> None:
+        self.holder = None
+        self.lock.release()
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """An engine with its one pool of connections, and this process's turn to write."""
 
     engine: Engine
-    turn: Any = field(default_factory=threading.Lock)
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def kind(self) -> str:
@@ -64,12 +82,26 @@ class Database:
                     writer.exec_driver_sql(_LOCK)
                 yield writer
 
+    def wipe(self, tables: Iterable[str]) -> None:
+        """Take removed values out of the files too, which hold them on for a while; after a redaction.
+
+        SQLite overwrites what is removed, and its log is emptied here (as far as no reader holds it); PostgreSQL
+        rewrites the tables. Copies, archives and earlier backups are the keeper's to destroy.
+        """
+        with _translated(), self.engine.connect() as connection:
+            free = connection.execution_options(isolation_level="AUTOCOMMIT")
+            if self.kind == "sqlite":
+                free.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            else:
+                for table in tables:
+                    free.exec_driver_sql(f"VACUUM FULL {table}")
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
 
 
-def connect(url: str) -> Database:
+def connect(url: str | URL) -> Database:
     """Open the pool of a database URL, ``sqlite:///…`` or ``postgresql+psycopg://…``.
 
     Raises
@@ -101,7 +133,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions begin where `began` says so, not where the driver guesses
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -24,7 +24,7 @@ from lutetia.trial.masking import HIDDEN, visible_records
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import SYSTEM, Actor, Change, Create, Edit, Event, Receipt
 from lutetia.trial.schema import TableSpec, exchange_tables
-from lutetia.trial.store import Study, Trial
+from lutetia.trial.store import Study, Trial, emptied_on_failure
 from lutetia.trial.values import number_text
 
 _FILES = ".toml"
@@ -115,12 +115,13 @@ def create_from_dataset(folder: Path, source: Path, *, url: str | None = None, *
     simulated = bool(data.study.get("simulated") or data.snapshot.get("simulated"))
     options = {"demonstration": simulated} | options
     study = study_of({name: (source / name).read_bytes() for name in names}, identifier=source.resolve().name)
-    trial = Trial.create(folder, study=study, url=url, **options)
-    try:
-        import_dataset(trial, SYSTEM, data)
-    except BaseException:
-        trial.close()
-        raise
+    with emptied_on_failure(folder):
+        trial = Trial.create(folder, study=study, url=url, **options)
+        try:
+            import_dataset(trial, SYSTEM, data)
+        except BaseException:
+            trial.close()
+            raise
     return trial
 
 

@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -31,7 +30,7 @@ from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Event
 from lutetia.trial.schema import SCHEMA
 from lutetia.trial.signatures import printed, status
-from lutetia.trial.store import Trial, build_folder, require_empty
+from lutetia.trial.store import Trial, build_folder, emptied_on_failure
 
 FORMAT = "lutetia.export/1"
 _MANIFEST, _DUMP = "manifest.json", "dump.jsonl"
@@ -97,22 +96,13 @@ def import_trial(path: Path, folder: Path, *, url: str | None = None) -> ExportF
     AuditError
         If the trail does not verify. The place is left empty then.
     """
-    require_empty(folder)
-    existed = folder.exists()
     try:
-        with zipfile.ZipFile(path) as archive:
-            manifest = _manifest(archive)
-            facts = _load(archive, manifest, folder, url)
+        with emptied_on_failure(folder), zipfile.ZipFile(path) as archive:
+            return _load(archive, _manifest(archive), folder, url)
     except (zipfile.BadZipFile, KeyError) as error:
-        _clear(folder, existed=existed)
         raise InputError(f"{path}: is no archive of a trial ({error}); expected one that Lutetia wrote") from error
     except OSError as error:
-        _clear(folder, existed=existed)
         raise StorageError(f"{path}: cannot be imported ({error.strerror}); check file and place") from error
-    except BaseException:
-        _clear(folder, existed=existed)
-        raise
-    return facts
 
 
 def _write(reader: Reader, trial: Trial, archive: zipfile.ZipFile) -> ExportFacts:
@@ -221,9 +211,3 @@ def _load(archive: zipfile.ZipFile, manifest: Mapping[str, Any], folder: Path, u
             for row in reader.records("files"):
                 trial.files.get(row["sha256"])
     return ExportFacts(head, sequence, len(digests))
-
-
-def _clear(folder: Path, *, existed: bool) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    if existed:
-        folder.mkdir(exist_ok=True)

@@ -29,6 +29,10 @@ HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
     "study": frozenset({"settings", "files"}),
     "serious_events": frozenset({"narrative"}),
     "eligibility_items": frozenset({"note"}),
+    "query_messages": frozenset({"text"}),
+    "missing_reasons": frozenset({"note"}),
+    "consents": frozenset({"note"}),
+    "lesions": frozenset({"note"}),
     "notices": frozenset({"text"}),
     "snapshots": frozenset({"file_sha256"}),
 }
@@ -86,6 +90,6 @@ def visible_event(values: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not masked or name in OPEN_EVENT_VALUES}
 
 
-def reveals(table: str, changes: Mapping[str, Any]) -> bool:
-    """Whether an audit row's reason could tell a masked reader the arm, because it explains a hidden value."""
-    return bool(HIDDEN_COLUMNS.get(table, frozenset()) & set(changes))
+def reason_reveals(table: str) -> bool:
+    """Whether the reason of an audit row could tell a masked reader the arm, as other words in that table can."""
+    return table in HIDDEN_COLUMNS

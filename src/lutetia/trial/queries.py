@@ -91,7 +91,8 @@ def query_thread(reader: Reader, actor: Actor, query_id: int) -> tuple[Record, l
     found = records(reader, actor, "queries", query_id=query_id)
     if not found:
         raise MissingRecordError(f"query {query_id}: found none at your sites; expected one; check the number")
-    return found[0], reader.records("query_messages", query_id=query_id)
+    messages = reader.records("query_messages", query_id=query_id)
+    return found[0], visible_records("query_messages", messages, masked=masked(actor))
 
 
 def study(reader: Reader) -> Record:

@@ -73,7 +73,11 @@ def confirm_redaction(trial: Trial, actor: Actor, sequence: int) -> Receipt:
         edits: list[Edit] = [Update("redactions", {"target": sequence}, values), Redact(sequence)]
         return Change("confirm_redaction", edits)
 
-    return trial.commit(change, actor)
+    receipt = trial.commit(change, actor)
+    with trial.read() as reader:
+        table = reader.value(select(AUDIT.c.table_name).where(AUDIT.c.sequence == sequence))
+    trial.database.wipe([BODIES.name, *([table] if table else [])])
+    return receipt
 
 
 def _replacement(reader: Reader, sequence: int, columns: list[str]) -> str:

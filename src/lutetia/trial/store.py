@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL
 from sqlalchemy.exc import IntegrityError
 
 from lutetia.errors import DuplicateRecordError, InputError, StorageError, TrialError
@@ -79,13 +82,14 @@ class Trial:
         """
         _refuse_substitutes(clock, authenticator, demonstration=demonstration)
         folder = folder.absolute()
-        database = build_folder(folder, url)
-        try:
-            trial = _assembled(folder, database, clock, authenticator, demonstration=demonstration)
-            trial.commit(_study_change(trial, study), SYSTEM)
-        except BaseException:
-            database.close()
-            raise
+        with emptied_on_failure(folder):
+            database = build_folder(folder, url)
+            try:
+                trial = _assembled(folder, database, clock, authenticator, demonstration=demonstration)
+                trial.commit(_study_change(trial, study), SYSTEM)
+            except BaseException:
+                database.close()
+                raise
         return trial
 
     @staticmethod
@@ -187,21 +191,41 @@ def build_folder(folder: Path, url: str | None) -> Database:
         If the folder or database is not empty, or cannot be written.
     """
     folder = folder.absolute()
-    require_empty(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "keys").mkdir(mode=0o700)
-        (folder / "files").mkdir()
-        _write_configuration(folder, url)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
-    database = connect(database_url(folder))
-    try:
-        create_schema(database)
-    except BaseException:
-        database.close()
-        raise
+    with emptied_on_failure(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "keys").mkdir(mode=0o700)
+            (folder / "files").mkdir()
+            _write_configuration(folder, url)
+        except OSError as error:
+            raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        database = connect(database_url(folder))
+        try:
+            create_schema(database)
+        except BaseException:
+            database.close()
+            raise
     return database
+
+
+@contextmanager
+def emptied_on_failure(folder: Path) -> Iterator[None]:
+    """A new or empty folder for the block, which is new or empty again if the block fails.
+
+    Raises
+    ------
+    StorageError
+        If the folder holds something; it is left alone.
+    """
+    require_empty(folder)
+    existed = folder.exists()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if existed:
+            folder.mkdir(exist_ok=True)
+        raise
 
 
 def require_empty(folder: Path) -> None:
@@ -234,12 +258,12 @@ def _refuse_substitutes(clock: Clock | None, authenticator: Any, *, demonstratio
 
 def _write_configuration(folder: Path, url: str | None) -> None:
     path = folder / CONFIGURATION
-    text = f'schema = "lutetia.trial/1"\ndatabase = "{_LOCAL if url is None else url}"\n'
+    text = f'schema = "lutetia.trial/1"\ndatabase = {json.dumps(_LOCAL if url is None else url)}\n'
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
 
 
-def database_url(folder: Path) -> str:
+def database_url(folder: Path) -> str | URL:
     """Where a trial's database is, from its `trial.toml`.
 
     Raises
@@ -260,7 +284,7 @@ def database_url(folder: Path) -> str:
         text = f'{folder / CONFIGURATION}: cannot be read ({error}); expected a line  database = "sqlite"  or a URL'
         raise InputError(text) from error
     if found == _LOCAL:
-        return f"sqlite:///{folder / 'trial.sqlite'}"
+        return URL.create("sqlite", database=str(folder / "trial.sqlite"))
     if found.startswith("env:"):
         variable = found.removeprefix("env:")
         with contextlib.suppress(KeyError):
