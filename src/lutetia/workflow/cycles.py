@@ -169,6 +169,8 @@ def assess_cycle(trial: Trial, actor: Actor, command: AssessCycle) -> Assessed:
         held = found.action in ("hold", "stop")
         reason = " ".join(found.reasons) if held else None
         steps = _steps(reader, cycle, held=held, reason=reason)
+        if held:
+            steps += void_edits(reader, command.subject_id, command.cycle, reason or "held")
         row = _assessment_row(reader, actor, command, found, reason)
         state = "HELD" if held else "ASSESSED"
         return Change("assess_cycle", [*steps, Create("assessments", row)], result=(state, found))
@@ -290,6 +292,9 @@ def _early_or_late(trial: Trial, reader: Reader, subject_id: str, day: str) -> l
 def _steps(reader: Reader, cycle: Record, *, held: bool, reason: str | None) -> list[Edit]:
     """PLANNED and HELD go to ASSESSED, and on to HELD where toxicity says so; an ASSESSED cycle is assessed again."""
     state = cycle["state"]
+    if state not in ("PLANNED", "HELD", "ASSESSED"):
+        where = f"subject {cycle['subject_id']}, cycle {cycle['cycle']}"
+        raise TransitionError(f"{where}: is {state}; only a cycle without a released prescription can be assessed")
     if state == "HELD" and held:
         return [Update("cycles", int(cycle["record_id"]), {"reason": reason})]
     steps: list[Edit] = [] if state == "ASSESSED" else [cycle_step(reader, cycle, "ASSESSED")]
