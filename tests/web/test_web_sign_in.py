@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pyotp
 import pytest
+from starlette.requests import Request
 from tests.web.browsing import PASSWORD, ROOT, START, Browser, TestClient, person
 
-from lutetia.trial import Change, ManualClock, Reader, Study, Trial, Update, accounts, sessions
+from lutetia.trial import Change, ManualClock, Reader, Sign, Study, Trial, Update, accounts, sessions
 from lutetia.web.app import create_app
+from lutetia.web.context import PageContext
+from lutetia.web.forms import Form
+from lutetia.web.routes import ROUTES
+from lutetia.web.session import find
 
 NewBrowser = Callable[..., Browser]
 
@@ -241,3 +246,37 @@ def test_idle_time_is_the_trials_and_shown_to_the_page(tmp_path: Path) -> None:
         assert app.state.services.study.idle_seconds == 1200
         with trial.read() as reader:
             assert sessions.idle_minutes(reader) == 20
+
+
+@pytest.mark.requirement(13)
+@pytest.mark.requirement(21)
+def test_after_a_pause_the_first_signature_asks_for_everything_again(
+    new_browser: NewBrowser, trial: Trial, clock: ManualClock
+) -> None:
+    browser = new_browser(person("physician"))
+    app = browser.client.app
+
+    def asked(fields: dict[str, list[str]]) -> tuple[bool, str]:
+        session = find(trial, browser.client.cookies["lutetia"])
+        assert session is not None
+        page = PageContext(Request({"type": "http", "headers": [], "method": "POST"}), app.state.services, ROUTES[0],  # type: ignore[attr-defined]
+                           session)  # fmt: skip
+        form = Form(page.t, "sign", page.services.study.zone, fields)
+        signed = page.confirmed(form)
+        if signed is not None:
+            covers = (("sites", {"site": "01"}),)
+            trial.commit(Change("sign", [Sign(covers, "seen", signed)]), session.actor)
+        first = page.signing().first
+        page.close()
+        return first, form.error("sign_password")
+
+    password, user = {"sign_password": [PASSWORD]}, {"sign_user": [person("physician")]}
+    assert asked(password)[0]
+    assert "needs account name and password" in asked(password)[1]
+    assert asked(password | user)[1] == ""
+    assert asked(password) == (False, ""), "one component is enough within the session"
+    assert "not right" in asked({"sign_password": ["wrong"]})[1]
+    clock.advance(minutes=16)
+    browser.get("/account")
+    assert browser.post("/session/unlock", {"password": PASSWORD}).status_code == 200
+    assert "needs account name and password" in asked(password)[1]

@@ -37,6 +37,9 @@ To add a page family, `vials` say:
    A path without a line there does not exist; a generated test walks route × role × site.
 5. If it belongs on the left, one line in `navigation.py`.
 
+A form that signs shows `{{ c.signature(form, meaning) }}`; its handler calls `page.confirmed(form)` last and hands the
+result to the use case. After a change a handler redirects; what it read before is an older state.
+
 Every form has `{{ csrf() }}`; every input comes from a macro of `components.html`, so that it has a label, its hint,
 its message and, for a saved value, its history. No inline script or style: the content security policy refuses them.
 """

@@ -20,11 +20,12 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from lutetia import __version__
-from lutetia.errors import AccessDeniedError, SignInError
+from lutetia.errors import AccessDeniedError, SignatureError, SignInError
 from lutetia.trial import access
 from lutetia.trial.clock import local_text, utc_text
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor
+from lutetia.trial.signatures import Confirmed, Credentials, confirm
 from lutetia.trial.store import Trial
 from lutetia.web import navigation
 from lutetia.web.forms import Form, values_of
@@ -84,6 +85,14 @@ class PagePart:
     number: int
     pages: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """Whether this is the session's first signature (account name and password), and whether codes are set up."""
+
+    first: bool
+    codes_on: bool
 
 
 @dataclass(slots=True)
@@ -201,6 +210,26 @@ class PageContext:
         day = form.day(name)
         return None if day is None else utc_text(datetime.combine(day, time.max, self.services.study.zone))
 
+    def signing(self) -> Signing:
+        """What the next signature of this session asks for; templates call it through the macro `signature`."""
+        found = self.reader.find("sessions", {"session_id": self.actor.session_id})
+        first = found is None or found["signed_at"] is None
+        return Signing(first, self.session is not None and self.session.codes_on)
+
+    def confirmed(self, form: Form, *, role: str | None = None) -> Confirmed | None:
+        """The person's confirmation of a signature from the fields of the macro `signature`; else messages on the form.
+
+        Call it last, when all else on the form is right: a one-time code is good once.
+        """
+        self.services.tries.take(f"user {self.actor.user_id.lower()}")
+        code = form.value("sign_code").strip() or None
+        given = Credentials(form.value("sign_user").strip() or None, form.value("sign_password") or None, code)
+        try:
+            return confirm(self.trial, self.actor, given, role=role)
+        except SignatureError as error:
+            form.errors["sign_password"] = str(error)
+            return None
+
     def upload(self, name: str) -> tuple[str, bytes] | None:
         """File name and bytes of an uploaded file, or None."""
         found = self.sent.get(name) if self.sent is not None else None
@@ -273,6 +302,7 @@ class PageContext:
             "codes_on": session.codes_on if session else False,
             "navigation": navigation.groups(self.actor, self.t, self.request.url.path) if signed_in else (),
             "may": self.may,
+            "signing": self.signing,
             "query": dict(self.request.query_params),
         }
 

@@ -72,7 +72,9 @@ STATUS: tuple[tuple[type[LutetiaError], int, str], ...] = (
     (LutetiaError, 422, "problem.unprocessable_title"),
 )
 #: Fields whose text is never shown again.
-SECRET_FIELDS = frozenset({"password", "present", "new_password", "repeat", "code", "csrf"})
+SECRET_FIELDS = frozenset(
+    {"password", "present", "new_password", "repeat", "code", "csrf", "sign_password", "sign_code"}
+)
 
 
 class ProblemBody(BaseModel):
