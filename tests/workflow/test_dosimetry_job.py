@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.plan.case_files import case_data, command, table_cycle, write_case
-from tests.workflow.treated_trial import COORDINATOR, ELSEWHERE, PHYSICIST, SUBJECT, Story, make_story
+from tests.workflow.treated_trial import COORDINATOR, ELSEWHERE, PHYSICIST, STATISTICIAN, SUBJECT, Story, make_story
 
 from lutetia.errors import (
     AccessDeniedError,
@@ -33,6 +33,7 @@ from lutetia.workflow.dosimetry import (
     MissingDosimetry,
     compute_doses,
     import_case,
+    read_report,
     record_missing_dosimetry,
 )
 from lutetia.workflow.job_kinds import JOB_KINDS
@@ -80,6 +81,22 @@ def test_the_same_inputs_give_the_same_bytes_again(story: Story) -> None:
     assert [r["state"] for r in story.rows("results")] == ["SUPERSEDED", "CURRENT"]
     kept = story.row("results", revision=2)["summary"]["case_files"]
     assert {name: story.trial.files.has(digest) for name, digest in kept.items()} == dict.fromkeys(kept, True)
+
+
+def test_reports_are_stored_or_made_from_the_stored_result(tmp_path: Path) -> None:
+    stored, made = (make_story(tmp_path / str(reports), reports=reports) for reports in (True, False))
+    pages = []
+    for story in (stored, made):
+        story.whole_cycle(DAY)
+        assert (story.row("results")["report_sha256"] is not None) is (story is stored)
+        pages.append(read_report(story.trial, PHYSICIST, SUBJECT, 1))
+        assert read_report(story.trial, PHYSICIST, SUBJECT, 1, name="report.pdf").startswith(b"%PDF")
+        with pytest.raises(AccessDeniedError):
+            read_report(story.trial, STATISTICIAN, SUBJECT, 1)
+        with pytest.raises(InputError, match=r"has no result\.xml"):
+            read_report(story.trial, PHYSICIST, SUBJECT, 1, name="result.xml")
+        story.trial.close()
+    assert pages[0] == pages[1]
 
 
 REFUSALS: dict[str, tuple[Callable[[Story], Path], type[LutetiaError], str]] = {

@@ -176,13 +176,13 @@ class Story:
         return number
 
 
-def make_story(folder: Path, *, arm: str = "B", draws: int = 120) -> Story:
-    """A trial with two sites and one randomised subject; few draws, to be quick."""
+def make_story(folder: Path, *, arm: str = "B", draws: int = 120, reports: bool = False) -> Story:
+    """A trial with two sites and one randomised subject; few draws and no stored reports, to be quick."""
     clock = ManualClock(START)
     protocol = read_protocol("duonen")
     plan = StudyPlan(study_id="DUO", title="Test", planned_n=10)
     content = (Path(__file__).parents[2] / "src/lutetia/protocol/versions/duonen.toml").read_bytes()
-    settings = study_settings(protocol, plan) | {"draws": draws}
+    settings = study_settings(protocol, plan) | {"draws": draws, "reports": reports}
     study = Study("DUO", "Test", protocol.name, protocol.version, settings, {PROTOCOL_FILE: content})
     trial = Trial.create(folder / "data", study=study, demonstration=True, clock=clock)
     place = {"country": "PL", "timezone": "Europe/Warsaw", "state": "OPEN"}

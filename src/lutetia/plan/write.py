@@ -51,10 +51,15 @@ def output_contents(planned: Planned) -> dict[str, bytes]:
     """The bytes of the three files by name."""
     document = plan_document(planned.result, slices=planned.slices)
     return {
-        "result.json": json.dumps(planned.result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n",
+        "result.json": result_content(planned),
         "report.html": render_html(document).encode(),
         "report.pdf": render_pdf(document),
     }
+
+
+def result_content(planned: Planned) -> bytes:
+    """The bytes of `result.json`."""
+    return json.dumps(planned.result, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def _exchange(beside: Path, folder: Path) -> None:

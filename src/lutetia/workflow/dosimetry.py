@@ -6,6 +6,7 @@ Here: import of a case folder, the worker's part, doses that are missing for a r
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from lutetia.errors import CaseError, IdentityError, InputError, TransitionError
 from lutetia.plan.case import Case, Cycle, ProtocolChoice, case_file, read_case, start_times
 from lutetia.plan.course import CourseDoses
 from lutetia.plan.ledger import MARROW, Cumulative, family
-from lutetia.plan.run import plan_case
+from lutetia.plan.run import Planned, plan_case
 from lutetia.plan.stored import pack
-from lutetia.plan.write import output_contents
+from lutetia.plan.write import output_contents, result_content
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Remove, Update
 from lutetia.trial.store import Trial
@@ -32,14 +33,16 @@ from lutetia.workflow.course_records import (
     cycle_of,
     given_cycles,
     lab_values,
+    latest_result,
     protocol_of,
+    study_of,
     subject_of,
     toxicity_events,
 )
 from lutetia.workflow.cycles import void_edits
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
 from lutetia.workflow.jobs import WORKER, Outcome, job_edit
-from lutetia.workflow.proposal import draws_of, stored_cycles
+from lutetia.workflow.proposal import draws_of, require_unmasked, stored_cycles
 
 KIND = "dosimetry"
 OWN_MASS = "own mass"  # method of organ doses in the exchange tables: scaled to the subject's own organ mass
@@ -154,10 +157,11 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
             draws, protocol = draws_of(reader, subject_id), protocol_of(trial, reader)
             past = stored_cycles(trial, reader, subject_id, before_cycle=number)
             labs, events = lab_values(reader, subject_id), toxicity_events(reader, subject_id)
+            reports = bool((study_of(reader)["settings"] or {}).get("reports", True))
         planned, course = plan_case(
             case, folder, protocol, draws=draws, stored=past, labs=labs, events=events, files=[case_file(folder)]
         )
-        contents = output_contents(planned)
+        contents = output_contents(planned) if reports else {"result.json": result_content(planned)}
     contents["draws.npz"] = pack(course.stored[given.ordinal])
     hashes = {name: trial.files.put(content) for name, content in contents.items()}
     sizes = {hashes[n]: (n, len(c), _MEDIA.get(n, "application/x-npz")) for n, c in contents.items()}
@@ -175,6 +179,30 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
         ]  # fmt: skip
 
     return Outcome(edits, {"revision_of": number, **hashes}, job["payload"].get("reason") or None)
+
+
+def read_report(trial: Trial, actor: Actor, subject_id: str, cycle: int, *, name: str = "report.html") -> bytes:
+    """The current result or report of a cycle: `result.json`, `report.html` or `report.pdf`.
+
+    A report that was not stored (setting `reports` of the study) is made from the stored result, without image slices.
+
+    Raises
+    ------
+    AccessDeniedError
+        If the actor may not see doses.
+    InputError
+        If the cycle has no doses, or there is no such file.
+    """
+    require_unmasked(trial, actor, subject_id)
+    with trial.read() as reader:
+        row = latest_result(reader, subject_id, cycle)
+    if row is None or name not in _MEDIA:
+        raise InputError(f"subject {subject_id}, cycle {cycle}: has no {name}; expected one of {', '.join(_MEDIA)}")
+    files: Mapping[str, str] = row["summary"]["files"]
+    if name in files:
+        return trial.files.get(files[name])
+    planned = Planned(json.loads(trial.files.get(files["result.json"])), Path())
+    return output_contents(planned)[name]
 
 
 def _given(reader: Reader, subject_id: str, cycle: int) -> GivenCycle:
@@ -307,7 +335,7 @@ def _result_edits(
         Update("results", int(r["record_id"]), {"state": "SUPERSEDED"}) for r in before if r["state"] == "CURRENT"
     ]
     values = {**key, "revision": len(before) + 1, "state": "CURRENT", "inputs_sha256": summary["inputs_sha256"],
-              "result_sha256": hashes["result.json"], "report_sha256": hashes["report.pdf"],
+              "result_sha256": hashes["result.json"], "report_sha256": hashes.get("report.pdf"),
               "draws_sha256": hashes["draws.npz"], "software": " ".join(software().values()), "seed": seed,
               "draws": draws, "protocol_version": version, "computed_by": job["created_by"],
               "computed_at": reader.now, "summary": dict(summary)}  # fmt: skip
