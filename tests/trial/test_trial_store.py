@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,24 @@ def test_instants_are_kept_in_utc_and_shown_in_local_time_over_the_change_to_sum
     assert local_text("2026-03-29T00:30:00+00:00", "Europe/Warsaw") == "2026-03-29 01:30 CET"
     with pytest.raises(InputError, match="expected a time with offset"):
         trial.commit(Change("give", [Create("administrations", values | {"started_at": "2026-03-29T03:30"})]), SYSTEM)
+
+
+@pytest.mark.requirement(8)
+def test_a_server_clock_that_is_set_back_does_not_bend_the_trail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from lutetia.trial import SystemClock
+
+    with Trial.create(tmp_path / "t", study=Study("X", "x")) as made:
+        before = made.head()
+        earlier = SystemClock().now() - timedelta(hours=2)
+        monkeypatch.setattr(SystemClock, "now", lambda self: earlier)
+        assert made.commit(Change("x", [Event({})]), SYSTEM).at >= before.at[:19]
+        with made.read() as reader:
+            times = [row["at"] for row, _ in audit.bodies(reader)]
+    assert times == sorted(times)
 
 
 @pytest.mark.requirement(8)
@@ -351,6 +370,18 @@ def test_a_busy_sqlite_file_is_waited_for_and_then_named(tmp_path: Path, monkeyp
         with pytest.raises(StorageError, match=r"locked for .* s; nothing was stored"):
             made.commit(Change("x", [Event({})]), SYSTEM)
         holder.close()
+
+
+def test_a_busy_postgresql_database_is_waited_for_and_then_named(
+    tmp_path: Path, postgresql_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql_url()
+    with Trial.create(tmp_path / "t", study=Study("X", "x"), url=url) as made, Trial.open(tmp_path / "t") as other:
+        with other.database.writing():
+            monkeypatch.setattr("lutetia.trial.database.BUSY_SECONDS", 0.05)
+            with pytest.raises(StorageError, match=r"lock timeout for .* s; nothing was stored"):
+                made.commit(Change("x", [Event({})]), SYSTEM)
+        made.commit(Change("x", [Event({})]), SYSTEM)
 
 
 @pytest.mark.requirement(5)

@@ -79,6 +79,7 @@ class Database:
             writer = connection.execution_options(lutetia_writing=True)
             with writer.begin():
                 if self.kind != "sqlite":
+                    writer.exec_driver_sql(f"SET LOCAL lock_timeout = {int(1000 * BUSY_SECONDS)}")
                     writer.exec_driver_sql(_LOCK)
                 yield writer
 
@@ -207,7 +208,7 @@ def _storage_text(found: str) -> str:
     lower = found.lower()
     if "full" in lower or "no space" in lower or "could not extend" in lower:
         return f"database: {first}; nothing was stored; free space on the disk and repeat the action"
-    if "locked" in lower or "busy" in lower:
+    if "locked" in lower or "busy" in lower or "lock timeout" in lower:
         return f"database: {first} for {BUSY_SECONDS} s; nothing was stored; end the program that holds it and repeat"
     if "readonly" in lower or "read-only" in lower:
         return f"database: {first}; expected to write; open it for writing and check the file's rights"

@@ -36,7 +36,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A person who has just proved who they are; made by `confirm` only and used once."""
+    """A person who has just proved who they are; made by `confirm` for one change."""
 
     user_id: str
     name: str

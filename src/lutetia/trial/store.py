@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, select
 from sqlalchemy.exc import IntegrityError
 
 from lutetia.errors import DuplicateRecordError, InputError, StorageError, TrialError
@@ -29,7 +29,7 @@ from lutetia.trial.database import Database, check_version, connect, create_sche
 from lutetia.trial.files import FileStore
 from lutetia.trial.reader import ChangeSource, Reader
 from lutetia.trial.records import SYSTEM, Actor, Change, Create, Receipt
-from lutetia.trial.schema import ACTIVITY
+from lutetia.trial.schema import ACTIVITY, AUDIT
 
 CONFIGURATION = "trial.toml"
 _LOCAL = "sqlite"
@@ -144,7 +144,7 @@ class Trial:
         made: Change | None = None
         try:
             with self.database.writing() as connection:
-                at = utc_text(self.clock.now())
+                at = self._instant(connection)
                 reader = Reader(connection, at)
                 made = change(reader) if callable(change) else change
                 return gateway.apply(reader, made, actor, reason=reason, at=at)
@@ -173,6 +173,18 @@ class Trial:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def _instant(self, connection: Connection) -> str:
+        """The clock's time, but never before the last row: a server clock that is set back does not bend the trail.
+
+        In a demonstration the clock is taken as it is, since its past is written there.
+        """
+        now = utc_text(self.clock.now())
+        if self.demonstration:
+            return now
+        return max(
+            now, connection.execute(select(AUDIT.c.at).order_by(AUDIT.c.sequence.desc()).limit(1)).scalar() or ""
+        )
 
     def _collision(self, change: Change | None, error: IntegrityError) -> TrialError:
         with self.read() as reader:
