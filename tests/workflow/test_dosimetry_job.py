@@ -355,3 +355,21 @@ def test_a_second_assessment_follows_the_first_cycle(story: Story) -> None:
     found = assess_cycle(story.trial, COORDINATOR, AssessCycle(SUBJECT, 2))
     assert (found.state, found.action) == ("HELD", "hold")
     assert "creatinine" in " ".join(found.reasons)
+
+
+def test_a_waiting_worker_takes_new_jobs_and_ends_when_told_to(story: Story) -> None:
+    command_line = [sys.executable, "-c", "import sys; from lutetia.cli import main; main()", "worker"]
+    worker = subprocess.Popen(
+        [*command_line, str(story.trial.folder), "--poll-s", "0.1"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert worker.stdout is not None
+        assert "waiting for jobs" in worker.stdout.readline()
+        imported(story, story.case(1))
+        assert worker.stdout.readline() == "job 1 (dosimetry): DONE\n"
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=30) == 0
+    finally:
+        worker.kill()
+        worker.communicate()
+    assert story.cycle()["state"] == "DOSED"

@@ -54,6 +54,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(story: Story) -> No
     new = GOOD.replace(",S1,", ",S2,")
     assert [r.status for r in dry_run(story, GOOD, new).rows] == [SAME, NEW]
     assert [r.status for r in dry_run(story, changed).rows] == [CHANGED]
+    assert [r.status for r in dry_run(story, GOOD.replace(",240,", ",240.0,")).rows] == [SAME]
     assert len(story.rows("labs")) == 1
 
 

@@ -32,6 +32,7 @@ from lutetia.workflow.prescription import (
     approve_override,
     lower_prescription,
     propose_cycle,
+    read_standing,
     reject_prescription,
     release_prescription,
     request_override,
@@ -190,8 +191,10 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_version_becomes_void_when(story: Story, change: str) -> None:
     story.propose(1)
+    assert read_standing(story.trial, PHYSICIAN, SUBJECT, 1) == ()
     story.clock.advance(minutes=10)
     CHANGES[change](story)
+    assert read_standing(story.trial, PHYSICIAN, SUBJECT, 1)
     with pytest.raises(TransitionError, match=r"is void now, because .*new version"):
         story.release(1, 1)
     assert states(story) == {"VOID"}
@@ -243,6 +246,7 @@ def test_masked_roles_see_neither_preview_nor_what_if(story: Story) -> None:
     for ask in (
         lambda: preview_proposal(story.trial, STATISTICIAN, SUBJECT, 1),
         lambda: what_if(story.trial, STATISTICIAN, question),
+        lambda: read_standing(story.trial, STATISTICIAN, SUBJECT, 1),
     ):
         with pytest.raises(AccessDeniedError, match="hidden for this role"):
             ask()

@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -381,8 +382,18 @@ def _against_stored(values: Mapping[str, Any], context: _Context) -> tuple[str, 
     stored = context.stored.get((values["sample_id"], values["analyte"]))
     if stored is None:
         return NEW, ""
-    differing = [n for n in _STORED if (stored[n] or None) != (values[n] or None)]
+    differing = [n for n in _STORED if not _equal(stored[n], values[n])]
     if not differing:
         return SAME, "is stored already"
     name = differing[0]
     return CHANGED, f"{name}: stored is {stored[name]!r}, the file says {values[name]!r}; a change needs a reason"
+
+
+def _equal(stored: str | None, entered: str | None) -> bool:
+    """Whether two texts say the same; numbers are compared as decimals, so that 4.10 is 4.1."""
+    if not stored or not entered:
+        return (stored or None) == (entered or None)
+    try:
+        return Decimal(stored) == Decimal(entered)
+    except InvalidOperation:
+        return stored == entered

@@ -42,7 +42,14 @@ from lutetia.workflow.prescription_choice import (
     over_limits,
     prescription_values,
 )
-from lutetia.workflow.proposal import Computed, WhatIf, compute_proposal, predicted, prescription_rows
+from lutetia.workflow.proposal import (
+    Computed,
+    WhatIf,
+    compute_proposal,
+    predicted,
+    prescription_rows,
+    require_unmasked,
+)
 
 __all__ = [
     "DecideOnPrescription",
@@ -54,6 +61,7 @@ __all__ = [
     "lower_prescription",
     "over_limits",
     "propose_cycle",
+    "read_standing",
     "reject_prescription",
     "release_prescription",
     "request_override",
@@ -296,6 +304,29 @@ def void_prescription(trial: Trial, actor: Actor, command: VoidPrescription) -> 
         return Change("void_prescription", _void_steps(reader, rows, reason))
 
     return trial.commit(change, actor, reason)
+
+
+def read_standing(
+    trial: Trial, actor: Actor, subject_id: str, cycle: int, *, version: int | None = None
+) -> tuple[str, ...]:
+    """Why a version would become void if it were used now; empty while it stands. Writes nothing.
+
+    Parameters
+    ----------
+    version
+        Default: the newest.
+
+    Raises
+    ------
+    MissingRecordError
+        If there is no such version.
+    AccessDeniedError
+        If the actor may not see prescriptions.
+    """
+    require_unmasked(trial, actor, subject_id)
+    with trial.read() as reader:
+        rows = prescription_rows(reader, subject_id, cycle, version)
+        return void_reasons(trial, reader, rows, as_of=now_of(reader))
 
 
 def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of: datetime) -> tuple[str, ...]:
