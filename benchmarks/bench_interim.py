@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
-from timing import best_s
 
 from lutetia.dataset.folder import read_dataset
 from lutetia.protocol.profile import read_protocol
@@ -23,6 +22,7 @@ from lutetia.safety.statistics.correlation import spearman
 from lutetia.simulate.export import simulate_trial
 from lutetia.simulate.population import read_population
 from lutetia.simulate.trial_folder import write_trial
+from timing import best_s
 
 
 def interim_seconds(subjects: int, resamples: int) -> dict[str, float]:
