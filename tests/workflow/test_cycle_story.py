@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.workflow.treated_trial import PHYSICIST, SUBJECT, Story, make_story
@@ -70,3 +71,15 @@ def test_what_if_answers_for_a_given_version(story: Story) -> None:
     for low, high in zip(rows, more, strict=True):
         assert low["predicted_after_cycle_Gy"] < high["predicted_after_cycle_Gy"]
         assert low["probability_over_end_of_course"] <= high["probability_over_end_of_course"]
+
+
+def test_a_cycle_runs_alike_on_each_database(tmp_path: Path, database: str | None, story: Story) -> None:
+    made = make_story(tmp_path, url=database)
+    made.whole_cycle(FIRST)
+    assert made.cycle()["state"] == "DOSED"
+    key = {"region": "kidneys", "scope": "cycle", "nuclide": "total", "cycle": 1}
+    assert made.row("doses", **key)["absorbed_dose_Gy"] == story.row("doses", **key)["absorbed_dose_Gy"]
+    assert made.row("results")["result_sha256"] == story.row("results", cycle=1)["result_sha256"]
+    with made.trial.read() as reader:
+        audit.verify(reader)
+    made.trial.close()

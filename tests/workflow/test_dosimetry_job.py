@@ -273,7 +273,8 @@ def _nothing(trial: Trial, job: dict[str, Any]) -> Outcome:
     return Outcome(lambda reader: [], {"did": job["job_id"]})
 
 
-def test_parallel_workers_never_take_the_same_job(story: Story) -> None:
+def test_parallel_workers_never_take_the_same_job(tmp_path: Path, database: str | None) -> None:
+    story = make_story(tmp_path, url=database)
     _queue(story, 12)
     taken: list[int] = []
 
@@ -287,6 +288,7 @@ def test_parallel_workers_never_take_the_same_job(story: Story) -> None:
     for thread in threads:
         thread.join()
     assert sorted(taken) == list(range(1, 13))
+    story.trial.close()
 
 
 def test_a_job_whose_worker_went_silent_is_done_by_another_and_the_late_result_is_dropped(story: Story) -> None:

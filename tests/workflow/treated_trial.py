@@ -176,7 +176,9 @@ class Story:
         return number
 
 
-def make_story(folder: Path, *, arm: str = "B", draws: int = 120, reports: bool = False) -> Story:
+def make_story(
+    folder: Path, *, arm: str = "B", draws: int = 120, reports: bool = False, url: str | None = None
+) -> Story:
     """A trial with two sites and one randomised subject; few draws and no stored reports, to be quick."""
     clock = ManualClock(START)
     protocol = read_protocol("duonen")
@@ -184,7 +186,7 @@ def make_story(folder: Path, *, arm: str = "B", draws: int = 120, reports: bool 
     content = (Path(__file__).parents[2] / "src/lutetia/protocol/versions/duonen.toml").read_bytes()
     settings = study_settings(protocol, plan) | {"draws": draws, "reports": reports}
     study = Study("DUO", "Test", protocol.name, protocol.version, settings, {PROTOCOL_FILE: content})
-    trial = Trial.create(folder / "data", study=study, demonstration=True, clock=clock)
+    trial = Trial.create(folder / "data", study=study, url=url, demonstration=True, clock=clock)
     place = {"country": "PL", "timezone": "Europe/Warsaw", "state": "OPEN"}
     sites = [Create("sites", {"site": s, "name": f"Site {s}", **place}) for s in (SITE, "02")]
     subject = {"subject_id": SUBJECT, "site": SITE, "arm": arm, "sex": "female", "age_years": 58, "height_cm": 165,
