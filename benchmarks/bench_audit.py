@@ -103,9 +103,10 @@ def kill_bursts(folder: Path, bursts: int) -> dict[str, int]:
         with subprocess.Popen([sys.executable, "-c", BURST, str(folder)], stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()
+            first = int(writer.stdout.readline())
             time.sleep(delay.uniform(0.0, 0.15))
             writer.send_signal(signal.SIGKILL)
-            announced = [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+            announced = [first, *(int(line) for line in writer.stdout.read().split("\n")[:-1])]
         with Trial.open(folder) as trial, trial.read() as reader:
             jobs, labs = reader.count("jobs"), reader.count("labs")
             counts["lost"] += jobs < max([known, *announced])

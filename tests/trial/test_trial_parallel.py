@@ -85,10 +85,12 @@ def kill_in_bursts(folder: Path, rounds: int, *, seed: int) -> int:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "ready\n"
+            first = int(writer.stdout.readline())
             time.sleep(delay.uniform(0.0, 0.05))
             writer.send_signal(signal.SIGKILL)
             lines = writer.stdout.read().split("\n")
-        announced = max([announced, *(int(line) for line in lines[:-1])])  # a cut last line is no announcement
+        assert first > announced
+        announced = max([first, *(int(line) for line in lines[:-1])])  # a cut last line is no announcement
         with Trial.open(folder) as trial, trial.read() as reader:
             jobs, labs = reader.count("jobs"), reader.count("labs")
             assert announced <= jobs <= announced + 1, "a committed record was lost, or one appeared from nowhere"
@@ -101,10 +103,10 @@ def kill_in_bursts(folder: Path, rounds: int, *, seed: int) -> int:
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_kill_9_in_write_bursts_loses_no_committed_record_and_leaves_no_half_one(tmp_path: Path) -> None:
     Trial.create(tmp_path / "t", study=Study("X", "x")).close()
-    assert kill_in_bursts(tmp_path / "t", 14, seed=1) > 14
+    assert kill_in_bursts(tmp_path / "t", 14, seed=1) >= 14
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_kill_9_in_write_bursts_on_postgresql(tmp_path: Path, postgresql_url: Callable[[], str]) -> None:
     Trial.create(tmp_path / "t", study=Study("X", "x"), url=postgresql_url()).close()
-    assert kill_in_bursts(tmp_path / "t", 6, seed=2) > 6
+    assert kill_in_bursts(tmp_path / "t", 6, seed=2) >= 6
