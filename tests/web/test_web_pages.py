@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tests.web.browsing import ROOT, Browser, person
+from tests.web.browsing import PASSWORD, ROOT, Browser, person
 
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.core.volume import RegionMask, Volume
@@ -302,3 +302,23 @@ def test_the_slice_viewer_shows_pictures_to_those_from_whom_the_arm_is_not_hidde
     assert browser.get("/subjects/DUO-01-001/cycles/2/slices").status_code == 404
     assert new_browser(person("masked_statistician")).get(path).status_code == 403
     assert new_browser(person("coordinator", "02")).get(path).status_code == 403
+
+
+@pytest.mark.requirement(11)
+def test_a_reviewer_signs_that_the_trail_was_reviewed_up_to_its_head(new_browser: NewBrowser, trial: Trial) -> None:
+    browser = new_browser(person("inspector"))
+    page = browser.get("/audit").text
+    assert "not reviewed yet" in page
+    head = re.search(r'name="head" value="([0-9a-f]{64})"', page)
+    assert head
+    signed = {"head": head[1], "note": "nothing unusual", "sign_user": person("inspector"), "sign_password": PASSWORD}
+    wrong = browser.post("/audit/reviews", {**signed, "sign_password": "not mine at all"})
+    assert wrong.status_code == 422
+    assert "nothing unusual" in wrong.text, "what was typed stays"
+    assert "The review was signed" in browser.post("/audit/reviews", signed).text
+    with trial.read() as reader:
+        review = reader.records("audit_reviews")[0]
+        assert review["audit_head"] == head[1]
+        assert reader.records("signatures")[-1]["meaning"] == "audit trail reviewed"
+    assert "reviewed up to row" in browser.get("/audit").text
+    assert "Sign the review" not in new_browser(person("monitor")).get("/audit").text

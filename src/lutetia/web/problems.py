@@ -38,6 +38,8 @@ from lutetia.errors import (
     TrialError,
     UnknownNameError,
 )
+from lutetia.trial.queries import people
+from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.schema import SCHEMA
 from lutetia.web.context import PageContext, PasswordDueError, PausedError, Services, sent_texts
 from lutetia.web.forms import Form, values_of
@@ -179,7 +181,8 @@ def _ours(request: Request, error: LutetiaError) -> Response:
         return _sign_in_again(page, error)
     status, title = status_of(error)
     if isinstance(error, StaleRecordError) and not _is_api(request) and page.sent is not None:
-        return page.render("errors/stale.html", status=status, versions=both_versions(page), detail=str(error))
+        saved = saved_by(page)
+        return page.render("errors/stale.html", status=status, versions=both_versions(page), saved=saved or str(error))
     detail = page.t("problem.denied") if isinstance(error, AccessDeniedError) and not _is_api(request) else str(error)
     headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyTriesError) else None
     return _answer(request, _Problem(status, page.t(title), detail), headers=headers)
@@ -241,6 +244,20 @@ def both_versions(page: PageContext) -> list[tuple[str, str, str]]:
     label = Form(page.t, family, page.services.study.zone).label
     pairs = ((name, _joined(sent[name]), _joined(saved.get(name, ()))) for name in SCHEMA[table].names if name in sent)
     return [(label(name), yours, theirs) for name, yours, theirs in pairs if yours != theirs]
+
+
+def saved_by(page: PageContext) -> str:
+    """Who saved the record of a form that carries `seen(...)` last, and when; empty where the person may not know."""
+    assert page.sent is not None
+    sent = sent_texts(page.sent)
+    table, number = sent.get("record_table", [""])[0], sent.get("record_id", [""])[0]
+    if table not in SCHEMA or not number.isdigit() or not page.may("read_audit"):
+        return ""
+    last = audit_trail(page.reader, page.actor, AuditFilter(table=table, record=int(number)), limit=1)
+    if not last:
+        return ""
+    names = people(page.reader)
+    return page.t("problem.stale_by", name=names.get(last[0].actor, last[0].actor), when=page.local(last[0].at))
 
 
 def _joined(texts: Sequence[str]) -> str:

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from lutetia.web.api import overview as api_overview
 from lutetia.web.api import session as api_session
-from lutetia.web.pages import account, audit, documents, overview, queries, sign_in, sites, slices, system, users
+from lutetia.web.pages import (
+    account,
+    audit,
+    documents,
+    overview,
+    queries,
+    sign_in,
+    sites,
+    slices,
+    subject_course,
+    subjects,
+    system,
+    users,
+)
 from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
 
 SUBJECT = "/subjects/{subject_id}"
@@ -32,6 +45,11 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/account/sessions/{session_id}/end", account.end_session, SIGNED_IN),
     # trial
     Route("GET", "/", overview.show, SIGNED_IN),
+    # subjects
+    Route("GET", "/subjects", subjects.show, "see_subject"),
+    Route("GET", "/subjects/enrol", subjects.enrol_form, "enter_data"),
+    Route("POST", "/subjects/enrol", subjects.enrol, "enter_data"),
+    Route("GET", SUBJECT, subject_course.show, "see_subject", site_of_subject),
     # images of a cycle
     Route("GET", f"{CYCLE}/slices", slices.show, "see_subject", site_of_subject),
     Route("GET", f"{CYCLE}/slices/{{sha256}}/{{view}}/{{level}}.png", slices.picture, "see_subject", site_of_subject),
@@ -48,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/documents/in-force", documents.put_in_force, "manage_users"),
     # audit
     Route("GET", "/audit", audit.show, "read_audit"),
+    Route("POST", "/audit/reviews", audit.review, "read_audit"),
     Route("GET", "/audit/field/{table}/{record}/{column}", audit.field, "read_audit"),
     # people, rights, sites
     Route("GET", "/users", users.show, "manage_users"),

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
-from lutetia.trial import queries
+from lutetia.trial import audit, queries
 from lutetia.trial.queries_audit import AuditEntry, AuditFilter, audit_trail, field_history
 from lutetia.trial.schema import SCHEMA
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
+from lutetia.workflow import oversight
 
 _SIZE = 100
 _PRINTED = 5000
 _FILTERS = ("subject_id", "site", "actor", "table", "since_day", "until_day")
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewForm:
+    """What a review sends: the head of the trail that the page showed, and what was found."""
+
+    head: str
+    note: str
+
+
 def show(page: Page) -> Response:
     """The trail, newest first, as the filters ask; `print=yes` gives one long page."""
+    return _show(page, Form(page.t, "audit", page.services.study.zone))
+
+
+def review(page: Page) -> Response:
+    """Record and sign that the trail was reviewed up to the head that the page showed."""
+    form = page.form("audit")
+    sent = form.read(ReviewForm)
+    signed = page.confirmed(form) if sent is not None else None
+    if sent is not None and signed is not None:
+        command = oversight.ReviewAudit(sent.head, sent.note, signed)
+        if form.attempt(oversight.review_audit, page.trial, page.actor, command) is not None:
+            return page.redirect("/audit", notice="audit.reviewed")
+    return _show(page, form, status=422)
+
+
+def _show(page: PageContext, review_form: Form, *, status: int = 200) -> Response:
     form = Form(page.t, "audit", page.services.study.zone, {name: [page.argument(name)] for name in _FILTERS})
     wanted = AuditFilter(
         subject_id=form.value("subject_id") or None, table=form.value("table") or None,
@@ -30,11 +56,26 @@ def show(page: Page) -> Response:
     size = _PRINTED if printing else _SIZE
     entries = [] if form.errors else audit_trail(page.reader, page.actor, wanted, limit=size + 1, before=before)
     return page.render(
-        "audit/list.html", status=422 if form.errors else 200, form=form, entries=in_words(page, entries[:size]),
+        "audit/list.html", status=422 if form.errors else status, form=form, review_form=review_form,
+        reviews=_reviews(page), entries=in_words(page, entries[:size]),
         older=entries[size - 1].sequence if len(entries) > size else 0, printing=printing,
         people=sorted(queries.people(page.reader).items(), key=lambda p: p[1]), tables=_tables(page),
         sites=[(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")],
     )  # fmt: skip
+
+
+def _reviews(page: PageContext) -> dict[str, Any] | None:
+    """The last review and the present head, for those who read the trail of the whole trial."""
+    if page.sites("read_audit") is not None or not page.may("read_audit"):
+        return None
+    rows = queries.records(page.reader, page.actor, "audit_reviews")
+    last = max(rows, key=lambda row: int(row["audit_sequence"]), default=None)
+    sequence, head = audit.head(page.reader)
+    done = "" if last is None else page.t(
+        "audit.reviewed_until", row=last["audit_sequence"], when=page.local(last["reviewed_at"]),
+        who=queries.people(page.reader).get(last["reviewed_by"], last["reviewed_by"]),
+    )  # fmt: skip
+    return {"done": done, "head": head, "sequence": sequence}
 
 
 def field(page: Page, table: str, record: int, column: str) -> Response:
