@@ -13,6 +13,7 @@ from lutetia.web.texts import Texts
 GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "navigation.trial": (
         ("navigation.overview", "/", "overview", SIGNED_IN),
+        ("navigation.subjects", "/subjects", "people", "see_subject"),
         ("navigation.queries", "/queries", "query", "see_subject"),
     ),
     "navigation.study": (

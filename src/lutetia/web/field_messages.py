@@ -1,0 +1,36 @@
+"""Messages of a use case beside the fields that they are about.
+
+The checks of a form answer with one text, ``form: field: found …; field: found …``; here it is taken apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from lutetia.web.forms import Form
+
+
+def beside_fields(form: Form, names: Iterable[str]) -> None:
+    """Move each part of the form's general message that names a field to that field; the rest stays general."""
+    message = form.errors.pop("", "")
+    known = sorted(names, key=len, reverse=True)
+    parts = (
+        re.split(rf"(?:^|(?<=[;:\n]\s)|(?<=\n))({'|'.join(map(re.escape, known))}): ", message) if known else [message]
+    )
+    head = parts[0].strip().rstrip(";:").strip()
+    for name, text in zip(parts[1::2], parts[2::2], strict=True):
+        words = text.strip().rstrip(";").strip()
+        form.errors[name] = f"{form.label(name)}: {words}"
+    if len(parts) == 1:
+        form.errors |= {"": message} if message else {}
+    elif re.search(r"\bfound\b|\bexpected\b", head):
+        form.errors[""] = head
+
+
+def attempt_fields(form: Form, names: Iterable[str], verb: Callable[..., object], *arguments: object) -> bool:
+    """Run a use case; a refusal becomes messages on the form, and False is returned."""
+    form.attempt(verb, *arguments)
+    if form.errors:
+        beside_fields(form, names)
+    return not form.errors

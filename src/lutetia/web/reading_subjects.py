@@ -1,0 +1,46 @@
+"""What the lists of subjects ask of the trial, for the subjects of one page: one statement each, whatever their number.
+
+The caller passes subjects that the person may see (from `lutetia.trial.queries`); nothing here reveals an arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.schema import DATA
+
+_VISITS, _QUERIES, _CYCLES = DATA["visits"], DATA["queries"], DATA["cycles"]
+_GIVEN = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")
+
+
+def next_visits(reader: Reader, subjects: Sequence[str]) -> dict[str, Record]:
+    """The earliest planned visit of each subject."""
+    planned = (
+        select(_VISITS.c.subject_id, _VISITS.c.visit, _VISITS.c.due_on, _VISITS.c.window_to_on)
+        .where(_VISITS.c.state == "PLANNED", _VISITS.c.subject_id.in_(list(subjects)))
+        .order_by(_VISITS.c.due_on.desc())
+    )
+    return {row["subject_id"]: row for row in reader.rows(planned)}
+
+
+def open_queries(reader: Reader, subjects: Sequence[str]) -> dict[str, int]:
+    """Number of queries of each subject that are not closed."""
+    return _counted(reader, _QUERIES, _QUERIES.c.state != "CLOSED", subjects)
+
+
+def cycles_given(reader: Reader, subjects: Sequence[str]) -> dict[str, int]:
+    """Number of cycles of each subject that were given."""
+    return _counted(reader, _CYCLES, _CYCLES.c.state.in_(_GIVEN), subjects)
+
+
+def _counted(reader: Reader, table: Any, condition: Any, subjects: Sequence[str]) -> dict[str, int]:
+    statement = (
+        select(table.c.subject_id, func.count().label("n"))
+        .where(condition, table.c.subject_id.in_(list(subjects)))
+        .group_by(table.c.subject_id)
+    )
+    return {row["subject_id"]: row["n"] for row in reader.rows(statement)}
