@@ -15,6 +15,7 @@ from lutetia.errors import (
     DuplicateRecordError,
     InputError,
     SignInError,
+    StorageError,
     UnknownNameError,
 )
 from lutetia.trial import SYSTEM, Actor, Grant, ManualClock, Study, Trial, access, accounts, audit, sessions
@@ -261,6 +262,20 @@ def test_a_masked_statistician_holds_no_unmasked_role(trial: Trial) -> None:
         accounts.grant_role(trial, SYSTEM, "sam", role="monitor")
     with pytest.raises(UnknownNameError, match="unknown role"):
         accounts.grant_role(trial, SYSTEM, "sam", role="boss")
+
+
+def test_a_trial_without_its_keys_says_so_and_makes_no_new_ones(hospital: Trial) -> None:
+    key = hospital.folder / "keys" / "passwords.key"
+    key.unlink()
+    with pytest.raises(StorageError, match=r"passwords.key: is missing; .* copy the folder keys/"):
+        sessions.sign_in(hospital, "ann", WORD)
+    assert not key.exists()
+
+
+def test_a_demonstration_opened_without_its_substitutes_still_knows_its_passwords(trial: Trial) -> None:
+    accounts.add_user(trial, SYSTEM, user_id="sam", name="Sam", password="demo")
+    with Trial.open(trial.folder) as plain:
+        assert sessions.sign_in(plain, "sam", "demo").second_factor_missing
 
 
 def test_demonstration_passwords_are_still_checked(trial: Trial) -> None:

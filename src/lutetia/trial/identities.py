@@ -108,7 +108,8 @@ def _read(trial: Trial, subject_id: str) -> Identity:
         row = file.execute("SELECT sealed FROM identities WHERE subject_id = ?", (subject_id,)).fetchone()
     if row is None:
         raise MissingRecordError(f"identity of {subject_id}: found none; expected one in the site's identity list")
-    return Identity(*json.loads(unseal(_key(trial), row[0], context=subject_id)))
+    key = KeyRing(trial.folder / "keys").existing(_KEY)
+    return Identity(*json.loads(unseal(key, row[0], context=subject_id)))
 
 
 def _key(trial: Trial) -> bytes:

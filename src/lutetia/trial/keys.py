@@ -43,6 +43,21 @@ class KeyRing:
         except OSError as error:
             raise StorageError(f"key file {path.name}: {error.strerror}; restore the folder keys/") from error
 
+    def existing(self, name: str) -> bytes:
+        """The key of this name, to open what was sealed with it.
+
+        Raises
+        ------
+        StorageError
+            If the file is missing: a new key would open nothing.
+        """
+        if not (self.folder / f"{name}.key").exists():
+            text = (
+                f"key file {name}.key: is missing; expected the trial's own; copy the folder keys/ from where the trial"
+            )
+            raise StorageError(f"{text} was, or reset the accounts with  lutetia trial DATA --admin")
+        return self.key(name)
+
 
 def _make(path: Path) -> bytes:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
