@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 from tests.plan.case_files import case_data, command, table_cycle, write_case
-from tests.workflow.treated_trial import COORDINATOR, ELSEWHERE, PHYSICIST, STATISTICIAN, SUBJECT, Story, make_story
+from tests.workflow.treated_trial import (
+    COORDINATOR,
+    ELSEWHERE,
+    PHYSICIST,
+    STATISTICIAN,
+    SUBJECT,
+    UNMASKED,
+    Story,
+    make_story,
+)
 
 from lutetia.errors import (
     AccessDeniedError,
@@ -210,6 +219,8 @@ def test_inputs_that_cannot_be_computed_fail_the_job_with_the_reason(story: Stor
     assert job["state"] == "FAILED"
     assert words in job["error"]
     assert story.rows("doses") == story.rows("results") == []
+    repeat_job(story.trial, PHYSICIST, int(job["job_id"]))
+    assert story.work()["state"] == "FAILED"
     assert story.cycle()["state"] == "GIVEN"
 
 
@@ -313,9 +324,10 @@ def test_a_job_that_kills_every_worker_is_given_up(story: Story) -> None:
         story.clock.advance(seconds=SILENT_S + 1)
     assert claim_job(story.trial, "last", {"count": _nothing}) is None
     assert story.row("jobs")["state"] == "FAILED"
-    with pytest.raises(AccessDeniedError):
-        repeat_job(story.trial, COORDINATOR, 1)
-    repeat_job(story.trial, PHYSICIST, 1)
+    for actor in (COORDINATOR, PHYSICIST):
+        with pytest.raises(AccessDeniedError):
+            repeat_job(story.trial, actor, 1)
+    repeat_job(story.trial, UNMASKED, 1)
     assert run_next(story.trial, "again", {"count": _nothing})["state"] == "DONE"  # type: ignore[index]
 
 

@@ -28,7 +28,8 @@ from lutetia.workflow.prescription import (
     release_prescription,
 )
 from lutetia.workflow.proposal import preview_proposal
-from lutetia.workflow.study_setup import PROTOCOL_FILE, StudyPlan, study_settings
+from lutetia.workflow.study_setup import PROTOCOL_FILE, STUDY_FILE, StudyPlan, study_settings
+from lutetia.workflow.study_text import toml_text
 
 SITE, SUBJECT = "01", "DUO-001"
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
@@ -54,6 +55,9 @@ PHYSICIAN = person("ines", "physician")
 SECOND = person("paul", "physician")
 ELSEWHERE = person("otto", "physicist", "02")
 STATISTICIAN = person("stan", "masked_statistician", None)
+UNMASKED = person("ulla", "unmasked_statistician", None)
+BOARD = person("bert", "board", None)
+MANAGER = person("dana", "data_manager", None)
 OFFICER = person("sofia", "safety_officer", None)
 
 
@@ -185,7 +189,14 @@ def make_story(
     plan = StudyPlan(study_id="DUO", title="Test", planned_n=10)
     content = (Path(__file__).parents[2] / "src/lutetia/protocol/versions/duonen.toml").read_bytes()
     settings = study_settings(protocol, plan) | {"draws": draws, "reports": reports}
-    study = Study("DUO", "Test", protocol.name, protocol.version, settings, {PROTOCOL_FILE: content})
+    study = Study(
+        "DUO",
+        "Test",
+        protocol.name,
+        protocol.version,
+        settings,
+        {PROTOCOL_FILE: content, STUDY_FILE: toml_text(settings).encode()},
+    )
     trial = Trial.create(folder / "data", study=study, url=url, demonstration=True, clock=clock)
     place = {"country": "PL", "timezone": "Europe/Warsaw", "state": "OPEN"}
     sites = [Create("sites", {"site": s, "name": f"Site {s}", **place}) for s in (SITE, "02")]

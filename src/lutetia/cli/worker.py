@@ -1,4 +1,4 @@
-"""`lutetia worker`: the background process that computes doses of a trial."""
+"""`lutetia worker`: the background process that computes doses and interim analyses of a trial."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def worker(
     once: Annotated[bool, typer.Option("--once", help="Do the waiting jobs and end.")] = False,
     poll_s: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between looks into the queue.")] = 1.0,
 ) -> None:
-    """Compute imported cases in the background; several workers may run, and a crash loses nothing.
+    """Compute imported cases and interim analyses in the background; several may run, and a crash loses nothing.
 
     Example: lutetia worker DATA
     """

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lutetia.workflow import dosimetry
+from lutetia.workflow import dosimetry, interim
 from lutetia.workflow.jobs import Handler
 
-JOB_KINDS: dict[str, Handler] = {dosimetry.KIND: dosimetry.compute_doses}
+JOB_KINDS: dict[str, Handler] = {
+    dosimetry.KIND: dosimetry.compute_doses,
+    interim.KIND: interim.compute_interim,
+}

@@ -116,7 +116,7 @@ def run_worker(
 
 
 def repeat_job(trial: Trial, actor: Actor, job_id: int) -> Receipt:
-    """Queue a failed job again, after its cause was removed.
+    """Queue a failed job again, after its cause was removed; jobs of no subject are those of analyses.
 
     Raises
     ------
@@ -125,10 +125,11 @@ def repeat_job(trial: Trial, actor: Actor, job_id: int) -> Receipt:
     """
     with trial.read() as reader:
         job = _job(reader, job_id)
-        site = None if job["subject_id"] is None else reader.record("subjects", {"subject_id": job["subject_id"]})[
-            "site"
-        ]  # fmt: skip
-    access.require(actor, "propose", site)
+        subject = None if job["subject_id"] is None else reader.record("subjects", {"subject_id": job["subject_id"]})
+    if subject is None:
+        access.require(actor, "run_closed_report")
+    else:
+        access.require(actor, "propose", subject["site"])
 
     def change(reader: Reader) -> Change:
         current = _job(reader, job_id)
