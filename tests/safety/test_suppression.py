@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -73,6 +74,12 @@ def test_single_subjects_and_quartiles_of_few_are_never_shown() -> None:
     found = suppress_small(SafetyTable("T2", "Title", "ITT", (COLUMN,), rows, tuple(cells)))
     assert [c.statistic for c in found.cells if c.row == "age"] == ["median", "q1", "q3"]
     assert all(c.value is None for c in found.cells if c.row == "weight")
+
+
+def test_counts_in_footnotes_are_hidden_too() -> None:
+    found = table([("yes", 0, 30), ("no", 0, 26)])
+    noted = replace(found, footnotes=("3 events were ongoing; 41 events ended; grade 3 or worse; day 4.",))
+    assert suppress_small(noted).footnotes == ("s events were ongoing; 41 events ended; grade 3 or worse; day 4.",)
 
 
 def possible(found: SafetyTable, true: list[int], total: int) -> list[set[int]]:

@@ -27,7 +27,7 @@ MIDDLE = frozenset({"median", "mean", "estimate", "value", "minimum", "maximum",
 # Printed only where they stand alone: they are in interim.json, and beside other numbers they are known from these.
 BESIDE = frozenset({"events"})
 # Characters of a table's line on A4, and room between columns, at the size of text in tables with levels (measured).
-LINE, GAP, SHORTEST_NAME = 119.0, 1.9, 22
+LINE, GAP, SHORTEST_NAME = 121.0, 1.9, 20
 # Beside those of `lutetia.safety.cells`.
 LAYOUTS: Mapping[tuple[str, ...], str] = {GRADES: " / ".join(f"{{{name}}}" for name in GRADES)}
 
@@ -90,15 +90,32 @@ def column_widths(
         heads, [max([*map(_longest_part, texts), few]) for texts, few in zip(columns[1:], least, strict=True)]
     )
     room = LINE - GAP * len(heads)
-    chosen = whole if sum(whole) + min(longest, SHORTEST_NAME) <= room else parts
+    chosen = _widened(heads, parts, whole, room - sum(parts) - min(longest, SHORTEST_NAME))
     names = min(longest, max(room - sum(chosen), SHORTEST_NAME))
     spare = max(room - sum(chosen) - names, 0.0) / len(heads)
     return (names + GAP + spare, *(width + GAP + spare for width in chosen))
 
 
+def _widened(heads: Sequence[Column], parts: Sequence[int], whole: Sequence[int], left: float) -> list[int]:
+    """Widths for parts of texts, widened to whole texts where the room left allows, those that need least first."""
+    chosen, groups = list(parts), [n for n, head in enumerate(heads[1:]) if _is_group(head)]
+    units = [[n] for n in range(len(parts)) if n not in groups] + ([groups] if groups else [])
+    for unit in sorted(units, key=lambda own: (sum(whole[n] - parts[n] for n in own), own)):
+        more = sum(whole[n] - parts[n] for n in unit)
+        if more <= left:
+            left -= more
+            for n in unit:
+                chosen[n] = whole[n]
+    return chosen
+
+
+def _is_group(head: Column) -> bool:
+    return head.unit.startswith("n = ")
+
+
 def _alike(heads: Sequence[Column], widths: Sequence[int]) -> list[int]:
     """Columns of groups (those that say their n) are equally wide."""
-    of_groups = [head.unit.startswith("n = ") for head in heads[1:]]
+    of_groups = [_is_group(head) for head in heads[1:]]
     widest = max((width for width, group in zip(widths, of_groups, strict=True) if group), default=0)
     return [widest if group else width for width, group in zip(widths, of_groups, strict=True)]
 

@@ -7,7 +7,8 @@ too much is hidden rather than too little.
 
 Hidden are: counts of 1 to 4; counts whose rest to the denominator is 1 to 4; the next smallest of the family where one
 hidden number alone, or hidden numbers that must all be 1, could be computed; every statistic of such a place; quartiles
-of fewer than five; and smallest and largest values always, because they are single subjects.
+of fewer than five; counts of 1 to 4 in footnotes; and smallest and largest values always, since they are single
+subjects.
 
 References
 ----------
@@ -16,6 +17,7 @@ Hundepool A. et al., Statistical Disclosure Control, Wiley 2012 (primary and sec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +27,7 @@ from lutetia.safety.printing import SUPPRESSED
 SMALLEST_SHOWN = 5
 COUNTS = ("count", "events", "subjects", "rows")
 SINGLE_SUBJECTS = ("minimum", "maximum")
+_COUNTED = re.compile(r"\b[1-4]\b(?= (?:subject|event|row|value|cycle|prescription)s?\b)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ def suppress_small(table: SafetyTable) -> SafetyTable:
     families = families_of(table)
     hidden = {(row, column.key) for column in table.columns for row in _hidden_rows(table, column.key, families)}
     kept = [c for c in table.cells if c.statistic not in SINGLE_SUBJECTS]
-    return replace(table, cells=tuple(_hide(c) if (c.row, c.column) in hidden else c for c in kept))
+    cells = tuple(_hide(c) if (c.row, c.column) in hidden else c for c in kept)
+    return replace(table, cells=cells, footnotes=tuple(_COUNTED.sub("s", note) for note in table.footnotes))
 
 
 def families_of(table: SafetyTable) -> tuple[Family, ...]:
