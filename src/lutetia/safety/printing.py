@@ -100,11 +100,11 @@ def _widened(heads: Sequence[Column], parts: Sequence[int], whole: Sequence[int]
     """Widths for parts of texts, widened to whole texts where the room left allows, those that need least first."""
     chosen, groups = list(parts), [n for n, head in enumerate(heads[1:]) if _is_group(head)]
     units = [[n] for n in range(len(parts)) if n not in groups] + ([groups] if groups else [])
-    for unit in sorted(units, key=lambda own: (sum(whole[n] - parts[n] for n in own), own)):
-        more = sum(whole[n] - parts[n] for n in unit)
+    for own in sorted(units, key=lambda each: (sum(whole[n] - parts[n] for n in each), each)):
+        more = sum(whole[n] - parts[n] for n in own)
         if more <= left:
             left -= more
-            for n in unit:
+            for n in own:
                 chosen[n] = whole[n]
     return chosen
 
