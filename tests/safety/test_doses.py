@@ -65,6 +65,23 @@ def test_a_missing_cycle_makes_the_sum_missing_and_the_sensitivity_uses_the_last
     assert per_cycle["basis"].tolist() == ["measured", "missing"]
 
 
+def test_the_coefficient_just_before_the_missing_cycle_is_used(tmp_path: Path) -> None:
+    tables = {
+        "subjects": [subject("S1", "B")],
+        "administrations": [
+            *given("S1", 1, "2026-01-12", Lu_177=4000.0), *given("S1", 2, "2026-03-09", Lu_177=4000.0),
+            *given("S1", 3, "2026-05-04", Lu_177=2000.0), *given("S1", 4, "2026-06-29", Lu_177=4000.0),
+        ],
+        "doses": [
+            *dose("S1", 1, "kidneys", Lu_177=2.0, total=2.0), *dose("S1", 2, "kidneys", Lu_177=4.0, total=4.0),
+            *dose("S1", 4, "kidneys", Lu_177=8.0, total=8.0),
+        ],
+    }  # fmt: skip
+    data = trial(tmp_path, tables)
+    total = cumulative_doses(data, derive_infusions(data)).iloc[0]
+    assert total["sensitivity_Gy"] == pytest.approx(2.0 + 4.0 + 1.0 * 2.0 + 8.0)  # 1 Gy/GBq of cycle 2
+
+
 def test_a_first_missing_cycle_takes_the_coefficient_of_the_next(tmp_path: Path) -> None:
     data = two_cycles(tmp_path, [*dose("S1", 1, "kidneys", total=None), *SECOND])
     total = cumulative_doses(data, derive_infusions(data)).iloc[0]

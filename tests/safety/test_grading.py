@@ -102,6 +102,21 @@ def test_an_abnormal_baseline_is_graded_on_its_multiples_with_both_scales_shown(
     assert worst["worst_emergent"].item() == 2.0
 
 
+def test_a_shift_is_never_read_across_the_scales(tmp_path: Path) -> None:
+    # 110 is 2.75 × ULN (grade 1); 125 is 3.1 × ULN, which would be grade 2, but only 1.14 × baseline
+    found, worst = one(tmp_path, labs("S1", "alt", {"2026-01-05": 110, "2026-02-01": 125}, unit="U/L", uln="40"))
+    assert found[["grade", "grade_by_limit", "grade_by_baseline"]].to_numpy().tolist()[1] == [0.0, 2.0, 0.0]
+    assert found["emergent"].tolist() == [False, False]
+    assert worst[["worst_emergent", "worst_by_limit"]].to_numpy().tolist() == [[0.0, 2.0]]
+
+
+def test_a_value_before_treatment_never_emerges(tmp_path: Path) -> None:
+    own = labs("S1", "platelets", {"2026-01-03": 60, "2026-01-05": 160, "2026-02-01": 155}, unit="10^9/L", lln="150")
+    found, worst = one(tmp_path, own)
+    assert found[["grade", "emergent"]].to_numpy().tolist() == [[2.0, False], [0.0, False], [0.0, False]]
+    assert worst[["worst_grade", "worst_emergent"]].to_numpy().tolist() == [[0.0, 0.0]]
+
+
 def test_an_abnormal_baseline_is_judged_by_the_limit_of_its_own_laboratory(tmp_path: Path) -> None:
     own = labs("S1", "alt", {"2026-01-05": 45}, unit="U/L", uln="50")
     own += [{**labs("S1", "alt", {"2026-02-01": 60}, unit="U/L", uln="40")[0], "sample_id": "other"}]

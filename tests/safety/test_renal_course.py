@@ -61,6 +61,13 @@ def test_a_fall_begins_at_25_and_at_40_percent(tmp_path: Path) -> None:
     assert found["fall_40"].tolist() == [False, False, False, True]
 
 
+def test_a_fall_of_exactly_25_or_40_percent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lutetia.safety.renal.ckd_epi_2021", lambda creatinine, age, sex: creatinine)
+    found = course(tmp_path, {"2026-01-12T07:00": 60, "2026-02-01T07:00": 45, "2026-03-01T07:00": 36})
+    assert found["fall_25"].tolist() == [False, True, True]
+    assert found["fall_40"].tolist() == [False, False, True]
+
+
 def test_a_fall_is_confirmed_by_the_first_value_28_days_later_or_more(tmp_path: Path) -> None:
     low, high = f"{_at(0.7):.6f}", "100"
     values = {"2026-01-12T07:00": 100, "2026-02-01T07:00": low, "2026-02-20T07:00": high, "2026-03-01T07:00": low,
