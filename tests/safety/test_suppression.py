@@ -67,6 +67,11 @@ def test_an_only_child_hides_its_parent() -> None:
     assert "skin" not in shown(found)
 
 
+def test_a_hidden_parent_is_not_the_sum_of_children_that_are_shown() -> None:
+    found = suppress_small(table([("findings", 0, 1), ("deviations", 0, 6), ("missing dose", 1, 6), ("other", 0, 30)]))
+    assert shown(found) == {"other": 30}
+
+
 def test_single_subjects_and_quartiles_of_few_are_never_shown() -> None:
     cells = [Cell("T2", "age", "all", s, 60.0, n) for n in (56,) for s in ("median", "q1", "q3", "minimum", "maximum")]
     cells += [Cell("T2", "weight", "all", s, 60.0, 4) for s in ("median", "q1", "q3")]

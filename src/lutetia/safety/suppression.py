@@ -82,16 +82,22 @@ def _count(cells: Sequence[Cell]) -> int | None:
 
 
 def _complement(counts: Mapping[str, int | None], hidden: set[str], families: Sequence[Family]) -> set[str]:
-    """What else has to be hidden so that nothing hidden can be computed; one step."""
+    """What else has to be hidden so that nothing hidden can be computed; one step.
+
+    A hidden parent needs a hidden child, else it is the sum of those that are shown.
+    """
     for family in families:
         known = [key for key in family.children if counts[key] is not None]
         secret = [key for key in known if key in hidden]
-        if not secret or family.parent in hidden or not _exposed([counts[key] or 0 for key in secret]):
+        summed = family.parent is not None and counts[family.parent] is not None
+        parent_hidden = summed and family.parent in hidden
+        told = not secret if parent_hidden else bool(secret) and _exposed([counts[key] or 0 for key in secret])
+        if not known or not told:
             continue
         shown = sorted((counts[key] == 0, counts[key] or 0, n, key) for n, key in enumerate(known) if key not in hidden)
         if shown:
             return {shown[0][3]}
-        if family.parent is not None and counts[family.parent] is not None:
+        if family.parent is not None and summed and not parent_hidden:
             return {family.parent}
     return set()
 
