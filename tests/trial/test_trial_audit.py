@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lutetia.errors import AuditError, InputError, LutetiaError, SignatureError, StorageError
 from lutetia.trial import SYSTEM, Actor, Change, Create, ManualClock, Reader, Remove, Study, Trial, Update, audit
+from lutetia.trial.records import Redact
 from lutetia.trial.redaction import confirm_redaction, propose_redaction
 
 BOB = Actor("bob", "Bob")
@@ -166,6 +167,32 @@ def test_a_redaction_that_would_lose_current_data_is_refused(
     created = leaked(trial)
     with pytest.raises(InputError, match=message):
         propose_redaction(trial, BOB, created, columns=columns, reason=reason)
+
+
+@pytest.mark.requirement(3)
+@pytest.mark.requirement(9)
+def test_a_redaction_that_the_trail_does_not_tell_of_excuses_no_alteration(trial: Trial) -> None:
+    created = leaked(trial)
+    columns = "record_id, record_version, target, replacement, proposed_by, confirmed_by"
+    without_triggers(trial, f"INSERT INTO redactions ({columns}) VALUES (9999, 1, {created}, '{{}}', 'ann', 'bob')")
+    without_triggers(trial, f"UPDATE audit_bodies SET body = '{{}}' WHERE sequence = {created}")
+    with trial.read() as reader, pytest.raises(AuditError, match=f"audit row {created}: its body was altered"):
+        audit.verify(reader)
+
+
+@pytest.mark.requirement(9)
+def test_a_confirmed_redaction_cannot_be_given_another_replacement(trial: Trial) -> None:
+    created = leaked(trial)
+    propose_redaction(trial, BOB, created, columns=["further"], reason="a name was typed")
+    confirm_redaction(trial, Actor("ann", "Ann"), created)
+    with trial.read() as reader:
+        row = next(r["sequence"] for r, _ in audit.bodies(reader) if r["table_name"] == "redactions")
+    with pytest.raises(InputError, match="belongs to a redaction"):
+        propose_redaction(trial, BOB, row, columns=["replacement"], reason="x")
+    changed = Update("redactions", {"target": created}, {"replacement": "{}"})
+    trial.commit(Change("trick", [changed, Redact(created)]), BOB)
+    with trial.read() as reader, pytest.raises(AuditError, match=f"audit row {created}: its body was altered"):
+        audit.verify(reader)
 
 
 EDITS = st.lists(

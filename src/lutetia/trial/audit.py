@@ -24,7 +24,7 @@ from lutetia.trial.schema import AUDIT, BODIES, DATA, SCHEMA, canonical
 
 GENESIS = "0" * 64
 COLUMNS: tuple[str, ...] = tuple(column.name for column in AUDIT.columns)
-_BODY_HASH = COLUMNS.index("body_hash")
+_BODY_HASH, _TABLE, _RECORD = (COLUMNS.index(name) for name in ("body_hash", "table_name", "record"))
 _FETCH = 5000
 
 
@@ -67,27 +67,43 @@ def verify(reader: Reader, expected_head: str | None = None) -> Verified:
     AuditError
         Naming the first row that does not verify, or saying that the head is not in the chain.
     """
-    redactions = _redactions(reader)
-    previous, sequence, redacted, position = GENESIS, 0, [], 0 if expected_head == GENESIS else None
+    previous, sequence, position = GENESIS, 0, 0 if expected_head == GENESIS else None
+    replaced: dict[int, str | None] = {}
+    redactions: dict[int, Record] = {}
     with closing(_rows(reader)) as rows:
         for *row, body in rows:
             sequence += 1
             _check_row(row, sequence, previous)
             previous = row[-1]
             if body is None or text_hash(body) != row[_BODY_HASH]:
-                _check_redacted(sequence, body, redactions)
-                redacted.append(sequence)
+                replaced[sequence] = body
+            elif row[_TABLE] == "redactions":
+                _note_redaction(redactions, row[_RECORD], json.loads(body)["changes"])
             position = sequence if previous == expected_head else position
+    _check_replaced(replaced, redactions)
     if expected_head is not None and position is None:
         text = f"audit: found {sequence} rows without the head {expected_head}; expected it in the chain: rows were cut"
         raise AuditError(f"{text} or replaced after it was printed; restore the last backup")
     after = None if position is None else sequence - position
-    return Verified(sequence, previous, tuple(redacted), after)
+    return Verified(sequence, previous, tuple(replaced), after)
 
 
-def _check_redacted(sequence: int, body: str | None, redactions: dict[int, str]) -> None:
-    if body is None or redactions.get(sequence) != text_hash(body):
-        raise AuditError(f"audit row {sequence}: its body was altered or is missing; restore the last backup")
+def _note_redaction(redactions: dict[int, Record], record: int, changes: dict[str, Any]) -> None:
+    """What the trail itself tells of a redaction; the first value of each column counts, later ones do not."""
+    known = redactions.setdefault(record, {})
+    for column, (_, new) in changes.items():
+        known.setdefault(column, new)
+
+
+def _check_replaced(replaced: dict[int, str | None], redactions: dict[int, Record]) -> None:
+    told = {
+        row.get("target"): row.get("replacement")
+        for row in redactions.values()
+        if row.get("confirmed_by") not in (None, row.get("proposed_by"))
+    }
+    for sequence, body in replaced.items():
+        if body is None or told.get(sequence) != body:
+            raise AuditError(f"audit row {sequence}: its body was altered or is missing; restore the last backup")
 
 
 def _check_row(row: list[Any], sequence: int, previous: str) -> None:
@@ -107,11 +123,6 @@ def _rows(reader: Reader) -> Generator[Any]:
     with reader.connection.exec_driver_sql(compiled, execution_options=options) as result:
         for part in result.partitions(_FETCH):
             yield from part
-
-
-def _redactions(reader: Reader) -> dict[int, str]:
-    confirmed = (r for r in reader.records("redactions") if r["confirmed_by"] not in (None, r["proposed_by"]))
-    return {r["target"]: text_hash(r["replacement"]) for r in confirmed}
 
 
 def bodies(reader: Reader, until: str | None = None) -> Iterator[tuple[Record, dict[str, Any]]]:

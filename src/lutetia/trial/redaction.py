@@ -88,6 +88,8 @@ def _replacement(reader: Reader, sequence: int, columns: list[str]) -> str:
     )  # fmt: skip
     if found is None:
         raise InputError(f"redaction: found no audit row {sequence}; expected an existing one")
+    if found["table_name"] == "redactions":
+        raise InputError(f"redaction: row {sequence} belongs to a redaction; expected a row about a record; it stays")
     body: dict[str, Any] = json.loads(found["body"])
     changes = body.get("changes", {})
     unknown = [name for name in columns if name != REASON and name not in changes]
