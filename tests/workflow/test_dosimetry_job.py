@@ -33,7 +33,7 @@ from lutetia.errors import (
     LutetiaError,
     TransitionError,
 )
-from lutetia.trial.records import SYSTEM, Change
+from lutetia.trial.records import SYSTEM, Change, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.cycles import AssessCycle, PlanCycle, assess_cycle, plan_cycle
 from lutetia.workflow.dosimetry import (
@@ -266,6 +266,55 @@ def test_new_doses_of_a_cycle_make_later_prescriptions_void(story: Story) -> Non
     assert {r["state"] for r in story.rows("prescriptions", cycle=2)} == {"VOID"}
     assert story.cycle(2)["state"] == "ASSESSED"
     assert story.propose(2).version == version + 1
+
+
+def test_new_doses_of_a_cycle_are_in_the_sums_of_the_later_ones(tmp_path: Path) -> None:
+    made = make_story(tmp_path)
+    made.whole_cycle(DAY)
+    made.whole_cycle(NEXT)
+
+    def kidneys(scope: str, cycle: int) -> float:
+        row = made.row("doses", region="kidneys", nuclide="total", scope=scope, cycle=cycle)
+        return float(row["absorbed_dose_Gy"])
+
+    first, before = kidneys("cycle", 1), kidneys("cumulative", 2)
+    heavier = table_cycle(1)["regions"]
+    heavier["masses_g"] = {name: 1.2 * mass for name, mass in heavier["masses_g"].items()}
+    assert made.doses(1, reason="masses corrected", name="again", regions=heavier)["state"] == "DONE"
+    assert kidneys("cycle", 1) == pytest.approx(first / 1.2, rel=0.02)
+    assert kidneys("cumulative", 2) == pytest.approx(kidneys("cycle", 1) + kidneys("cycle", 2))
+    assert kidneys("cumulative", 2) < before
+    made.trial.close()
+
+
+def test_cycles_are_dosed_in_order(tmp_path: Path) -> None:
+    made = make_story(tmp_path)
+    made.whole_cycle(DAY)
+    made.whole_cycle(NEXT, doses=False)
+    reopened = Update("cycles", {"subject_id": SUBJECT, "cycle": 1}, {"state": "GIVEN"})
+    made.trial.commit(Change("prepare", [reopened]), SYSTEM)
+    with pytest.raises(InputError, match="cycle 1 before it has no doses yet"):
+        import_case(made.trial, PHYSICIST, ImportCase(SUBJECT, 2, made.case(2)))
+    made.trial.close()
+
+
+def test_doses_of_an_administration_that_was_corrected_meanwhile_are_not_stored(
+    story: Story,
+) -> None:
+    imported(story, story.case(1))
+
+    def corrected(trial: Trial, job: dict[str, Any]) -> Outcome:
+        outcome = compute_doses(trial, job)
+        change = Update("administrations", {"subject_id": SUBJECT, "cycle": 1, "nuclide": "Y-90"},
+                        {"administered_MBq": 3500.0})  # fmt: skip
+        trial.commit(Change("correct", [change]), SYSTEM, "typing error")
+        return outcome
+
+    job = run_next(story.trial, "test", {KIND: corrected})
+    assert job is not None
+    assert job["state"] == "FAILED"
+    assert "changed while this one was computed" in job["error"]
+    assert story.rows("doses") == []
 
 
 def test_a_case_is_computed_once_at_a_time(story: Story) -> None:

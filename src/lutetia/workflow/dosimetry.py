@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lutetia.core.chain import NuclideDose, OrganDose
-from lutetia.core.draws import Estimate
 from lutetia.core.provenance import software
-from lutetia.errors import CaseError, IdentityError, InputError, TransitionError
+from lutetia.errors import CaseError, IdentityError, InputError, StaleRecordError, TransitionError
 from lutetia.plan.case import Case, Cycle, ProtocolChoice, case_file, read_case, start_times
-from lutetia.plan.course import CourseDoses
-from lutetia.plan.ledger import MARROW, Cumulative, family
+from lutetia.plan.course import doses_of_course
 from lutetia.plan.run import Planned, plan_case
-from lutetia.plan.stored import pack
+from lutetia.plan.stored import StoredCycle, pack
 from lutetia.plan.write import output_contents, result_content
 from lutetia.trial.reader import Reader, Record
-from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Remove, Update
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     GivenCycle,
@@ -40,12 +37,12 @@ from lutetia.workflow.course_records import (
     toxicity_events,
 )
 from lutetia.workflow.cycles import void_edits
+from lutetia.workflow.dose_rows import cycle_rows, dose_edits, exchange_method, sum_rows
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
 from lutetia.workflow.jobs import WORKER, Outcome, job_edit
 from lutetia.workflow.proposal import draws_of, require_unmasked, stored_cycles
 
 KIND = "dosimetry"
-OWN_MASS = "own mass"  # method of organ doses in the exchange tables: scaled to the subject's own organ mass
 ACTIVITY_TOLERANCE = 0.01  # assumption: a case that states another activity than was recorded is another infusion
 TIME_TOLERANCE = timedelta(minutes=15)  # assumption: as above, for the start of infusion, whole days apart allowed
 _MEDIA = {"result.json": "application/json", "report.html": "text/html", "report.pdf": "application/pdf"}
@@ -126,7 +123,7 @@ def record_missing_dosimetry(trial: Trial, actor: Actor, command: MissingDosimet
         cycle = cycle_of(reader, command.subject_id, command.cycle)
         protocol = protocol_of(trial, reader)
         arm = subject_of(reader, command.subject_id)["arm"]
-        families = {(li.region, _method(li.region, li.method or "blood")) for li in protocol.limits_of(arm)}
+        families = {(li.region, exchange_method(li.region, li.method or "blood")) for li in protocol.limits_of(arm)}
         rows = [
             Create("doses", {"subject_id": command.subject_id, "cycle": command.cycle, "scope": "cycle",
                              "region": region, "nuclide": "total", "method": method, "basis": "missing",
@@ -156,6 +153,7 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
             case = _trial_case(trial, reader, imported, given)
             draws, protocol = draws_of(reader, subject_id), protocol_of(trial, reader)
             past = stored_cycles(trial, reader, subject_id, before_cycle=number)
+            before = _results(reader, subject_id)
             labs, events = lab_values(reader, subject_id), toxicity_events(reader, subject_id)
             reports = bool((study_of(reader)["settings"] or {}).get("reports", True))
         planned, course = plan_case(
@@ -169,16 +167,59 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
     protocol_sha256 = planned.result["protocol"]["sha256"]
     summary = taken | {"files": hashes, "case_files": job["payload"]["files"], "protocol_sha256": protocol_sha256}
 
-    def edits(reader: Reader) -> list[Edit]:
-        return [
-            *file_edits(reader, WORKER, sizes),
-            *_result_edits(reader, job, hashes, summary, seed=draws.seed, draws=draws.count,
-                           version=planned.result["protocol"]["version"]),
-            *_dose_edits(reader, subject_id, number, given, course, hashes["result.json"]),
-            *_cycle_edits(reader, subject_id, number, given),
-        ]  # fmt: skip
+    later = _later_sums(trial, subject_id, given, course.stored)
 
-    return Outcome(edits, {"revision_of": number, **hashes}, job["payload"].get("reason") or None)
+    def edits(reader: Reader) -> list[Edit]:
+        _check_unchanged(reader, subject_id, given, before)
+        version, sha256 = planned.result["protocol"]["version"], {"result_sha256": hashes["result.json"]}
+        own = [{**row, **sha256} for row in (*cycle_rows(course, given.ordinal), *sum_rows(course))]
+        made = [
+            *file_edits(reader, WORKER, sizes),
+            *_result_edits(reader, job, hashes, summary, seed=draws.seed, draws=draws.count, version=version),
+            *dose_edits(reader, subject_id, number, own, scopes=("cycle", "cumulative")),
+            *_cycle_edits(reader, subject_id, number),
+        ]
+        for cycle, rows in later.items():
+            sums = [{**row, **sha256} for row in rows]
+            made += dose_edits(reader, subject_id, cycle, sums, scopes=("cumulative",))
+        return made
+
+    return Outcome(edits, {"cycle": number, **hashes}, job["payload"].get("reason") or None)
+
+
+def _results(reader: Reader, subject_id: str) -> dict[int, str]:
+    """Draws of the current result of every cycle."""
+    rows = reader.records("results", subject_id=subject_id, state="CURRENT")
+    return {int(r["cycle"]): r["draws_sha256"] for r in rows}
+
+
+def _check_unchanged(reader: Reader, subject_id: str, given: GivenCycle, before: Mapping[int, str]) -> None:
+    """Inside the write lock: what the computation started from still holds."""
+    now = _given(reader, subject_id, given.cycle)
+    same = (now.administered_MBq, now.started_at) == (given.administered_MBq, given.started_at)
+    if not same or _results(reader, subject_id) != before:
+        raise StaleRecordError(
+            f"subject {subject_id}, cycle {given.cycle}: the administration or the doses of another cycle changed "
+            "while this one was computed; repeat the job"
+        )
+
+
+def _later_sums(
+    trial: Trial, subject_id: str, given: GivenCycle, stored: Mapping[int, StoredCycle]
+) -> dict[int, list[dict[str, Any]]]:
+    """Rows of the sums up to each later cycle that has doses, with the new doses of this one in them."""
+    found = {}
+    with trial.read() as reader:
+        protocol, draws = protocol_of(trial, reader), draws_of(reader, subject_id)
+        every = given_cycles(reader, subject_id)
+        for later in every:
+            if later.ordinal <= given.ordinal or latest_result(reader, subject_id, later.cycle) is None:
+                continue
+            case = course_case(reader, subject_id, protocol, as_of=now_of(reader), before_cycle=later.cycle + 1)
+            known = stored_cycles(trial, reader, subject_id, before_cycle=later.cycle + 1) | dict(stored)
+            course = doses_of_course(case, Path(), protocol, draws=draws, progress=lambda text: None, stored=known)
+            found[later.cycle] = sum_rows(course)
+    return found
 
 
 def read_report(trial: Trial, actor: Actor, subject_id: str, cycle: int, *, name: str = "report.html") -> bytes:
@@ -220,6 +261,12 @@ def _check_state(reader: Reader, command: ImportCase) -> None:
         raise TransitionError(f"{where}: is {state}; doses cannot be imported any more")
     if state == "DOSED" and not command.reason.strip():
         raise InputError(f"{where}: has doses already; say why they are computed again")
+    for given in given_cycles(reader, command.subject_id):
+        if given.cycle < command.cycle and given.state == "GIVEN":
+            raise InputError(
+                f"{where}: cycle {given.cycle} before it has no doses yet; import its case first, or record why its "
+                "dosimetry is missing"
+            )
     waiting = [j for j in reader.records("jobs", subject_id=command.subject_id, cycle=command.cycle, kind=KIND)
                if j["state"] in ("QUEUED", "RUNNING")]  # fmt: skip
     if waiting:
@@ -342,7 +389,7 @@ def _result_edits(
     return [*edits, Create("results", values)]
 
 
-def _cycle_edits(reader: Reader, subject_id: str, number: int, given: GivenCycle) -> list[Edit]:
+def _cycle_edits(reader: Reader, subject_id: str, number: int) -> list[Edit]:
     """GIVEN becomes DOSED; a new revision makes open prescriptions of later cycles void."""
     cycle = cycle_of(reader, subject_id, number)
     if cycle["state"] == "GIVEN":
@@ -354,82 +401,3 @@ def _cycle_edits(reader: Reader, subject_id: str, number: int, given: GivenCycle
             if later["state"] == "PRESCRIBED":
                 edits.append(cycle_step(reader, later, "ASSESSED", reason=f"the doses of cycle {number} changed"))
     return edits
-
-
-def _dose_edits(
-    reader: Reader, subject_id: str, number: int, given: GivenCycle, course: CourseDoses, result_sha256: str
-) -> list[Edit]:
-    """Rows of this cycle and of the sum up to it; rows of an earlier revision are changed or removed."""
-    record = next(c for c in course.cycles if c.number == given.ordinal)
-    rows = [row for dose in record.doses for row in _cycle_rows(dose)]
-    rows += [row for key, total in course.cumulative.items() for row in _cumulative_rows(key, total, course)]
-    head = {"subject_id": subject_id, "cycle": number, "result_sha256": result_sha256}
-    wanted = {_dose_key({**head, **row}): {**head, **row} for row in rows}
-    present = {_dose_key(r): r for r in reader.records("doses", subject_id=subject_id, cycle=number)}
-    edits: list[Edit] = [Remove("doses", int(r["record_id"])) for k, r in present.items() if k not in wanted]
-    for key, row in wanted.items():
-        if key in present:
-            edits.append(Update("doses", int(present[key]["record_id"]), row))
-        else:
-            edits.append(Create("doses", row))
-    return edits
-
-
-def _dose_key(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(row[k]) for k in ("scope", "region", "nuclide", "method"))
-
-
-def _cycle_rows(dose: OrganDose) -> list[dict[str, Any]]:
-    head = {"scope": "cycle", "region": dose.region, "method": _method(dose.region, dose.method)}
-    bases = [_basis(part) for part in dose.nuclides]
-    details = {"method": dose.method, "warnings": [d.message for d in dose.doubts]}
-    rows = [
-        {
-            **head,
-            "nuclide": part.nuclide,
-            "basis": _basis(part),
-            **_amount(part.absorbed_dose_Gy),
-            "mass_g": dose.mass_g,
-            "further": {"method": part.method or dose.method, "basis": part.basis, "model": part.model},
-        }
-        for part in dose.nuclides
-    ]
-    bed = None if dose.bed_Gy is None else float(dose.bed_Gy.value)
-    total = {**head, "nuclide": "total", "basis": _worst(bases), **_amount(dose.absorbed_dose_Gy), "bed_Gy": bed,
-             "mass_g": dose.mass_g, "further": details}  # fmt: skip
-    return [*rows, total]
-
-
-def _cumulative_rows(key: tuple[str, str], total: Cumulative, course: CourseDoses) -> list[dict[str, Any]]:
-    region, kind = key
-    head = {"scope": "cumulative", "region": region, "nuclide": "total", "method": _method(region, kind)}
-    if total.absorbed_dose_Gy is None:
-        return [{**head, "basis": "missing", "missing_reason": "; ".join(d.message for d in total.doubts)}]
-    parts = [d for c in course.cycles for d in c.doses if (d.region, family(d)) == key]
-    basis = _worst([_basis(part) for d in parts for part in d.nuclides])
-    bed = None if total.bed_Gy is None else float(total.bed_Gy.value)
-    return [{**head, "basis": basis, **_amount(total.absorbed_dose_Gy), "bed_Gy": bed,
-             "further": {"method": total.method}}]  # fmt: skip
-
-
-def _amount(dose: Estimate) -> dict[str, float]:
-    return {"absorbed_dose_Gy": float(dose.value), "absorbed_dose_sd_Gy": float(dose.sd)}
-
-
-def _method(region: str, method: str) -> str:
-    """Method as the exchange tables group by it: the id for marrow, `OWN_MASS` for organs."""
-    return method if region == MARROW else OWN_MASS
-
-
-def _basis(part: NuclideDose) -> str:
-    """The chain's words for where a dose comes from, in those of the exchange format."""
-    for start, word in (("predicted", "predicted"), ("carried", "carried"), ("population", "carried")):
-        if part.basis.startswith(start):
-            return word
-    return "measured"
-
-
-def _worst(bases: Iterable[str]) -> str:
-    """A sum is carried where a part is; a measured nuclide makes it measured, also where another one is predicted."""
-    found: Sequence[str] = list(bases)
-    return "carried" if "carried" in found else "measured" if "measured" in found else "predicted"
