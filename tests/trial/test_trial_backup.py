@@ -215,6 +215,20 @@ def test_an_identity_is_entered_once_and_every_reading_is_recorded(lived: Trial)
     assert (lived.folder / "keys" / "identities.key").stat().st_mode & 0o077 == 0
 
 
+def test_an_identity_whose_audit_row_cannot_be_written_is_not_kept(
+    lived: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise StorageError("database: disk is full")
+
+    monkeypatch.setattr(Trial, "commit", refuse)
+    with pytest.raises(StorageError, match="disk is full"):
+        identities.enter_identity(lived, SYSTEM, subject_id="DUO-002", name=NAME)
+    monkeypatch.undo()
+    assert not identities.has_identity(lived, "DUO-002")
+    assert identities.enter_identity(lived, SYSTEM, subject_id="DUO-002", name=NAME).name == NAME
+
+
 @pytest.mark.requirement(36)
 def test_the_whole_export_is_imported_without_loss_on_either_database(
     lived: Trial, tmp_path: Path, postgresql_url: Callable[[], str]

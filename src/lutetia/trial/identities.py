@@ -56,12 +56,12 @@ def enter_identity(
     try:
         with closing(_open(trial.folder)) as file, file:
             file.execute("INSERT INTO identities VALUES (?, ?)", (subject_id, sealed))
+            trial.commit(Change("enter_identity", [Event({"kind": "identity"}, subject_id=subject_id)]), actor)
     except sqlite3.IntegrityError as error:
         text = f"identity of {subject_id}: found one already; expected none; correct it instead"
         raise DuplicateRecordError(text) from error
     except sqlite3.Error as error:
         raise StorageError(f"identity list: {error}; nothing was stored") from error
-    trial.commit(Change("enter_identity", [Event({"kind": "identity"}, subject_id=subject_id)]), actor)
     return identity
 
 
