@@ -34,11 +34,7 @@ class FileStore:
             return digest
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(file.name, path)
+            _write_whole(path, content)
         except OSError as error:
             text = f"file store: {error.strerror}; nothing was stored; free space on the disk and repeat the action"
             raise StorageError(text) from error
@@ -72,3 +68,22 @@ class FileStore:
         if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
             raise InputError(f"file: found {digest!r}; expected a SHA-256 of 64 hexadecimal digits")
         return self.folder / digest[:2] / digest
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write beside the place, force to the disk, move into place: after a crash the blob is whole or absent."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    os.replace(file.name, path)
+    if os.name == "posix":  # the folder's entry too; Windows has no such call
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
