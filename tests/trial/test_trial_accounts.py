@@ -260,6 +260,8 @@ def test_a_masked_statistician_holds_no_unmasked_role(trial: Trial) -> None:
             accounts.grant_role(trial, SYSTEM, "sam", role=role, site=site)
     with pytest.raises(AccessError, match="found no site"):
         accounts.grant_role(trial, SYSTEM, "sam", role="monitor")
+    with pytest.raises(AccessError, match="found site 01; expected none, because this role covers the whole trial"):
+        accounts.grant_role(trial, SYSTEM, "sam", role="board", site="01")
     with pytest.raises(UnknownNameError, match="unknown role"):
         accounts.grant_role(trial, SYSTEM, "sam", role="boss")
 

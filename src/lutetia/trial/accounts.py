@@ -159,12 +159,14 @@ def grant_role(trial: Trial, actor: Actor, user_id: str, *, role: str, site: str
     UnknownNameError
         For an unknown role.
     AccessError
-        If the account has ended, the site is missing, or a masked and an unmasked role would meet in one person.
+        If the account has ended, a site is missing or superfluous, or masked and unmasked work would meet in one person.
     """
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
     if role in SITE_ROLES and site is None:
         raise AccessError(f"role {role}: found no site; expected one; this role is granted site by site")
+    if role not in SITE_ROLES and site is not None:
+        raise AccessError(f"role {role}: found site {site}; expected none, because this role covers the whole trial")
 
     def change(reader: Reader) -> Change:
         _refuse_grant(reader, user_id, role)
