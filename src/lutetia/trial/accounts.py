@@ -159,7 +159,7 @@ def grant_role(trial: Trial, actor: Actor, user_id: str, *, role: str, site: str
     UnknownNameError
         For an unknown role.
     AccessError
-        If the account has ended, a site is missing or superfluous, or masked and unmasked work would meet in one person.
+        If the account has ended, a site is missing or superfluous, or masked and unmasked work would meet.
     """
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
