@@ -24,6 +24,7 @@ from lutetia.web.pages import (
     system,
     users,
 )
+from lutetia.web.routes_cycles import CYCLE_ROUTES
 from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
 
 SUBJECT = "/subjects/{subject_id}"
@@ -52,7 +53,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/subjects/enrol", subjects.enrol_form, "enter_data"),
     Route("POST", "/subjects/enrol", subjects.enrol, "enter_data"),
     Route("GET", SUBJECT, subject_course.show, "see_subject", site_of_subject),
-    # images of a cycle
     Route("GET", f"{SUBJECT}/screening", screening.show, "see_subject", site_of_subject),
     Route("GET", f"{SUBJECT}/correct", screening.correct_form, "enter_data", site_of_subject),
     Route("POST", f"{SUBJECT}/correct", screening.correct, "enter_data", site_of_subject),
@@ -76,6 +76,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", f"{SUBJECT}/randomisation/confirm", randomisation.confirm, "randomise", site_of_subject),
     Route("POST", f"{SUBJECT}/randomisation", randomisation.randomise, "randomise", site_of_subject),
     *CYCLE_ROUTES,
+    # images of a cycle
     Route("GET", f"{CYCLE}/slices", slices.show, "see_subject", site_of_subject),
     Route("GET", f"{CYCLE}/slices/{{sha256}}/{{view}}/{{level}}.png", slices.picture, "see_subject", site_of_subject),
     # queries

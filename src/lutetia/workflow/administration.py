@@ -137,10 +137,10 @@ def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministr
         part, where = command.given, f"subject {command.subject_id}, cycle {command.cycle}, {command.given.nuclide}"
         key = {"subject_id": command.subject_id, "cycle": command.cycle, "nuclide": part.nuclide}
         before = reader.record("administrations", key)
-        checked = _checked_part(reader, part, command.subject_id, where)
-        values = _amounts(part, checked)
+        checked = checked_part(reader, part, command.subject_id, where)
+        values = amounts(part, checked)
         edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
-        found = _activity_deviations(reader, part.nuclide, values["administered_MBq"], float(before["prescribed_MBq"]))
+        found = activity_deviations(reader, part.nuclide, values["administered_MBq"], float(before["prescribed_MBq"]))
         day = local_day(reader, subject_of(reader, command.subject_id)["site"], now_of(reader))
         return Change("correct_administration", [*edits, *deviation_edits(reader, command.subject_id, found, on=day)])
 
@@ -157,7 +157,7 @@ def _stored(
     administered = {}
     asked = 0
     for part in command.given:
-        row, values = by_nuclide[part.nuclide], _amounts(part, parts[part.nuclide])
+        row, values = by_nuclide[part.nuclide], amounts(part, parts[part.nuclide])
         administered[part.nuclide] = values["administered_MBq"]
         record, findings = _head(command, row) | values, parts[part.nuclide].findings
         edits += [Create("administrations", record), _used(reader, actor, command, part, values)]
@@ -171,7 +171,7 @@ def _stored(
             after=asked,
         )
         asked += len(findings)
-        deviations += _activity_deviations(reader, part.nuclide, administered[part.nuclide], row["prescribed_MBq"])
+        deviations += activity_deviations(reader, part.nuclide, administered[part.nuclide], row["prescribed_MBq"])
         deviations += _batch_deviations(reader, part, values["started_at"])
     for nuclide, why in command.not_given.items():
         edits += _missing_edits(reader, actor, command, by_nuclide[nuclide], why, subject["site"])
@@ -198,10 +198,11 @@ def _checked_parts(reader: Reader, command: RecordAdministration, rows: Sequence
         raise InputError(f"{where}: no nuclide was given; withhold the cycle instead, with a reason")
     for nuclide, why in command.not_given.items():
         required_text(why, f"{where}: why {nuclide} was not given")
-    return {p.nuclide: _checked_part(reader, p, command.subject_id, f"{where}, {p.nuclide}") for p in command.given}
+    return {p.nuclide: checked_part(reader, p, command.subject_id, f"{where}, {p.nuclide}") for p in command.given}
 
 
-def _checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str) -> Checked:
+def checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str) -> Checked:
+    """The entries of one nuclide, checked: types, ranges, order of times, batch of this nuclide and site."""
     names = ("batch", "measured_MBq", "measured_at", "residual_MBq", "residual_at", "started_at", "ended_at")
     checked = check_form("administrations", {n: getattr(part, n) for n in names}, now=now_of(reader), where=where)
     order = (("measured_at", "started_at"), ("started_at", "ended_at"), ("ended_at", "residual_at"))
@@ -225,7 +226,8 @@ def _not_standing(trial: Trial, reader: Reader, rows: Sequence[Record], first: d
     return why
 
 
-def _amounts(part: NuclideGiven, checked: Checked) -> dict[str, Any]:
+def amounts(part: NuclideGiven, checked: Checked) -> dict[str, Any]:
+    """What is stored of a nuclide: the activity at the start of infusion, and what it was computed from."""
     values = checked.values
     moments = {n: datetime.fromisoformat(values[n]) for n in ("measured_at", "residual_at", "started_at")}
     amount = administered_activity_MBq(
@@ -262,9 +264,10 @@ def _head(command: RecordAdministration, row: Record) -> dict[str, Any]:
             "prescription_version": command.version}  # fmt: skip
 
 
-def _activity_deviations(
+def activity_deviations(
     reader: Reader, nuclide: str, administered_MBq: float, prescribed_MBq: float
 ) -> list[tuple[str, str, str]]:
+    """Deviations of a given activity as (kind, severity, description): against the prescription and the label."""
     found = []
     ratio = administered_MBq / prescribed_MBq - 1.0 if prescribed_MBq else 0.0
     if abs(ratio) > DEVIATION:

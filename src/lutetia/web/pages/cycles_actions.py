@@ -1,0 +1,114 @@
+"""Which next steps a cycle's page offers to a person: from its state and the person's rights, for showing only.
+
+The use cases ask again for rights and states. To add a step: a line where its state is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lutetia.web.context import PageContext
+from lutetia.web.pages.cycles_records import CycleRecords, Shown
+
+Action = dict[str, Any]
+
+
+def next_steps(page: PageContext, found: CycleRecords, shown: Shown | str | None) -> dict[str, Any]:
+    """`main` steps as buttons, `more` ones as links, and a hint who has the next word."""
+    state, site = found.cycle["state"], found.subject["site"]
+    main: list[Action] = []
+    more: list[Action] = []
+    hint = ""
+    if state in ("PLANNED", "HELD") and page.may("enter_data", site):
+        main.append(_post("assess", "primary"))
+    if state == "ASSESSED":
+        main, more, hint = _assessed(page, found, shown)
+    if state == "PRESCRIBED":
+        main, more = _prescribed(page, found, shown)
+    if state in ("GIVEN", "DOSED", "DOSE_MISSING"):
+        main, more = _given(page, state, site)
+    if state in ("PLANNED", "ASSESSED", "HELD", "PRESCRIBED"):
+        more += _before_given(page, state, site)
+    return {"main": main, "more": more, "hint": hint or _hint(page, found, shown, main)}
+
+
+def _assessed(
+    page: PageContext, found: CycleRecords, shown: Shown | str | None
+) -> tuple[list[Action], list[Action], str]:
+    site = found.subject["site"]
+    main: list[Action] = []
+    more: list[Action] = []
+    if not isinstance(shown, Shown):
+        return [_post("assess", "primary")] if page.may("enter_data", site) else [], more, ""
+    if shown.version is None:
+        if page.may("propose", site) and shown.activities:
+            main.append(_link("propose", "primary"))
+        if page.may("enter_data", site):
+            more.append(_post("assess", ""))
+        return main, more, ""
+    row = shown.rows[0]
+    own = page.actor.user_id in (row["proposed_by"], row["override_by"])
+    if page.may("release", site) and not own and not shown.stale:
+        main, more = _to_decide(row["state"], over=bool(shown.over))
+    if page.may("propose", site):
+        more.append(_link("withdraw", ""))
+    return main, more, page.t("cycles.other_person") if own and page.may("release", site) else ""
+
+
+def _to_decide(state: str, *, over: bool) -> tuple[list[Action], list[Action]]:
+    if state == "OVERRIDE_PENDING":
+        return [_link("approve", "primary")], [_link("void", "")]
+    first = _link("override" if over else "release", "primary")
+    return [first], [_link("lower", ""), _link("reject", "")]
+
+
+def _prescribed(page: PageContext, found: CycleRecords, shown: Shown | str | None) -> tuple[list[Action], list[Action]]:
+    site, more = found.subject["site"], []
+    main = [_link("administration", "primary")] if page.may("record_administration", site) else []
+    if page.may("release", site):
+        if isinstance(shown, Shown) and shown.rows and page.actor.user_id != shown.rows[0]["proposed_by"]:
+            more.append(_link("lower", ""))
+        more.append(_link("void", ""))
+    elif page.may("propose", site):
+        more.append(_link("withdraw", ""))
+    return main, more
+
+
+def _given(page: PageContext, state: str, site: str) -> tuple[list[Action], list[Action]]:
+    main: list[Action] = []
+    more: list[Action] = []
+    if page.may("propose", site):
+        if state == "GIVEN":
+            main, more = [_link("dosimetry", "primary")], [_link("dosimetry/missing", "")]
+        elif state == "DOSED":
+            more = [_link("dosimetry", "")]
+    if state in ("DOSED", "DOSE_MISSING") and page.may("enter_data", site):
+        main.append(_post("close", ""))
+    if page.may("record_administration", site):
+        more.append(_link("administration/correct", ""))
+    return main, more
+
+
+def _before_given(page: PageContext, state: str, site: str) -> list[Action]:
+    found = [_link("move", "")] if page.may("enter_data", site) else []
+    if page.may("release", site):
+        found += [_link("hold", "")] if state == "ASSESSED" else []
+        found += [_link("withhold", ""), _link("cancel", "")]
+    return found
+
+
+def _hint(page: PageContext, found: CycleRecords, shown: Shown | str | None, main: list[Action]) -> str:
+    if main:
+        return ""
+    state = found.cycle["state"]
+    if state == "ASSESSED" and isinstance(shown, Shown) and shown.version is not None:
+        state = shown.rows[0]["state"]
+    return page.t.known(f"cycles.waits_for.{state}", otherwise="")
+
+
+def _link(step: str, tone: str) -> Action:
+    return {"key": step.replace("/", "_"), "step": step, "tone": tone, "post": False}
+
+
+def _post(step: str, tone: str) -> Action:
+    return {"key": step, "step": step, "tone": tone, "post": True}
