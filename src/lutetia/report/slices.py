@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lutetia.core.geometry import Grid
 from lutetia.core.volume import RegionMask, Volume
 from lutetia.errors import PhysicsError
 from lutetia.report import palette
+from lutetia.report.figures.slice_stack import radiological_turn
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -102,7 +102,7 @@ class _Oriented:
     @classmethod
     def of(cls, spect: Volume, ct: Volume | None, regions: Sequence[RegionMask]) -> _Oriented:
         """Turn all arrays by whole axes."""
-        order, flips = _turn(spect.grid)
+        order, flips = radiological_turn(spect.grid)
 
         def turned(array: NDArray[np.generic]) -> NDArray[np.generic]:
             return np.flip(np.transpose(array, order), axis=flips)
@@ -138,18 +138,6 @@ class _Oriented:
                 if all(abs(level - other) * self.spacing_mm[0] >= 25.0 for other in found):
                     found.append(level)
         return found[:count] or [self.spect.shape[0] // 2]
-
-
-def _turn(grid: Grid) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-    """Axis order and flips that bring an array to (head → feet, front → back, right → left) in LPS."""
-    directions = grid.affine[:3, :3] / np.linalg.norm(grid.affine[:3, :3], axis=0)
-    axes = [int(np.abs(directions[row]).argmax()) for row in (2, 1, 0)]
-    along = [float(directions[row, axis]) for row, axis in zip((2, 1, 0), axes, strict=True)]
-    if len(set(axes)) < 3 or min(abs(a) for a in along) < 0.9:
-        raise PhysicsError("picture: found a grid oblique to the body axes; resample it to an axial grid first")
-    wanted = (-1.0, 1.0, 1.0)
-    flips = tuple(n for n, (a, w) in enumerate(zip(along, wanted, strict=True)) if a * w < 0)
-    return (axes[0], axes[1], axes[2]), flips
 
 
 def _draw(planes: Sequence[_Plane], names: Sequence[str]) -> bytes:

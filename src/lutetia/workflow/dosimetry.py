@@ -38,6 +38,7 @@ from lutetia.workflow.course_records import (
 )
 from lutetia.workflow.cycles import void_edits
 from lutetia.workflow.dose_rows import cycle_rows, dose_edits, exchange_method, sum_rows
+from lutetia.workflow.dosimetry_pictures import picture_edits, picture_files, store_pictures
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
 from lutetia.workflow.jobs import WORKER, Outcome, job_edit
 from lutetia.workflow.proposal import draws_of, require_unmasked, stored_cycles
@@ -159,6 +160,7 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
         planned, course = plan_case(
             case, folder, protocol, draws=draws, stored=past, labs=labs, events=events, files=[case_file(folder)]
         )
+        pictures = store_pictures(trial.files, next((i for i in course.images if i.number == given.ordinal), None))
         contents = output_contents(planned) if reports else {"result.json": result_content(planned)}
     contents["draws.npz"] = pack(course.stored[given.ordinal])
     hashes = {name: trial.files.put(content) for name, content in contents.items()}
@@ -166,6 +168,7 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
     taken = {name: planned.result[name] for name in ("inputs_sha256", "warnings", "uncertainty_percent")}
     protocol_sha256 = planned.result["protocol"]["sha256"]
     summary = taken | {"files": hashes, "case_files": job["payload"]["files"], "protocol_sha256": protocol_sha256}
+    summary |= {"pictures_absent": list(pictures.absent)} if pictures.absent else {}
 
     later = _later_sums(trial, subject_id, given, course.stored)
 
@@ -174,7 +177,8 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
         version, sha256 = planned.result["protocol"]["version"], {"result_sha256": hashes["result.json"]}
         own = [{**row, **sha256} for row in (*cycle_rows(course, given.ordinal), *sum_rows(course))]
         made = [
-            *file_edits(reader, WORKER, sizes),
+            *file_edits(reader, WORKER, {**sizes, **picture_files(pictures)}),
+            *picture_edits(reader, WORKER, subject_id, number, pictures),
             *_result_edits(reader, job, hashes, summary, seed=draws.seed, draws=draws.count, version=version),
             *dose_edits(reader, subject_id, number, own, scopes=("cycle", "cumulative")),
             *_cycle_edits(reader, subject_id, number),

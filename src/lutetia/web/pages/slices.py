@@ -10,9 +10,8 @@ from lutetia.errors import InputError, MissingRecordError
 from lutetia.report.figures.slice_stack import VIEWS, WINDOWS, outline_colour
 from lutetia.report.numbers import number
 from lutetia.web.context import Page, PageContext
+from lutetia.workflow.dosimetry_pictures import KIND, SUPERSEDED
 
-#: Kind of an attachment that holds a packed stack; its name says what the overlay is.
-KIND = "slice_stack"
 #: Units as people read them.
 UNITS = {"MBq_per_mL": "MBq/mL", "MBq_h_per_mL": "MBq·h/mL", "Gy": "Gy", "Gy_per_h": "Gy/h"}
 
@@ -48,7 +47,8 @@ def picture(page: Page, subject_id: str, cycle: int, sha256: str, view: str, lev
 
 
 def _stacks(page: PageContext, subject_id: str, cycle: int) -> list[dict[str, Any]]:
-    found = page.reader.records("attachments", subject_id=subject_id, cycle=cycle, kind=KIND)
+    every = page.reader.records("attachments", subject_id=subject_id, cycle=cycle, kind=KIND)
+    found = [row for row in every if row["state"] != SUPERSEDED]
     if not found:
         raise MissingRecordError(f"cycle {cycle}: found no images for the viewer; import the case of this cycle first")
     return found
