@@ -217,7 +217,7 @@ def edish_figure(context: Context) -> Figure:
         enzyme = "ALT or AST" if "uln" in x else "ALT"
         labels = Labels(title, x=f"highest {enzyme} (× {unit})", y=f"highest bilirubin (× {unit})")
         panels.append(Panel(edish_panel(labels, clouds), f"{title}: {len(own)} subjects"))
-    text = "One mark a subject, highest values after the first infusion at any time; dashed: 3 × and 2 ×."
+    text = "One mark a subject, highest values after the first infusion at any time; dashed: 3\u00a0× and 2\u00a0×."
     return Figure(tuple(panels), caption("F9", "Evaluation of drug-induced liver injury (eDISH)", text), 2)
 
 

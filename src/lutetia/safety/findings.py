@@ -189,7 +189,7 @@ def _arms_that_fell(tests: Mapping[str, Result | NotEstimable], arms: Sequence[s
     ]
     if len(fell) == len(arms):
         return ", in every arm"
-    return f", in arm {_and(fell)}" if fell else ", in no single arm"
+    return f", in arm{'s' if len(fell) > 1 else ''} {_and(fell)}" if fell else ", in no single arm"
 
 
 def association(context: Context) -> Finding:

@@ -59,6 +59,8 @@ SECTIONS: tuple[Section, ...] = (
     Section("Adverse events", ("T10",)),
     Section("Stopping rules", ("F13", "T16")),
 )
+# Tables that are printed by arm as treated too, where somebody crossed over.
+AS_TREATED = ("T9", "T10", "T11")
 # Wide tables are printed in parts: columns by key or by the beginning of their keys.
 PARTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "T4": (
@@ -87,12 +89,23 @@ def closed_document(reported: Reported) -> Document:
         blocks.append(Heading(rich(section.title)))
         for part in section.parts:
             blocks += _part(reported, part)
-    if changed := [table for name, table in reported.tables.items() if name.endswith(SUFFIX)]:
-        blocks += [Heading(rich("Sensitivity: arms as treated")), *(b for t in changed for b in table_blocks(t))]
+    blocks += _as_treated(reported.tables)
     blocks += [Heading(rich("Listings")), *listings(context)]
     blocks += [Heading(rich("Data and missing values")), *table_blocks(reported.tables["T15"])]
     blocks += [Heading(rich("Methods")), *_methods(reported.methods), *_provenance(context)]
     return _document(context, "closed, by arm", CLOSED_USE, blocks)
+
+
+def _as_treated(tables: Mapping[str, SafetyTable]) -> list[Block]:
+    """Toxicity by arm as treated, where somebody crossed over; the other tables are in the record only."""
+    changed = [name for name in tables if name.endswith(SUFFIX)]
+    if not changed:
+        return []
+    printed = [name for name in changed if name.removesuffix(SUFFIX) in AS_TREATED]
+    others = ", ".join(name.removesuffix(SUFFIX) for name in changed if name not in printed)
+    note = f"By arm as treated; {others} by arm as treated are in interim.json."
+    blocks: list[Block] = [Heading(rich("Sensitivity: arms as treated")), Paragraph(rich(note), small=True)]
+    return [*blocks, *(block for name in printed for block in table_blocks(tables[name]))]
 
 
 def open_document(reported: Reported) -> Document:

@@ -31,7 +31,7 @@ def build(context: Context) -> SafetyTable:
     for analyte, term in graded_terms(context):
         own = graded(context, term)
         table.row(term, f"{term} ({label_of(analyte)})")
-        spread = table.row(f"{term} / grades", "Grade 0 / 1 / 2 / 3 / 4", level=1)
+        spread = table.row(f"{term} / grades", "Grades 0/1/2/3/4", level=1)
         for column, subjects in groups.items():
             among = own[own["subject_id"].isin(subjects)]
             counts = {f"grade_{g}": int((among["worst_emergent"] == g).sum()) for g in range(5)}
@@ -41,7 +41,7 @@ def build(context: Context) -> SafetyTable:
             for column, subjects in groups.items():
                 among = own[own["subject_id"].isin(subjects)]
                 table.share(row, column, int((among["worst_emergent"] >= least).sum()), len(among), rows=_rows(among))
-        table.p_value(table.row(f"{term} / arms", "Arms compared: adjusted p", level=1), "all", tests[term])
+        table.p_value(table.row(f"{term} / arms", "Arms: adjusted p", level=1), "all", tests[term])
     table.footnotes += [f"CTCAE version {context.data.study.ctcae}. {NOTE}"]
     return table.build()
 
