@@ -16,7 +16,19 @@ from lutetia.errors import InputError, StorageError
 
 def test_serve_makes_a_demonstration_answers_and_ends(tmp_path: Path) -> None:
     program = "from lutetia.cli import main; main()"
-    command = [sys.executable, "-c", program, "serve", "--data", str(tmp_path / "t"), "--demo", "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "serve",
+        "--data",
+        str(tmp_path / "t"),
+        "--demo",
+        "--port",
+        "0",
+        "--subjects",
+        "2",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

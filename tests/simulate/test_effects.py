@@ -128,7 +128,7 @@ def test_toxicity_on_arrays_decides_as_the_protocol_layer_for_one_subject() -> N
                 continue
             days = [START + timedelta(days=float(d)) for d in courses[arm].day[row][: k + 1][given[row, : k + 1]]]
             sex = "female" if clinic.female[row] else "male"
-            patient = Patient(sex, float(clinic.age[row]), float(weights[rows[row]]))
+            patient = Patient(sex, float(np.floor(clinic.age[row])), round(float(weights[rows[row]]), 1))
             found = assess(
                 lab_values(clinic, row, day), days, as_of=START + timedelta(days=float(day)), patient=patient
             )

@@ -17,6 +17,7 @@ from lutetia.dataset.folder import read_dataset
 from lutetia.errors import LutetiaError
 from lutetia.simulate import chunks
 from lutetia.simulate.population import read_population
+from lutetia.trial import Trial
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 app = typer.Typer()
@@ -129,3 +130,23 @@ def test_an_unreachable_scheduler_is_refused_and_leaves_nothing(
     with pytest.raises(LutetiaError, match=r"cannot be reached|install lutetia with the extra `dask`"):
         CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")], catch_exceptions=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_subjects_go_into_a_new_trial_folder(tmp_path: Path) -> None:
+    record = run("simulate", "--subjects", "2", "--seed", "4", "--into", tmp_path / "trial")
+    assert record == {"folder": str(tmp_path / "trial"), "subjects": 2, "level": "database (analytic)"}
+    with Trial.open(tmp_path / "trial") as trial, trial.read() as reader:
+        assert trial.demonstration
+        assert reader.count("subjects") == 2
+        assert reader.count("administrations") > 0
+    with pytest.raises(LutetiaError, match="empty"):
+        CliRunner().invoke(app, ["simulate", "--into", str(tmp_path / "trial")], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [(["--subjects", "0"], "0 subjects"), (["--level", "exact"], "known: analytic, fitted")]
+)
+def test_bad_input_for_a_trial_folder_leaves_no_folder(options: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(LutetiaError, match=message):
+        CliRunner().invoke(app, ["simulate", *options, "--into", str(tmp_path / "trial")], catch_exceptions=False)
+    assert not (tmp_path / "trial").exists()

@@ -28,6 +28,7 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Open a demonstration trial, made in the folder if there is none.")
     ] = False,
+    subjects: Annotated[int, typer.Option(min=0, help="Virtual subjects of a new demonstration trial.")] = 24,
 ) -> None:
     """Serve the pages and the JSON API of a trial; end it with Ctrl-C.
 
@@ -47,7 +48,7 @@ def serve(
         )
     hosts = Settings().hosts if behind_tls_proxy is None else (behind_tls_proxy, *Settings().hosts)
     settings = Settings(hosts=hosts, behind_tls=behind_tls_proxy is not None)
-    with _opened(data, demo=demo) as trial:
+    with _opened(data, demo=demo, subjects=subjects) as trial:
         app = create_app(trial, settings=settings, demonstration=printed_accounts(trial) if demo else None)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -60,19 +61,39 @@ def serve(
             server.run(sockets=[listener])
 
 
-def _opened(data: Path, *, demo: bool) -> Trial:
+def _opened(data: Path, *, demo: bool, subjects: int) -> Trial:
     """The trial of a folder; with `demo` a demonstration, made where there is none."""
     from lutetia.trial.store import CONFIGURATION, Trial
-    from lutetia.web.demonstration import PASSWORD, make_demonstration, open_demonstration
+    from lutetia.web.demonstration import PASSWORD, open_demonstration
 
     if not demo:
         return Trial.open(data)
-    fresh = not (data / CONFIGURATION).exists()
-    if fresh:
-        print(f"Making a demonstration trial in {data} ...", flush=True)
-    trial = make_demonstration(data) if fresh else open_demonstration(data)
+    if not (data / CONFIGURATION).exists():
+        print(f"Making a demonstration trial of {subjects} virtual subjects in {data} ...", flush=True)
+        _make_demonstration(data, subjects)
+    trial = open_demonstration(data)
     print(f"Demonstration data: no real persons. The sign-in page lists the accounts; password: {PASSWORD}", flush=True)
     return trial
+
+
+def _make_demonstration(data: Path, subjects: int) -> None:
+    """A trial in progress: people in every role, and subjects who went through its workflow until now."""
+    from datetime import UTC, datetime
+
+    from lutetia.cli.output import progress_line
+    from lutetia.simulate.database import demonstrate, demonstration_start
+    from lutetia.trial import ManualClock
+    from lutetia.trial.store import emptied_on_failure
+    from lutetia.web.demonstration import make_demonstration
+
+    now = datetime.now(UTC)
+    clock = ManualClock(demonstration_start(now, subjects))
+    with emptied_on_failure(data), make_demonstration(data, clock=clock) as trial:
+        if subjects:
+            with progress_line() as show:
+                demonstrate(
+                    trial, subjects=subjects, now=now, progress=lambda begun, total: show(f"subject {begun} of {total}")
+                )
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -20,12 +20,18 @@ def simulate(
         str, typer.Option(help="Blood counts follow the marrow dose (planted) or not (none).")
     ] = "planted",
     population: Annotated[Path | None, typer.Option(help="Population file; default: the packaged one.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Instead: a new trial folder, filled through the trial's own workflow.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the machine-readable answer.")] = False,
 ) -> None:
     """Write a virtual trial: subjects, doses, laboratory values, adverse events, and the truth behind them.
 
     Example: lutetia simulate --protocol duonen --subjects 56 --seed 7 --out DATA
     """
+    if into is not None:
+        _into(into, protocol, population, subjects=subjects, seed=seed, level=level, effect=effect, json=json)
+        return
     from lutetia.protocol.profile import read_protocol
     from lutetia.simulate.export import simulate_trial
     from lutetia.simulate.population import read_population
@@ -44,3 +50,29 @@ def simulate(
     else:
         print(f"{len(trial.subjects)} virtual subjects, level {level}: {out}")
         print(f"snapshot {digest}")
+
+
+def _into(
+    folder: Path,
+    protocol: str,
+    population: Path | None,
+    *,
+    subjects: int,
+    seed: int,
+    level: str,
+    effect: str,
+    json: bool,
+) -> None:
+    from lutetia.simulate.database import simulate_into
+    from lutetia.simulate.population import read_population
+
+    with progress_line() as show:
+        block = simulate_into(
+            folder, protocol=protocol, subjects=subjects, seed=seed, level=level, effect=effect,
+            population=read_population(population),
+            progress=lambda begun, total: show(f"{begun} of {total} subjects begun"),
+        )  # fmt: skip
+    if json:
+        print_json({"folder": str(folder), "subjects": block.subjects.count, "level": f"database ({level})"})
+    else:
+        print(f"{block.subjects.count} virtual subjects went through the trial's workflow: {folder}")

@@ -90,7 +90,10 @@ class VirtualClinic:
         zeros, never = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
         if cycle == 1:
             self.take(0, np.full(n, BASELINE_DAY), days, true_Gy)
-            return Clinic(zeros, never, np.zeros(n), zeros, self.leaves.min(axis=1) > 0.0)
+            # toxic before any treatment: never started (the trial's workflow would hold, and then withhold the cycle)
+            toxic = (self._observations(slice(0, 1)) == OBSERVATIONS.index("open")).any(axis=1)
+            action = np.where(toxic, ACTIONS.index("stop"), zeros)
+            return Clinic(action, never, np.zeros(n), zeros, self.leaves.min(axis=1) > 0.0)
         previous = days[:, cycle - 2]
         first = 1 + SLOTS * (cycle - 2)
         for i, after in enumerate(AFTER_DAYS):
@@ -249,7 +252,8 @@ def virtual_clinic(block: Block, arm: str, effects: Effects, *, all_analytes: bo
         interval_days=7.0 * (block.protocol.interval_weeks or 8.0),
         female=female,
         age=values["age_years"],
-        clearance_at_one=_clearance_at_one(values["age_years"], values["weight_kg"], female),
+        # age and weight as a site enters them
+        clearance_at_one=_clearance_at_one(np.floor(values["age_years"]), np.round(values["weight_kg"], 1), female),
         truth=truth,
         sensitivity=values["marrow_sensitivity"],
         noise=np.concatenate(noise, axis=2) * spread,
