@@ -88,7 +88,7 @@ def modifications(context: Context) -> Finding:
     fixed = [a for a in context.arms if not context.data.study.arms[a].variable]
     answer = "; ".join(parts) + "." if parts else "No arm has a variable nuclide."
     answer += f" Fixed activity: arm {', '.join(fixed)}." if fixed else ""
-    status: Status = "shown" if shown else "described" if parts else "not estimable"
+    status: Status = "shown" if shown else "described" if len(own) else "not estimable"
     return Finding("modifications", "Were activities modified?", _sentence(answer), status, "T4, T14, F11")
 
 
@@ -99,7 +99,7 @@ def doses(context: Context) -> Finding:
         medians = {arm: r for arm, r in found.medians.items() if isinstance(r, Result)}
         limit = next(li for li in context.data.study.limits if li.id == name)
         if not medians:
-            parts.append(f"{found.region}: no complete cumulative dose")
+            parts.append(f"No complete cumulative dose to {found.region}")
             continue
         listed = ", ".join(f"{arm} {_median(r)}" for arm, r in medians.items())
         what = " (BED)" if limit.metric == "bed" else ""
@@ -111,9 +111,9 @@ def doses(context: Context) -> Finding:
             text += f"; highest in arm {top}{_by_nuclide(context, limit.id, top)}, {words}"
         parts.append(text)
     answer = ". ".join(parts) + "." if parts else "The study names no limit."
-    return Finding(
-        "doses", "What were the kidney and marrow doses?", answer, "shown" if shown else "described", "T6, F3, F4"
-    )
+    some = any(isinstance(r, Result) for f in dose_comparisons(context).values() for r in f.medians.values())
+    status: Status = "shown" if shown else "described" if some else "not estimable"
+    return Finding("doses", "What were the kidney and marrow doses?", answer, status, "T6, F3, F4")
 
 
 def _highest(pairs: object, top: str, others: Sequence[str]) -> tuple[bool, str]:

@@ -19,7 +19,7 @@ from lutetia.report.figures.frame import (
 )  # fmt: skip
 from lutetia.report.figures.scatter import Cloud
 
-SIZE = (HALF, 226.0)
+SIZE = (HALF, 214.0)
 ENZYME_CUT, BILIRUBIN_CUT = 3.0, 2.0
 
 
@@ -32,7 +32,7 @@ def edish_panel(labels: Labels, clouds: Sequence[Cloud]) -> bytes:
     x_ticks = log_ticks(min([*x, 0.5]), max([*x, 10.0]))
     y_ticks = log_ticks(min([*y, 0.5]), max([*y, 5.0]))
     ranges = tuple((math.log10(t[0]), math.log10(t[-1])) for t in (x_ticks, y_ticks))
-    axes = frame(SIZE, (ranges[0], ranges[1]), labels, Margins(left=40, top=48))
+    axes = frame(SIZE, (ranges[0], ranges[1]), labels, Margins(left=40, top=36))
     _draw_quadrants(axes)
     axes.x_ticks([math.log10(t) for t in x_ticks], labels=log_labels(x_ticks))
     for tick, words in zip(y_ticks, log_labels(y_ticks), strict=True):
@@ -58,7 +58,7 @@ def _draw_quadrants(axes: Axes) -> None:
 
 
 def _legend(axes: Axes, clouds: Sequence[Cloud]) -> None:
-    x = axes.box[0] + axes.box[2] - 44.0 * len(clouds) + 8
+    x = axes.box[0] + axes.box[2] - 34.0 * len(clouds) + 8
     for n, cloud in enumerate(clouds):
-        mark(axes.canvas, (x + 44.0 * n, 34), cloud.position)
-        axes.canvas.text((x + 44.0 * n + 6, 37), cloud.label, size=9, fill=palette.INK)
+        mark(axes.canvas, (x + 34.0 * n, 22), cloud.position)
+        axes.canvas.text((x + 34.0 * n + 6, 25), cloud.label, size=9, fill=palette.INK)

@@ -63,11 +63,10 @@ def _draw_fit(axes: Axes, fit: FittedLine) -> None:
 
 
 def _legend(axes: Axes, clouds: Sequence[Cloud], words: str) -> None:
-    right, y = axes.box[0] + axes.box[2], 37.0
-    x = right - 44.0 * len(clouds) + 8
+    """Marks of the arms at the right of the title, the words in a line of their own above the plotting area."""
+    right = axes.box[0] + axes.box[2]
+    x = right - 34.0 * len(clouds) + 8
     for n, cloud in enumerate(clouds):
-        mark(axes.canvas, (x + 44.0 * n, y - 3), cloud.position)
-        axes.canvas.text((x + 44.0 * n + 6, y), cloud.label, size=9, fill=palette.INK)
-    if words:
-        place = (right - 4, axes.box[1] + 11)
-        axes.canvas.text(place, words, anchor="end", size=8.5, strong=True, fill=palette.INK, halo=True)
+        mark(axes.canvas, (x + 34.0 * n, 8), cloud.position)
+        axes.canvas.text((x + 34.0 * n + 6, 11), cloud.label, size=9, fill=palette.INK)
+    axes.canvas.text((right, 39), words, anchor="end", size=8.5, strong=True, fill=palette.INK)
