@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lutetia.errors import LutetiaError
 from lutetia.simulate import chunks
 from lutetia.simulate.population import read_population
 from lutetia.trial import Trial
+from lutetia.trial.audit import bodies
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 app = typer.Typer()
@@ -139,6 +141,7 @@ def test_subjects_go_into_a_new_trial_folder(tmp_path: Path) -> None:
         assert trial.demonstration
         assert reader.count("subjects") == 2
         assert reader.count("administrations") > 0
+        assert max(row["at"] for row, _ in bodies(reader)) < datetime.now(UTC).isoformat()
     with pytest.raises(LutetiaError, match="empty"):
         CliRunner().invoke(app, ["simulate", "--into", str(tmp_path / "trial")], catch_exceptions=False)
 

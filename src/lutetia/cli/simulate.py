@@ -63,13 +63,15 @@ def _into(
     effect: str,
     json: bool,
 ) -> None:
+    from datetime import UTC, datetime
+
     from lutetia.simulate.database import simulate_into
     from lutetia.simulate.population import read_population
 
     with progress_line() as show:
         block = simulate_into(
             folder, protocol=protocol, subjects=subjects, seed=seed, level=level, effect=effect,
-            population=read_population(population),
+            population=read_population(population), now=datetime.now(UTC),
             progress=lambda begun, total: show(f"{begun} of {total} subjects begun"),
         )  # fmt: skip
     if json:

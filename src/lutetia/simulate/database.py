@@ -22,11 +22,10 @@ from lutetia.core.draws import stream
 from lutetia.errors import InputError
 from lutetia.protocol.profile import read_protocol
 from lutetia.protocol.records import Protocol
-from lutetia.simulate.clinic import virtual_clinic
-from lutetia.simulate.database_life import SCREENED, Filling, Person, life_of
+from lutetia.simulate.clinic import FOLLOW_UP_DAYS, HOLD_DAYS, virtual_clinic
+from lutetia.simulate.database_life import ATTEMPTS, SCREENED, Filling, Person, life_of
 from lutetia.simulate.database_staff import STATISTICIAN, Team, make_trial, prepare_sites, teams
 from lutetia.simulate.effects import read_effects
-from lutetia.simulate.export import FIRST_DAY
 from lutetia.simulate.population import REGIONS, Measurement, Population, packaged_measurement, read_population
 from lutetia.simulate.trials import Block, draw_block
 from lutetia.trial import ManualClock, Trial
@@ -114,9 +113,12 @@ def simulate_into(
     level: str = "analytic",
     effect: str = "planted",
     population: Population | None = None,
+    now: datetime,
     progress: Callable[[int, int], None] | None = None,
 ) -> Block:
-    """A new trial folder, marked as demonstration, with subjects who went through the whole of it; none on failure.
+    """A new trial folder, marked as demonstration, with subjects who went through the whole of it until `now`.
+
+    On failure the folder is as it was.
 
     Raises
     ------
@@ -131,12 +133,15 @@ def simulate_into(
         read_protocol(protocol), population or read_population(), packaged_measurement(), trials=1, per_trial=subjects,
         seed=seed, level=level,
     )  # fmt: skip
+    read = read_protocol(protocol)
+    treatment = read.cycles * (7.0 * (read.interval_weeks or 8.0) + ATTEMPTS * HOLD_DAYS)
+    first = _morning(now - timedelta(days=DAYS_BETWEEN_SUBJECTS * subjects + treatment + max(FOLLOW_UP_DAYS) + 60.0))
     with (
         emptied_on_failure(folder.absolute()),
-        make_trial(folder, protocol=protocol, subjects=subjects, seed=seed, clock=ManualClock(FIRST_DAY)) as trial,
+        make_trial(folder, protocol=protocol, subjects=subjects, seed=seed, clock=ManualClock(first)) as trial,
     ):
         return fill_trial(
-            trial, subjects=subjects, seed=seed, first_day=FIRST_DAY, level=level, effect=effect,
+            trial, subjects=subjects, seed=seed, first_day=first, level=level, effect=effect,
             population=population, progress=progress,
         )  # fmt: skip
 
@@ -151,9 +156,11 @@ def demonstrate(
 
 def demonstration_start(now: datetime, subjects: int) -> datetime:
     """Screening of the first subject, such that the last one is screened ten days ago."""
-    return (now - timedelta(days=DAYS_BETWEEN_SUBJECTS * subjects + 1.0)).replace(
-        hour=6, minute=30, second=0, microsecond=0
-    )
+    return _morning(now - timedelta(days=DAYS_BETWEEN_SUBJECTS * subjects + 1.0))
+
+
+def _morning(moment: datetime) -> datetime:
+    return moment.replace(hour=6, minute=30, second=0, microsecond=0)
 
 
 def _allocated(
