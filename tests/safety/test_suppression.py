@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lutetia.safety.cells import Cell, SafetyTable, TableColumn, TableRow
 from lutetia.safety.printing import SUPPRESSED
-from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small
+from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small, without_denominator
 
 COLUMN = TableColumn("all", "All")
 
@@ -79,6 +79,14 @@ def test_single_subjects_and_quartiles_of_few_are_never_shown() -> None:
     found = suppress_small(SafetyTable("T2", "Title", "ITT", (COLUMN,), rows, tuple(cells)))
     assert [c.statistic for c in found.cells if c.row == "age"] == ["median", "q1", "q3"]
     assert all(c.value is None for c in found.cells if c.row == "weight")
+
+
+def test_a_table_without_denominator_tells_no_number_of_subjects() -> None:
+    found = table([("any", 0, 30), ("severe", 0, 20)])
+    bare = without_denominator(replace(found, columns=(replace(COLUMN, unit="n = 56"),)))
+    assert [c.unit for c in bare.columns] == [""]
+    assert {c.statistic for c in bare.cells} == {"count"}
+    assert all(c.n is None for c in bare.cells)
 
 
 def test_counts_in_footnotes_are_hidden_too() -> None:

@@ -34,7 +34,7 @@ from lutetia.safety.findings import Finding, finding_table
 from lutetia.safety.listings import listings
 from lutetia.safety.methods import Methods, printed_cut
 from lutetia.safety.printing import printed_table
-from lutetia.safety.suppression import suppress_small
+from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small, without_denominator
 
 CLOSED_USE = "By arm: for the data monitoring board only. Describes groups; not for decisions about a patient."
 OPEN_USE = "Pooled over all arms, small numbers suppressed. Describes groups; not for decisions about a patient."
@@ -112,6 +112,8 @@ def open_document(reported: Reported) -> Document:
     """The report pooled over arms with small numbers suppressed."""
     context = reported.context
     tables = {name: suppress_small(pooled(reported.tables[name])) for name in OPEN}
+    if 0 < len(context.sets.itt) - len(context.sets.saf) < SMALLEST_SHOWN:
+        tables["T10"] = without_denominator(tables["T10"])
     note = (
         "All arms together. Counts of 1 to 4, and numbers from which such a count could be computed, are shown as “s”; "
         "smallest and largest values are left out. Activities, doses and results by arm are in the closed report."
@@ -205,7 +207,7 @@ def _open_figures(context: Context, tables: Mapping[str, SafetyTable]) -> list[B
         KeyFigure(rich("Randomised"), rich(str(len(sets.itt)))),
         KeyFigure(rich("Treated"), rich(str(len(sets.saf)))),
     ]
-    small = any(0 < v < 5 for v in (len(sets.itt), len(sets.saf), len(sets.itt) - len(sets.saf)))
+    small = any(0 < v < SMALLEST_SHOWN for v in (len(sets.itt), len(sets.saf), len(sets.itt) - len(sets.saf)))
     return [] if small else [KeyFigures(tuple(items))]
 
 
@@ -240,13 +242,20 @@ def _document(context: Context, kind: str, use: str, blocks: Sequence[Block]) ->
     data, own = context.data, software()
     cut = printed_cut(data.cut.text)
     protocol = f"protocol {data.study.protocol} {data.study.protocol_version}"
-    stamp = f"cut {cut} · snapshot {data.snapshot_sha256[:16]} · {own['name']} {own['version']} · {protocol}"
+    head = str(data.snapshot.get("audit_head") or "")[:16]
+    trail = (f"audit head {head}",) if head else ()
+    marks = (f"cut {cut}", f"snapshot {data.snapshot_sha256[:16]}", *trail, f"{own['name']} {own['version']}", protocol)
     return Document(
         title=rich("Interim safety report"),
         subtitle=rich(f"{data.study.title or data.study.protocol}; {kind}; data cut {cut}"),
         header=(f"Interim safety report: {kind}", f"data cut {cut}", protocol),
-        footer=(f"snapshot {data.snapshot_sha256}", f"{own['name']} {own['version']}", f"CTCAE {data.study.ctcae}"),
+        footer=(
+            f"snapshot {data.snapshot_sha256}",
+            *trail,
+            f"{own['name']} {own['version']}",
+            f"CTCAE {data.study.ctcae}",
+        ),
         intended_use=use,
-        stamp=stamp,
+        stamp=" · ".join(marks),
         blocks=tuple(blocks),
     )

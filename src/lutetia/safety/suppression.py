@@ -47,6 +47,15 @@ def suppress_small(table: SafetyTable) -> SafetyTable:
     return replace(table, cells=cells, footnotes=tuple(_COUNTED.sub("s", note) for note in table.footnotes))
 
 
+def without_denominator(table: SafetyTable) -> SafetyTable:
+    """The table without its number of subjects and without percentages, from which that number could be computed."""
+    shares = {(c.row, c.column) for c in table.cells if c.statistic == "percent"}
+    of_shares = ("percent", "low", "high")
+    kept = [c for c in table.cells if not (c.statistic in of_shares and (c.row, c.column) in shares)]
+    cells = tuple(replace(c, n=None) for c in kept)
+    return replace(table, columns=tuple(replace(c, unit="") for c in table.columns), cells=cells)
+
+
 def families_of(table: SafetyTable) -> tuple[Family, ...]:
     """Families by the levels of the rows: every row with those below it, and the rows of the first level."""
     children: dict[str | None, list[str]] = {None: []}
