@@ -243,7 +243,7 @@ def test_one_subject_is_enough_and_none_is_refused() -> None:
 
 
 def test_an_unknown_effect_names_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: none, planted"):
+    with pytest.raises(UnknownNameError, match="known: none, planted, strong"):
         simulate_trial(read_protocol("duonen"), subjects=4, seed=1, effect="huge")
 
 

@@ -109,7 +109,7 @@ def population_with_negative_mass(folder: Path) -> Path:
         (["--protocol", "LOW"], "one cycle at the smallest activity gives"),
         (["--population", "NEGATIVE"], "kidneys_mass_g: median: found -300"),
         (["--level", "exact"], "known: analytic, fitted"),
-        (["--effect", "huge"], "known: none, planted"),
+        (["--effect", "huge"], "known: none, planted, strong"),
         (["--protocol", "nowhere"], "nowhere"),
     ],
 )

@@ -128,6 +128,14 @@ def test_a_rule_stops_as_often_as_its_exact_characteristics_say() -> None:
         assert any_arm >= counts[CROSSED][:, i, :-1].mean(axis=0).max()
 
 
+def test_the_strong_effect_is_four_times_as_steep_and_nothing_else() -> None:
+    planted, strong = read_effects("planted"), read_effects("strong")
+    assert strong.mode == "planted"
+    for name, row in planted.counts.items():
+        assert strong.counts[name] == {**row, "slope_per_Gy": 4.0 * row["slope_per_Gy"]}
+    assert (strong.renal, strong.events) == (planted.renal, planted.events)
+
+
 def test_arms_that_are_too_small_for_a_look_have_no_rules() -> None:
     assert stopping_rules(planned_per_arm(8, 4)) == {}
     assert stopping_rules(planned_per_arm(92, 4))["p0 .10, τ .95, at 14, 23"].looks == (14, 23)

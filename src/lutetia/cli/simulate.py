@@ -17,7 +17,8 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Folder to write; an earlier dataset there is replaced.")] = Path("trial"),
     level: Annotated[str, typer.Option(help="How doses are measured: analytic or fitted.")] = "analytic",
     effect: Annotated[
-        str, typer.Option(help="Blood counts follow the marrow dose (planted) or not (none).")
+        str,
+        typer.Option(help="Blood counts follow the marrow dose (planted), do not (none), or fall steeply (strong)."),
     ] = "planted",
     population: Annotated[Path | None, typer.Option(help="Population file; default: the packaged one.")] = None,
     into: Annotated[

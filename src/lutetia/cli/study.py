@@ -27,7 +27,8 @@ def study(
     trials: Annotated[int, typer.Option(help="Number of trials.")] = 200,
     level: Annotated[str, typer.Option(help="How doses are measured: analytic or fitted.")] = "analytic",
     effect: Annotated[
-        str, typer.Option(help="Blood counts follow the marrow dose (planted) or not (none).")
+        str,
+        typer.Option(help="Blood counts follow the marrow dose (planted), do not (none), or fall steeply (strong)."),
     ] = "planted",
     biology: Annotated[
         str, typer.Option(help="Sink effect of the tumours: drawn (correlations) or compartment (mechanistic model).")

@@ -22,7 +22,8 @@ from lutetia.errors import UnknownNameError
 from lutetia.simulate.subjects import Subjects
 
 Mode = Literal["planted", "none"]
-MODES: tuple[Mode, ...] = ("planted", "none")
+# "strong": planted, with steeper slopes of the blood counts (`strong_factor`), to see stopping rules at work.
+MODES = ("planted", "none", "strong")
 COUNTS = ("haemoglobin", "platelets", "neutrophils", "lymphocytes")
 WATCHED = (*COUNTS, "creatinine")
 LIVER = ("alt", "ast", "alp", "ggt", "bilirubin", "albumin", "inr")
@@ -53,10 +54,11 @@ def read_effects(mode: str = "planted") -> Effects:
     if mode not in MODES:
         raise UnknownNameError("dose effect", mode, MODES)
     table = tomllib.loads((files("lutetia.simulate") / "data" / "effects.toml").read_text(encoding="utf-8"))
+    factor = float(table["strong_factor"]) if mode == "strong" else 1.0
     return Effects(
-        "planted" if mode == "planted" else "none",
+        "none" if mode == "none" else "planted",
         float(table["typical_dose_Gy"]),
-        table["counts"],
+        {name: {**row, "slope_per_Gy": factor * row["slope_per_Gy"]} for name, row in table["counts"].items()},
         table["renal"],
         table["events"],
         table["reporting"],
