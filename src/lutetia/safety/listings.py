@@ -72,7 +72,7 @@ def severe_values(context: Context) -> Listing:
     own = own[own["subject_id"].isin(context.sets.saf)].sort_values(["subject_id", "term", "study_day", "row"])
     rows = []
     for (subject, term), part in own.groupby(["subject_id", "term"], sort=True):
-        worst = part.sort_values(["grade", "study_day"], ascending=[False, True]).iloc[0]
+        worst = _worst(part)
         unit = analytes()[worst["analyte"]].unit
         value = "transfusion" if pd.isna(worst["value"]) else f"{number(worst['value'])} {unit if unit != '1' else ''}"
         days = f"{part['study_day'].min():.0f} to {part['study_day'].max():.0f}" if len(part) > 1 else _day(worst)
@@ -218,6 +218,15 @@ LISTINGS: tuple[Callable[[Context], Listing], ...] = (
 def _width(text: str) -> float:
     """Relative width of a text: a long one is broken over lines."""
     return min(float(len(text)), 40.0) + 3.0
+
+
+def _worst(values: pd.DataFrame) -> pd.Series:
+    """The most extreme value of the highest grade, the first of them."""
+    highest = values[values["grade"] == values["grade"].max()].sort_values(["study_day", "row"])
+    known = highest["value"].dropna()
+    if known.empty:
+        return highest.iloc[0]
+    return highest.loc[known.idxmin() if highest["direction"].iloc[0] == "low" else known.idxmax()]
 
 
 def _day(row: pd.Series) -> str:
