@@ -167,3 +167,16 @@ def test_blood_counts_fall_in_every_arm_and_lymphocytes_most() -> None:
         lowest = np.fmin.reduce(clinic.value[:, 1:], axis=1) / clinic.value[:, 0]
         median = dict(zip(clinic.analytes, np.nanmedian(lowest, axis=0), strict=True))
         assert median["lymphocytes"] < median["platelets"] < median["haemoglobin"] < 1.0
+
+
+def test_the_worst_grade_is_that_of_the_lowest_or_the_highest_value() -> None:
+    block, effects = block_of(120, 6), read_effects("strong")
+    clinics = {arm: virtual_clinic(block, arm, effects) for arm in block.arms}
+    run_block(block, clinics)
+    found = set()
+    for clinic in clinics.values():
+        for analyte in clinic.analytes:
+            every = np.nan_to_num(clinic.grade(analyte, slice(1, None))).max(axis=1)
+            np.testing.assert_array_equal(clinic.worst_grade(analyte, slice(1, None)), every)
+            found |= set(every)
+    assert len(found) >= 4

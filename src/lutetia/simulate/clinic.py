@@ -140,12 +140,14 @@ class VirtualClinic:
         since[np.isnan(since)] = 0.0
         used = max(1, int(np.isfinite(days).any(axis=0).sum()))
         since, doses = since[:, :used], true_Gy[rows, :used]
+        values = np.exp(self.noise[rows, places])
         for i, analyte in enumerate(self.analytes):
             clean = self._clean(analyte, rows, since=since, taken=taken, true_Gy=doses)
             digits = int(self.effects.reporting[analyte]["digits"])
-            self.value[rows, places, i] = np.round(clean * np.exp(self.noise[rows, places, i]), digits)
+            values[:, i] = np.round(clean * values[:, i], digits)
         if self.absent is not None:
-            self.value[rows, places] = np.where(self.absent[rows, places], np.nan, self.value[rows, places])
+            values[self.absent[rows, places]] = np.nan
+        self.value[rows, places] = values
         self.day[rows, places] = taken
 
     def _clean(
@@ -196,15 +198,25 @@ class VirtualClinic:
 
     def grade(self, analyte: str, slots: slice) -> FloatArray:
         """CTCAE grades of the samples, shape (subject, sample)."""
-        i = self.analytes.index(analyte)
+        return self._graded(analyte, self.value[:, slots, self.analytes.index(analyte)])
+
+    def worst_grade(self, analyte: str, slots: slice) -> FloatArray:
+        """Worst CTCAE grade of the samples of every subject, 0 without any: that of the lowest or the highest value.
+
+        Every criterion is one-sided, so that no value between them can have a higher grade.
+        """
+        values = self.value[:, slots, self.analytes.index(analyte)]
+        ends = np.stack([np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)], axis=1)
+        return np.asarray(np.nan_to_num(self._graded(analyte, ends)).max(axis=1))
+
+    def _graded(self, analyte: str, values: FloatArray) -> FloatArray:
         lln, uln = limits_of_normal(self.effects, analyte, self.female)
-        return grades(
-            analyte, self.value[:, slots, i], lln=lln[:, None], uln=uln[:, None], baseline=self.value[:, :1, i]
-        )
+        baseline = self.value[:, :1, self.analytes.index(analyte)]
+        return grades(analyte, values, lln=lln[:, None], uln=uln[:, None], baseline=baseline)
 
     def _worst_since(self, slots: slice) -> FloatArray:
         watched = [a for a in self.rules.no_increase_analytes if a in self.analytes]
-        worst = np.stack([np.nan_to_num(self.grade(a, slots)).max(axis=1) for a in watched])
+        worst = np.stack([self.worst_grade(a, slots) for a in watched])
         return np.asarray(worst.max(axis=0))
 
     def _give(self, stage: IntArray, *, given: BoolArray) -> None:

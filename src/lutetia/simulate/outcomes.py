@@ -141,7 +141,7 @@ def _categories(courses: Courses, trial: IntArray, count: int) -> dict[str, Floa
 def _toxicity(clinic: VirtualClinic, trial: IntArray, count: int) -> dict[str, FloatArray]:
     """Shares of subjects with the grade at any time after the first cycle."""
     after = slice(1, None)
-    worst = {a: np.nan_to_num(clinic.grade(a, after)).max(axis=1) for a in (*COUNTS, "creatinine")}
+    worst = {a: clinic.worst_grade(a, after) for a in (*COUNTS, "creatinine")}
     haematology = np.max([worst[a] for a in _HAEMATOLOGY], axis=0)
     return {
         "haematology G3+ (not lymphocytes)": group_mean(trial, haematology >= 3, count),

@@ -7,6 +7,7 @@ Boundaries and exact probabilities are those of `lutetia.safety.statistics.bound
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from lutetia.core.draws import FloatArray
 from lutetia.core.numbers import six_digits
 from lutetia.safety.statistics.boundaries import StoppingRule, boundary, looks_after_every, operating_characteristics
-from lutetia.simulate.clinic import VirtualClinic
+from lutetia.simulate.clinic import SLOTS, VirtualClinic
 from lutetia.simulate.courses import Courses
 from lutetia.simulate.trials import Block
 
@@ -26,6 +27,8 @@ EVENT_GRADES = {"haemoglobin": 3, "platelets": 3, "neutrophils": 3, "creatinine"
 EVENT_WORDS = "grade 3 or more of haemoglobin, platelets, neutrophils; grade 2 or more of creatinine"
 CROSSED, EVENTS = "stopping crossed", "stopping events"
 FIRST_LOOK = 3
+# Places of the samples that can lie within those days: of the first two cycles.
+_EARLY = slice(1, 1 + 2 * SLOTS)
 
 
 def stopping_rules(per_arm: int) -> dict[str, StoppingRule]:
@@ -81,10 +84,10 @@ def stopping_counts(
 def first_cycle_events(courses: Courses, clinic: VirtualClinic) -> tuple[np.ndarray, np.ndarray]:
     """Whether each subject had the event, and whether it is evaluable: with the event, or followed long enough."""
     start = courses.day[:, :1]
-    judged = (clinic.day > start) & (clinic.day <= start + WITHIN_DAYS)
+    judged = (clinic.day[:, _EARLY] > start) & (clinic.day[:, _EARLY] <= start + WITHIN_DAYS)
     worst = np.zeros(len(start), dtype=bool)
     for analyte, grade in EVENT_GRADES.items():
-        worst |= (judged & (clinic.grade(analyte, slice(None)) >= grade)).any(axis=1)
+        worst |= (judged & (clinic.grade(analyte, _EARLY) >= grade)).any(axis=1)
     treated = courses.given[:, 0]
     followed = clinic.observed_until >= start[:, 0] + WITHIN_DAYS
     return worst & treated, treated & (worst | followed)
@@ -100,9 +103,12 @@ def _running(trial: np.ndarray, event: np.ndarray, trials: int, size: int) -> tu
     return np.cumsum(table, axis=1), count.astype(np.float64)
 
 
+_boundary = cache(boundary)
+
+
 def _crosses(rule: StoppingRule, so_far: FloatArray, count: FloatArray) -> FloatArray:
     found = np.zeros(len(so_far), dtype=bool)
-    for point in boundary(rule):
+    for point in _boundary(rule):
         if point.stop_at is not None:
             found |= (count >= point.n) & (so_far[:, point.n - 1] >= point.stop_at)
     return found.astype(np.float64)
