@@ -23,7 +23,7 @@ from lutetia.simulate.export import simulate_trial
 from lutetia.simulate.population import read_population
 from lutetia.simulate.trial_folder import write_trial
 
-OWN = ("T7", "T7b", "T8", "T9", "T10", "T11", "T12", "T13", "T14", "T16")
+OWN = ("T6b", "T7", "T7b", "T8", "T9", "T10", "T11", "T12", "T13", "T14", "T16", "T18")
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +207,32 @@ def test_arms_stand_at_their_events_of_evaluable_subjects(
         long = [s for s in own if (last_day(dataset, s) - first[s].date()).days >= 56]
         row = f"haematology or kidney / {arm}"
         assert table.value(row, "evaluable", "count") == len(long)
+
+
+def test_the_incidence_without_losses_is_the_share_of_subjects(
+    simulated: tuple[Dataset, Context, dict[str, SafetyTable]],
+) -> None:
+    _, context, tables = simulated
+    own = context.durations[context.durations["endpoint"] == "lymphocytes ≥ G2"]
+    month = 3 * 365.25 / 12
+    for arm in "ABCD":
+        among = own[own["arm"] == arm]
+        if (among.loc[among["status"] != 1, "day"] < month).any():
+            continue
+        share = 100.0 * float(((among["status"] == 1) & (among["day"] <= month)).mean())
+        assert tables["T18"].value("lymphocytes ≥ G2 / month 3", arm, "estimate") == pytest.approx(share)
+        assert tables["T18"].value("lymphocytes ≥ G2 / events", arm, "events") == int((among["status"] == 1).sum())
+
+
+def test_doses_of_two_arms_are_compared_by_the_median_of_all_differences(
+    simulated: tuple[Dataset, Context, dict[str, SafetyTable]],
+) -> None:
+    _, context, tables = simulated
+    own = context.limits[(context.limits["limit"] == "kidneys") & context.limits["subject_id"].isin(context.sets.dos)]
+    first, second = (own.loc[own["arm"] == arm, "dose_Gy"].to_numpy() for arm in "AC")
+    shift = float(np.median(np.subtract.outer(first, second)))
+    assert tables["T6b"].value("kidneys / A - C", "estimate", "estimate") == pytest.approx(shift)
+    assert tables["T6b"].value("kidneys / A", "estimate", "estimate") == pytest.approx(float(np.median(first)))
 
 
 def test_every_cell_names_rows_that_exist(simulated: tuple[Dataset, Context, dict[str, SafetyTable]]) -> None:

@@ -12,6 +12,7 @@ from lutetia.safety.tables import (
     t03_activity,
     t04_modifications,
     t05_coefficients,
+    t06_comparison,
     t06_cumulative,
     t07_laboratory,
     t07_model,
@@ -25,6 +26,7 @@ from lutetia.safety.tables import (
     t15_data,
     t16_monitoring,
     t17_forecasts,
+    t18_time_to_event,
 )
 
 TABLES: Mapping[str, Callable[[Context], SafetyTable]] = {
@@ -34,6 +36,7 @@ TABLES: Mapping[str, Callable[[Context], SafetyTable]] = {
     "T4": t04_modifications.build,
     "T5": t05_coefficients.build,
     "T6": t06_cumulative.build,
+    "T6b": t06_comparison.build,
     "T7": t07_laboratory.build,
     "T7b": t07_model.build,
     "T8": t08_shift.build,
@@ -46,6 +49,7 @@ TABLES: Mapping[str, Callable[[Context], SafetyTable]] = {
     "T15": t15_data.build,
     "T16": t16_monitoring.build,
     "T17": t17_forecasts.build,
+    "T18": t18_time_to_event.build,
 }
 # Tables whose pooled part may go to those who must not know the arms.
 OPEN: tuple[str, ...] = ("T1", "T2", "T10", "T15")

@@ -197,7 +197,7 @@ def _month_ticks(last: float) -> list[float]:
 
 
 def _first_upper(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    return words if words[1:2].isupper() else words[:1].upper() + words[1:]
 
 
 def edish_figure(context: Context) -> Figure:

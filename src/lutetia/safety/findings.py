@@ -113,7 +113,7 @@ def doses(context: Context) -> Finding:
     answer = ". ".join(parts) + "." if parts else "The study names no limit."
     some = any(isinstance(r, Result) for f in dose_comparisons(context).values() for r in f.medians.values())
     status: Status = "shown" if shown else "described" if some else "not estimable"
-    return Finding("doses", "What were the kidney and marrow doses?", answer, status, "T6, F3, F4")
+    return Finding("doses", "What were the kidney and marrow doses?", answer, status, "T6b, F3, F4")
 
 
 def _highest(pairs: object, top: str, others: Sequence[str]) -> tuple[bool, str]:

@@ -28,6 +28,7 @@ from lutetia.safety.tables.t07_model import models
 from lutetia.safety.tables.t09_worst_grade import grade_tests
 from lutetia.safety.tables.t10_adverse_events import RATE
 from lutetia.safety.tables.t11_renal import pooled_slope, slope_model
+from lutetia.safety.tables.t18_time_to_event import arm_tests, curves
 from lutetia.safety.visits import FLAG_DAYS
 
 SETS = "Data and analysis sets"
@@ -68,7 +69,7 @@ class Methods:
 def derive_methods(context: Context, tables: Mapping[str, SafetyTable]) -> Methods:
     """The methods of one report."""
     runs = [
-        *_runs("T6", dose_comparisons(context)),
+        *_runs("T6b", dose_comparisons(context)),
         *_runs("T7", course_tests(context)),
         *_runs("T7", arm_comparisons(context)),
         *_runs("T7b", models(context)),
@@ -76,6 +77,8 @@ def derive_methods(context: Context, tables: Mapping[str, SafetyTable]) -> Metho
         *_runs("T11", {"slope": slope_model(context), "pooled slope": _arms(pooled_slope(context))}),
         *_runs("T13", associations(context)),
         *_runs("T14", category_effects(context)),
+        *_runs("T18", curves(context)),
+        *_runs("T18", arm_tests(context)),
         *_runs("T16", {found.monitor.id: found for found in monitored(context)}),
     ]
     runs += [run for name, table in tables.items() for run in _from_cells(name, table)]

@@ -18,7 +18,7 @@ from lutetia.safety.cells import ALL, Cell, SafetyTable, TableColumn, TableRow, 
 SUPPRESSED = "suppressed: this number, or one from which it could be computed, is 1 to 4"
 NOT_ESTIMABLE = "NE"
 GRADES = ("grade_0", "grade_1", "grade_2", "grade_3", "grade_4")
-WHOLE = frozenset({"count", "events", "n", "subjects", "rows", "df", *GRADES})
+WHOLE = frozenset({"count", "events", "deaths", "n", "subjects", "rows", "df", *GRADES})
 PERCENT = frozenset({"percent"})
 ENDS = frozenset({"low", "high", "q1", "q3", "minimum", "maximum"})
 NBSP = "\u00a0"

@@ -51,8 +51,8 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("Subjects", ("F1", "T1", "T2")),
     Section("Activities and their modification", ("F2", "F11", "T4", "T3")),
-    Section("Absorbed doses", ("F4", "T6", "F3", "F12", "T17", "T5")),
-    Section("Blood counts", ("F6", "F5", "F8", "T7", "T7b", "T8", "T9")),
+    Section("Absorbed doses", ("F4", "T6", "T6b", "F3", "F12", "T17", "T5")),
+    Section("Blood counts", ("F6", "F5", "F8", "T7", "T7b", "T8", "T9", "T18")),
     Section("Dose and effect", ("F7", "T13", "T14")),
     Section("Kidneys", ("F10", "T11")),
     Section("Liver", ("F9", "T12")),
