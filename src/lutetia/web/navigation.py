@@ -14,6 +14,9 @@ GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "navigation.trial": (
         ("navigation.overview", "/", "overview", SIGNED_IN),
         ("navigation.subjects", "/subjects", "people", "see_subject"),
+        ("navigation.laboratory_import", "/laboratory/import", "upload", "enter_data"),
+        ("cycles.nav_images", "/images", "image", "enter_data"),
+        ("cycles.nav_batches", "/batches", "vial", "record_administration"),
         ("navigation.queries", "/queries", "query", "see_subject"),
     ),
     "navigation.study": (

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from lutetia.web.pages import cycles, cycles_given, cycles_signing, cycles_steps
+from collections.abc import Mapping
+from typing import Any
+
+from lutetia.trial.reader import Reader
+from lutetia.web.pages import (
+    cycles,
+    cycles_batches,
+    cycles_dosimetry,
+    cycles_given,
+    cycles_images,
+    cycles_signing,
+    cycles_steps,
+)
 from lutetia.web.routing import Route, site_of_subject
+from lutetia.workflow.batches import batch_of
 
 _SUBJECT = "/subjects/{subject_id}"
 _CYCLE = _SUBJECT + "/cycles/{cycle}"
@@ -13,6 +26,11 @@ _STEPS = {"move": "enter_data", "hold": "release", "withhold": "release", "cance
 _SIGNINGS = {
     name: "propose" if kind.role == "physicist" else "release" for name, kind in cycles_signing.SIGNINGS.items()
 }
+
+
+def site_of_batch(reader: Reader, path: Mapping[str, Any]) -> str:
+    """The site that received the batch in the address; raises `MissingRecordError` where there is none."""
+    return str(batch_of(reader, str(path["batch"]))["site"])
 
 
 CYCLE_ROUTES: tuple[Route, ...] = (
@@ -32,4 +50,28 @@ CYCLE_ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_CYCLE}/administration/correct", cycles_given.show_correction, "record_administration",
           site_of_subject),
     Route("POST", f"{_CYCLE}/administration/correct", cycles_given.correct, "record_administration", site_of_subject),
+    # dosimetry
+    Route("GET", f"{_CYCLE}/dosimetry", cycles_dosimetry.show, "propose", site_of_subject),
+    Route("POST", f"{_CYCLE}/dosimetry/upload", cycles_dosimetry.upload, "propose", site_of_subject),
+    Route("POST", f"{_CYCLE}/dosimetry/import", cycles_dosimetry.take_case, "propose", site_of_subject),
+    Route("POST", f"{_CYCLE}/dosimetry/discard", cycles_dosimetry.discard, "propose", site_of_subject),
+    Route("GET", f"{_CYCLE}/dosimetry/images", cycles_dosimetry.show_images, "propose", site_of_subject),
+    Route("POST", f"{_CYCLE}/dosimetry/images", cycles_dosimetry.take_images, "propose", site_of_subject),
+    Route("GET", f"{_CYCLE}/dosimetry/missing", cycles_dosimetry.show_missing, "propose", site_of_subject),
+    Route("POST", f"{_CYCLE}/dosimetry/missing", cycles_dosimetry.take_missing, "propose", site_of_subject),
+    Route("GET", f"{_CYCLE}/job", cycles_dosimetry.job, "see_subject", site_of_subject),
+    Route("POST", f"{_CYCLE}/job/repeat", cycles_dosimetry.repeat, "propose", site_of_subject),
+    Route("GET", f"{_CYCLE}/files/{{name}}", cycles_dosimetry.report, "see_subject", site_of_subject),
+    Route("GET", f"{_CYCLE}/thumbnails/{{sha256}}.png", cycles_images.thumbnail, "see_subject", site_of_subject),
+    # product batches
+    Route("GET", "/batches", cycles_batches.show, "record_administration"),
+    Route("POST", "/batches", cycles_batches.receive, "record_administration"),
+    Route("GET", "/batches/{batch}", cycles_batches.account, "record_administration", site_of_batch),
+    Route("POST", "/batches/{batch}/moves", cycles_batches.move, "record_administration", site_of_batch),
+    Route("POST", "/batches/{batch}/close", cycles_batches.close, "record_administration", site_of_batch),
+    # received images
+    Route("GET", "/images", cycles_images.show, "enter_data"),
+    Route("POST", "/images/assign", cycles_images.assign, "enter_data"),
+    Route("POST", "/images/quarantine/release", cycles_images.release, "enter_data"),
+    Route("POST", "/images/quarantine/discard", cycles_images.discard, "enter_data"),
 )  # fmt: skip

@@ -89,14 +89,8 @@ def import_case(trial: Trial, actor: Actor, command: ImportCase) -> Imported:
     TransitionError
         If the cycle was not given, or is closed.
     """
-    allowed_subject(trial, actor, "propose", command.subject_id)
-    case = read_case(command.folder)
-    root = case_file(command.folder).parent
-    with trial.read() as reader:
-        given = _given(reader, command.subject_id, command.cycle)
-        _check_state(reader, command)
-        cycle = _matching_cycle(reader, command.subject_id, case, given)
-    kept = _keep_files(trial, root, cycle, case)
+    case, cycle = check_case(trial, actor, command)
+    kept = _keep_files(trial, case_file(command.folder).parent, cycle, case)
     payload = {"files": {name: digest for name, (digest, _) in kept.items()}, "reason": command.reason}
 
     def change(reader: Reader) -> Change:
@@ -107,6 +101,16 @@ def import_case(trial: Trial, actor: Actor, command: ImportCase) -> Imported:
 
     receipt = trial.commit(change, actor)
     return Imported(int(receipt.result), len(kept), receipt)
+
+
+def check_case(trial: Trial, actor: Actor, command: ImportCase) -> tuple[Case, Cycle]:
+    """The case of a folder and its cycle that is the given one, checked as by `import_case`; writes nothing."""
+    allowed_subject(trial, actor, "propose", command.subject_id)
+    case = read_case(command.folder)
+    with trial.read() as reader:
+        given = _given(reader, command.subject_id, command.cycle)
+        _check_state(reader, command)
+        return case, _matching_cycle(reader, command.subject_id, case, given)
 
 
 def record_missing_dosimetry(trial: Trial, actor: Actor, command: MissingDosimetry) -> Receipt:

@@ -22,6 +22,7 @@ from lutetia.web.pages.cycles_records import (
     shown_proposal,
 )
 from lutetia.workflow.course_records import GIVEN_STATES, lab_conditions
+from lutetia.workflow.dosimetry_pictures import KIND, SUPERSEDED
 from lutetia.workflow.proposal import WhatIf, what_if
 
 
@@ -150,11 +151,11 @@ def _dosimetry(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     subject_id, result = found.cycle["subject_id"], found.result
     jobs = queries.records(page.reader, page.actor, "jobs", subject_id=subject_id, cycle=found.number)
     stacks = queries.records(
-        page.reader, page.actor, "attachments", subject_id=subject_id, cycle=found.number, kind="slice_stack"
+        page.reader, page.actor, "attachments", subject_id=subject_id, cycle=found.number, kind=KIND
     )
     return {
         "doses": view.dose_rows(page, found) if found.doses else None, "curves": view.curve_views(page, result),
         "agreement": view.agreement(page, subject_id, found.number), "result": result, "results": found.results[::-1],
         "warned": view.warning_views(result, found.number), "job": jobs[-1] if jobs else None,
-        "stacks": stacks, "short": view.short,
+        "stacks": [s for s in stacks if s["state"] != SUPERSEDED], "short": view.short,
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """Signatures of a prescription: propose, release, lower, reject, override, approve; each page shows what is signed.
 
-A signature takes account name and password (and the one-time code) at the first signing of a session, the password at
-later ones. Not here: the rules who may sign what (`lutetia.workflow.prescription`).
+What a signature asks for is in `context.PageContext.confirmed`. Not here: the rules who may sign what
+(`lutetia.workflow.prescription`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from lutetia.errors import TransitionError
 from lutetia.report.numbers import nuclide_text
-from lutetia.trial.signatures import Confirmed, Credentials, confirm
+from lutetia.trial.signatures import Confirmed
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
@@ -30,9 +30,6 @@ Handler = Callable[..., Response]
 class SignForm:
     """What every signature's form sends."""
 
-    password: str
-    user_id: str = ""
-    code: str = ""
     reason: str = ""
     note: str = ""
     inputs: str = ""
@@ -100,7 +97,6 @@ def form_of(kind: str) -> Handler:
         found = read_cycle(page, subject_id, cycle)
         shown = _to_sign(page, found, kind)
         values = {view_name(n): f"{a:.12g}" for n, a in shown.activities.items()}
-        values |= {"user_id": page.actor.user_id}
         return _sign_page(page, found, shown, kind, page.saved_form(view.FAMILY, values))
 
     return show
@@ -127,8 +123,7 @@ def sign(kind: str) -> Handler:
 
 
 def _signed(page: PageContext, form: Form, shown: Shown, sent: SignForm, kind: Signing) -> object:
-    credentials = Credentials(sent.user_id or None, sent.password or None, sent.code or None)
-    confirmed = form.attempt(lambda: confirm(page.trial, page.actor, credentials, role=kind.role))
+    confirmed = page.confirmed(form, role=kind.role)
     return None if confirmed is None else kind.take(page, form, shown, sent, confirmed)
 
 
@@ -171,12 +166,11 @@ def _sign_page(
 ) -> Response:
     kind = SIGNINGS[name]
     values: dict[str, Any] = view.head(page, found)
-    session = page.reader.find("sessions", {"session_id": page.actor.session_id}) if page.actor.session_id else None
     return page.render(
         "cycles/sign.html", status=status, form=form, kind=kind, step=name, shown=shown,
-        first=session is None or session["signed_at"] is None, activities=view.activities(page, shown),
+        activities=view.activities(page, shown),
         limits=view.limit_views(page, shown.limits, found.number), bound=view.bound_by(page, shown),
-        fields=what_if_fields(shown), meaning=page.t(f"cycles.meaning.{name}"), role=page.t(f"role.{kind.role}"),
+        fields=what_if_fields(shown), meaning=page.t(f"cycles.meaning.{name}"),
         reasons=[(r, page.t(f"cycles.reasons.{r}")) for r in REASONS],
         provenance=view.provenance(page, shown), **values,
     )  # fmt: skip

@@ -265,7 +265,19 @@ def dose_rows(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     rows = [
         _dose_row(page, head, groups[head["region"], head["method"]], nuclides, methods) for head in _ordered(heads)
     ]
-    return {"nuclides": nuclides, "rows": rows, "methods": [(letter, marked(m)) for m, letter in methods.items()]}
+    common = _common_bases(found.doses, nuclides)
+    for row in rows:
+        row["basis"] = "; ".join(words for name, words in row["bases"].items() if name not in common)
+    heads_of = [
+        {"name": marked(n), "basis": page.t(f"cycles.basis.{common[n]}") if n in common else ""} for n in nuclides
+    ]
+    return {"nuclides": heads_of, "rows": rows, "methods": [(letter, marked(m)) for m, letter in methods.items()]}
+
+
+def _common_bases(doses: Sequence[Record], nuclides: Sequence[str]) -> dict[str, str]:
+    """Where every dose of a nuclide has the same origin: nuclide → origin."""
+    found = {n: {str(r["basis"]) for r in doses if r["nuclide"] == n and r["scope"] == "cycle"} for n in nuclides}
+    return {n: next(iter(bases)) for n, bases in found.items() if len(bases) == 1}
 
 
 def _dose_row(
@@ -275,14 +287,14 @@ def _dose_row(
     total = cells.get(("cycle", "total"), {})
     text = str((total.get("further") or {}).get("method") or head["method"])
     letter = methods.setdefault(text, chr(ord("a") + len(methods)))
-    bases = {n: cells[("cycle", n)]["basis"] for n in nuclides if ("cycle", n) in cells}
-    other = {n: b for n, b in bases.items() if b != "measured"}
-    words = [
-        page.t("cycles.basis_of", nuclide=nuclide_text(n), basis=page.t(f"cycles.basis.{b}")) for n, b in other.items()
-    ]
+    bases = {n: str(cells["cycle", n]["basis"]) for n in nuclides if ("cycle", n) in cells}
+    words = {
+        n: page.t("cycles.basis_of", nuclide=nuclide_text(n), basis=page.t(f"cycles.basis.{b}"))
+        for n, b in bases.items()
+    }
     return {
         "region": first_line(head["region"]) + (f", {head['method']}" if head["region"] == "red marrow" else ""),
-        "letter": letter, "basis": "; ".join(words) or page.t(f"cycles.basis.{total.get('basis') or 'measured'}"),
+        "letter": letter, "bases": words,
         "parts": [_dose(cells.get(("cycle", n))) for n in nuclides], "total": _dose(total),
         "bed": _plain(total.get("bed_Gy")), "mass": _plain(total.get("mass_g")),
         "sum": _dose(cells.get(("cumulative", "total"))), "missing": total.get("missing_reason") or "",
