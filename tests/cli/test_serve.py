@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lutetia.cli.serve import serve
+from lutetia.cli.serve import _listening, serve
 from lutetia.errors import InputError, StorageError
 
 
@@ -56,3 +57,11 @@ def test_serve_refuses_addresses_that_others_reach_unless_a_tls_proxy_is_named(h
 def test_serve_without_a_trial_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="found no trial there"):
         serve(tmp_path)
+
+
+def test_parts_of_an_answer_go_out_at_once() -> None:
+    """The event loop switches the wait for acknowledgements off only on sockets that were made as TCP."""
+    with _listening("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.proto == socket.IPPROTO_TCP

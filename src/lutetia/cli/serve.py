@@ -101,7 +101,8 @@ def _listening(host: str, port: int) -> socket.socket:
     from lutetia.errors import InputError
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # Named as TCP, so that the event loop sends small parts at once; else each answer waits 40 ms for the one before.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere the option would share a port that somebody else listens on
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

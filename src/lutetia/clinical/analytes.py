@@ -9,7 +9,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -50,13 +50,19 @@ def canonical_analyte(name: str, *, where: str = "") -> str:
     UnknownNameError
         With the known analytes.
     """
+    known = _known_analyte(name)
+    if known is None:
+        raise UnknownNameError("analyte", name, analytes(), where=where)
+    return known
+
+
+@lru_cache(maxsize=4096)
+def _known_analyte(name: str) -> str | None:
     plain = re.sub(r"[\s_\-]+", " ", name.strip().lower())
-    for known, row in _table().items():
-        if plain == known or plain in row["aliases"]:
-            return known
-    raise UnknownNameError("analyte", name, analytes(), where=where)
+    return next((known for known, row in _table().items() if plain == known or plain in row["aliases"]), None)
 
 
+@lru_cache(maxsize=4096)
 def canonical_unit(unit: str) -> str:
     """One spelling for each unit: ``x10E9/l``, ``G/L`` and ``10*9/L`` give ``10^9/L``; ``µmol/l`` gives ``umol/L``."""
     plain = unit.strip().replace("µ", "u").replace("μ", "u").replace(" ", "").replace("·", "")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Select, Table, and_, func, select
+from sqlalchemy import Connection, Executable, Select, Table, and_, bindparam, func, select
 
 from lutetia.errors import MissingRecordError, UnknownNameError
 from lutetia.trial.records import Change, Key
@@ -27,7 +28,9 @@ class Reader:
 
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Record]:
         """All rows of a SELECT."""
-        return [dict(row) for row in self.connection.execute(statement, parameters or {}).mappings()]
+        found = self.connection.execute(statement, parameters or {})
+        names = tuple(found.keys())
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def row(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Record | None:
         """First row of a SELECT, or None."""
@@ -40,11 +43,11 @@ class Reader:
 
     def records(self, table: str, **where: Any) -> list[Record]:
         """Records whose columns equal `where`, in the order of their key."""
-        return self.rows(select_records(table, where))
+        return self.rows(*_prepared(table, where))
 
     def find(self, table: str, key: Key) -> Record | None:
         """The record with this number or key, or None."""
-        return self.row(select_records(table, key_condition(table, key)))
+        return self.row(*_prepared(table, key_condition(table, key)))
 
     def record(self, table: str, key: Key) -> Record:
         """The record with this number or key.
@@ -81,6 +84,18 @@ def select_records(table: str, where: Mapping[str, Any]) -> Select[Any]:
     found = DATA[spec.name]
     order = [found.c[name] for name in spec.keys]
     return select(found).where(_equal(found, where)).order_by(*order)
+
+
+def _prepared(table: str, where: Mapping[str, Any]) -> tuple[Select[Any], dict[str, Any]]:
+    """`select_records` with its values apart, so that the statement is put together once for each set of columns."""
+    given = {name: value for name, value in where.items() if value is not None}
+    absent = tuple(name for name in where if name not in given)
+    return _statement(table, tuple(given), absent), given
+
+
+@lru_cache(maxsize=1024)
+def _statement(table: str, given: tuple[str, ...], absent: tuple[str, ...]) -> Select[Any]:
+    return select_records(table, {**{name: bindparam(name) for name in given}, **dict.fromkeys(absent)})
 
 
 def key_condition(table: str, key: Key) -> dict[str, Any]:
