@@ -22,6 +22,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "navigation.study": (
         ("navigation.documents", "/documents", "document", SIGNED_IN),
         ("navigation.audit", "/audit", "shield", "read_audit"),
+        ("navigation.locks", "/locks", "lock", "lock"),
     ),
     "navigation.administration": (
         ("navigation.users", "/users", "key", "manage_users"),

@@ -44,3 +44,26 @@ def _counted(reader: Reader, table: Any, condition: Any, subjects: Sequence[str]
         .group_by(table.c.subject_id)
     )
     return {row["subject_id"]: row["n"] for row in reader.rows(statement)}
+
+
+def signed_records(reader: Reader, table: str, records: Sequence[int]) -> dict[int, str]:
+    """State of the newest signature of each record that was ever signed: ``valid`` or ``void``."""
+    covers, signatures = DATA["signature_records"], DATA["signatures"]
+    statement = (
+        select(covers.c.record, signatures.c.state)
+        .join(signatures, signatures.c.signature_id == covers.c.signature_id)
+        .where(covers.c.table_name == table, covers.c.record.in_(list(records)))
+        .order_by(covers.c.signature_id)
+    )
+    return {row["record"]: row["state"] for row in reader.rows(statement)}
+
+
+def verified_versions(reader: Reader, table: str, records: Sequence[int]) -> dict[int, int]:
+    """The highest version of each record that was verified against its source."""
+    found = DATA["verifications"]
+    statement = (
+        select(found.c.record, func.max(found.c.verified_version).label("version"))
+        .where(found.c.table_name == table, found.c.record.in_(list(records)))
+        .group_by(found.c.record)
+    )
+    return {row["record"]: row["version"] for row in reader.rows(statement)}
