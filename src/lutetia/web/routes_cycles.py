@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lutetia.trial.reader import Reader
+from lutetia.web.api import cycles as api_cycles
 from lutetia.web.pages import (
     cycles,
     cycles_batches,
     cycles_dosimetry,
     cycles_given,
     cycles_images,
+    cycles_print,
     cycles_signing,
     cycles_steps,
 )
@@ -50,6 +52,7 @@ CYCLE_ROUTES: tuple[Route, ...] = (
     Route("GET", f"{_CYCLE}/administration/correct", cycles_given.show_correction, "record_administration",
           site_of_subject),
     Route("POST", f"{_CYCLE}/administration/correct", cycles_given.correct, "record_administration", site_of_subject),
+    Route("GET", f"{_CYCLE}/prescription.pdf", cycles_print.pdf, "see_subject", site_of_subject),
     # dosimetry
     Route("GET", f"{_CYCLE}/dosimetry", cycles_dosimetry.show, "propose", site_of_subject),
     Route("POST", f"{_CYCLE}/dosimetry/upload", cycles_dosimetry.upload, "propose", site_of_subject),
@@ -74,4 +77,9 @@ CYCLE_ROUTES: tuple[Route, ...] = (
     Route("POST", "/images/assign", cycles_images.assign, "enter_data"),
     Route("POST", "/images/quarantine/release", cycles_images.release, "enter_data"),
     Route("POST", "/images/quarantine/discard", cycles_images.discard, "enter_data"),
+    # JSON API
+    Route("GET", f"/api{_SUBJECT}/cycles", api_cycles.cycles, "see_subject", site_of_subject),
+    Route("GET", f"/api{_CYCLE}/prescription", api_cycles.prescription, "see_subject", site_of_subject),
+    Route("GET", f"/api{_CYCLE}/doses", api_cycles.doses, "see_subject", site_of_subject),
+    Route("POST", f"/api{_CYCLE}/what-if", api_cycles.try_activities, "see_subject", site_of_subject),
 )  # fmt: skip

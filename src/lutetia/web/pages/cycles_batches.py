@@ -98,7 +98,7 @@ def _row(page: PageContext, row: Record) -> dict[str, Any]:
 
 def _one(page: PageContext, batch: str, form: Form, *, status: int = 200) -> Response:
     row = workflow.batch_of(page.reader, batch)
-    moves = queries.records(page.reader, page.actor, "product_movements", batch=batch)
+    moves = page.reader.records("product_movements", batch=batch)  # the guard and `refuse_masked` have let it pass
     people = queries.people(page.reader)
     shown = [{**m, "at": page.local(m["moved_at"]), "who": people.get(m["moved_by"], m["moved_by"]),
               "amount": fixed(float(m["activity_MBq"]), 0)} for m in moves]  # fmt: skip

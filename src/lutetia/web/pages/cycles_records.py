@@ -136,7 +136,7 @@ def stored_json(page: PageContext, sha256: str) -> dict[str, Any]:
 def shown_proposal(page: PageContext, found: CycleRecords) -> Shown | str | None:
     """The standing version, else the proposal as it would be now, else why there is none; None where none is due."""
     if rows := found.standing:
-        return _stored(page, found, rows)
+        return shown_version(page, found, rows)
     if found.cycle["state"] != "ASSESSED":
         return None
     try:
@@ -147,7 +147,8 @@ def shown_proposal(page: PageContext, found: CycleRecords) -> Shown | str | None
     return Shown(record, (), tuple(record["limits"]), facts_hash(computed.facts))
 
 
-def _stored(page: PageContext, found: CycleRecords, rows: tuple[Record, ...]) -> Shown | None:
+def shown_version(page: PageContext, found: CycleRecords, rows: tuple[Record, ...]) -> Shown | None:
+    """A stored version, with the limits of the activities that it prescribes; None where its file is not kept."""
     if not rows[0]["result_sha256"] or not page.trial.files.has(rows[0]["result_sha256"]):
         return None
     record, version = stored_json(page, rows[0]["result_sha256"]), int(rows[0]["version"])

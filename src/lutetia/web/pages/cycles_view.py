@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 from lutetia.report.figures.curves import Curve, time_activity_panel
 from lutetia.report.figures.limits import LimitBar, limit_panel
 from lutetia.report.numbers import (
+    NO_CHANGE,
     change,
     gigabecquerel,
     given_number,
@@ -345,14 +346,20 @@ def _compared(
         if predicted > 0:
             found.append({"cycle": int(head["cycle"]), "region": limit["region"], "predicted": number(predicted),
                           "measured": number(measured), "ratio": measured / predicted - 1.0,
-                          "difference": change(measured / predicted - 1.0)})  # fmt: skip
+                          "difference": _signed(measured / predicted - 1.0)})  # fmt: skip
     return found
+
+
+def _signed(fraction: float) -> str:
+    """A relative difference with its sign, also where it is nought."""
+    text = change(fraction)
+    return "±0 %" if text == NO_CHANGE else text
 
 
 def _bias(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     regions = dict.fromkeys(r["region"] for r in rows)
     ratios = {region: [r["ratio"] for r in rows if r["region"] == region] for region in regions}
-    return [{"region": region, "mean": change(sum(v) / len(v)), "count": len(v)} for region, v in ratios.items()]
+    return [{"region": region, "mean": _signed(sum(v) / len(v)), "count": len(v)} for region, v in ratios.items()]
 
 
 def warning_views(result: Record | None, cycle: int) -> list[dict[str, str]]:
