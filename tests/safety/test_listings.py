@@ -65,9 +65,8 @@ def test_rows_that_are_not_used_stand_with_their_reason_and_those_after_the_cut_
     late = labs("S2", "platelets", {"2027-01-03": 100}, unit="10^9/L", lln="150")
     found = context(tmp_path, administrations=[*given("S2", 1, "2026-01-12", Lu_177=7400.0), *stranger], labs=late)
     unused = by_id(found)["L9"]
-    assert [(row[0], row[3]) for row in unused.rows if row[0] == "administrations.csv"] == [
-        ("administrations.csv", "unknown subject")
-    ]
+    own = [row for row in unused.rows if row[0] == "administrations.csv"]
+    assert own == [("administrations.csv", "unknown subject", "NOBODY", "1", "3")]
     assert "after the data cut" in unused.note
     assert not any(row[0] == "labs.csv" for row in unused.rows)
 

@@ -1,6 +1,7 @@
 """Listings of the closed report: single subjects behind the counts, in the order subject, day.
 
-Rows that the analysis does not use are listed one by one up to `MOST_ROWS`; the whole account is written as CSV.
+At most `MOST_ROWS` rows of a listing are printed. Rows that the analysis does not use stand by table and reason; the
+account of every row is written as CSV.
 To add a listing: a function and a line of `LISTINGS`.
 """
 
@@ -14,10 +15,11 @@ import pandas as pd
 from lutetia.clinical.analytes import analytes
 from lutetia.report.document import Block, Column, Heading, Paragraph, Table, rich
 from lutetia.report.numbers import gigabecquerel, number, typeset
+from lutetia.safety.cells import source
 from lutetia.safety.context import Context
 from lutetia.safety.reading import AFTER_CUT
 
-MOST_ROWS = 150
+MOST_ROWS, MOST_NUMBERS = 150, 240
 Row = tuple[str, ...]
 
 
@@ -75,6 +77,7 @@ def severe_values(context: Context) -> Listing:
         worst = _worst(part)
         unit = analytes()[worst["analyte"]].unit
         value = "transfusion" if pd.isna(worst["value"]) else f"{number(worst['value'])} {unit if unit != '1' else ''}"
+        value += " (transfused)" if worst["transfused"] and value != "transfusion" else ""
         days = f"{part['study_day'].min():.0f} to {part['study_day'].max():.0f}" if len(part) > 1 else _day(worst)
         place = f"{worst['table']}:{worst['row']}"
         rows.append(
@@ -187,18 +190,25 @@ def cross_overs(context: Context) -> Listing:
 
 
 def unused_rows(context: Context) -> Listing:
-    """L9: rows of the snapshot that the analysis does not use; those after the cut are only counted."""
-    listed = context.data.accounting.listed
-    later = sum(item.reason == AFTER_CUT for item in listed)
+    """L9: rows of the snapshot that the analysis does not use, by table and reason; those after the cut are counted."""
+    listed = [item for item in context.data.accounting.listed if item.reason != AFTER_CUT]
+    later = len(context.data.accounting.listed) - len(listed)
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for item in listed:
+        groups.setdefault((item.table, item.reason, item.detail), []).append(item.row)
     rows = tuple(
-        (f"{item.table}.csv", str(item.row), item.key, item.reason, item.detail)
-        for item in listed
-        if item.reason != AFTER_CUT
+        (f"{table}.csv", reason, detail, str(len(numbers)), _numbers(table, numbers))
+        for (table, reason, detail), numbers in groups.items()
     )
-    note = (
-        f"{later} rows are dated after the data cut and are not printed; listed_rows.csv names them." if later else ""
-    )
-    return Listing("L9", "Rows that are not used", ("Table", "Row", "Key", "Reason", "Found"), rows, note)
+    note = "listed_rows.csv names every row with its key."
+    note += f" {later} rows are dated after the data cut and are not printed." if later else ""
+    return Listing("L9", "Rows that are not used", ("Table", "Reason", "Found", "Rows", "Row numbers"), rows, note)
+
+
+def _numbers(table: str, rows: Sequence[int]) -> str:
+    """Row numbers as ranges; many are cut short."""
+    text = source(**{table: rows})[0].partition(":")[2].replace(",", ", ")
+    return text if len(text) <= MOST_NUMBERS else f"{text[:MOST_NUMBERS].rpartition(',')[0]}, …"
 
 
 def doubts(context: Context) -> Listing:

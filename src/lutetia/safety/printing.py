@@ -84,7 +84,7 @@ def column_widths(
     columns = [[plain(row[n]) for row in rows if any(row[1:])] for n in range(len(heads))]
     indents = [2 * level for row, level in zip(rows, levels, strict=True) if any(row[1:])]
     longest = max((len(text) + more for text, more in zip(columns[0], indents, strict=True)), default=1)
-    least = [_longest_word(plain(head.title)) + 1 for head in heads[1:]]
+    least = [max(_longest_word(plain(head.title)), len(head.unit)) + 1 for head in heads[1:]]
     whole = _alike(heads, [max([*map(len, texts), few]) for texts, few in zip(columns[1:], least, strict=True)])
     parts = _alike(
         heads, [max([*map(_longest_part, texts), few]) for texts, few in zip(columns[1:], least, strict=True)]
