@@ -29,7 +29,7 @@ from lutetia.workflow.edits import (
     subject_step,
 )
 from lutetia.workflow.entry_checks import Checked, check_form, dates_in_order
-from lutetia.workflow.prescription import void_change, void_reasons
+from lutetia.workflow.prescription import void_reasons
 from lutetia.workflow.proposal import prescription_rows
 
 DEVIATION = 0.10  # administered against prescribed
@@ -96,7 +96,8 @@ def record_administration(trial: Trial, actor: Actor, command: RecordAdministrat
     InputError
         For values or times that cannot be, an unknown batch, or nuclides that are not those prescribed.
     TransitionError
-        If the prescription is not released, or has just become void.
+        If the prescription is not released, or does not stand any more and no explanation is given. Nothing is stored
+        then, so that what was given can still be recorded.
     """
     allowed_subject(trial, actor, "record_administration", command.subject_id)
 
@@ -107,19 +108,17 @@ def record_administration(trial: Trial, actor: Actor, command: RecordAdministrat
         first = min(datetime.fromisoformat(c.values["started_at"]) for c in parts.values())
         if why := _not_standing(trial, reader, rows, first):
             if not command.given_despite.strip():
-                return void_change(reader, rows, why)
+                raise TransitionError(
+                    f"{_place(command)}: does not stand any more, because {'; '.join(why)}; make it void and propose a "
+                    "new version. If it was given already, record it with the explanation why"
+                )
             text = f"given although {'; '.join(why)}: {command.given_despite.strip()}"
             return _stored(trial, reader, actor, command, rows, parts, [("procedure", "critical", text)])
         return _stored(trial, reader, actor, command, rows, parts, [])
 
     receipt = trial.commit(change, actor)
-    kind, *found = receipt.result
-    if kind == "VOID":
-        raise TransitionError(
-            f"{_place(command)}: is void now, because {'; '.join(found[0])}; propose a new version. If it "
-            "was given already, record it with the explanation why"
-        )
-    return Administered(found[0], tuple(found[1]), receipt)
+    amounts_MBq, found = receipt.result
+    return Administered(amounts_MBq, tuple(found), receipt)
 
 
 def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministration) -> Receipt:
@@ -184,7 +183,7 @@ def _stored(
     edits += _visit_done(reader, command, day)
     if subject["state"] == "RANDOMISED":
         edits.append(subject_step(reader, subject, "ON_TREATMENT"))
-    return Change("record_administration", edits, result=("GIVEN", administered, [d[2] for d in deviations]))
+    return Change("record_administration", edits, result=(administered, [d[2] for d in deviations]))
 
 
 def _checked_parts(reader: Reader, command: RecordAdministration, rows: Sequence[Record]) -> dict[str, Checked]:

@@ -110,7 +110,8 @@ def record_event(trial: Trial, actor: Actor, command: RecordEvent) -> str:
         subject = subject_of(reader, command.subject_id)
         found = check_form("adverse_events", command.values, now=now_of(reader), where="adverse event")
         _check_together(found.values, reader, subject)
-        numbers = {int(r["ae_id"]) for r in reader.records("adverse_events", subject_id=command.subject_id)}
+        known = [r["ae_id"] for r in reader.records("adverse_events", subject_id=command.subject_id)]
+        numbers = {int(name) for name in known if name.isdecimal()}  # imported ones may be named otherwise
         ae_id = f"{max(numbers, default=0) + 1:03d}"
         row = {"subject_id": command.subject_id, "ae_id": ae_id, "seq": 1, **found.values}
         findings = [*found.findings, *_unusual(found.values, subject)]
@@ -146,6 +147,9 @@ def change_grade(trial: Trial, actor: Actor, command: ChangeGrade) -> Receipt:
                   "started_on": command.started_on}  # fmt: skip
         checked = check_form("adverse_events", values, now=now_of(reader), where=where).values
         dates_in_order({"a": last["started_on"], "b": checked["started_on"]}, ("a", "b"), where=where)
+        if command.grade == 5:
+            raise InputError(f"{where}: found grade 5; correct the event instead, with serious yes, seriousness death, "
+                             "outcome fatal, and when the site learnt of it")  # fmt: skip
         row = {"subject_id": command.subject_id, "ae_id": command.ae_id, "seq": int(last["seq"]) + 1,
                **checked, "expected": last["expected"]}  # fmt: skip
         closed = Update("adverse_events", int(last["record_id"]), {"ended_on": command.started_on, "ongoing": "no"})
@@ -171,7 +175,7 @@ def end_event(trial: Trial, actor: Actor, command: EndEvent) -> Receipt:
             raise TransitionError(f"{where}: ended on {last['ended_on']} already; correct it with a reason")
         values = _entered(last) | {"ended_on": command.ended_on, "outcome": command.outcome, "ongoing": "no"}
         checked = check_form("adverse_events", values, now=now_of(reader), where=where).values
-        dates_in_order(checked, ("started_on", "ended_on"), where=where)
+        _check_together(checked, reader, subject_of(reader, command.subject_id))
         new = {k: checked[k] for k in ("ended_on", "outcome", "ongoing")}
         return Change("end_event", [Update("adverse_events", int(last["record_id"]), new)])
 
@@ -201,6 +205,8 @@ def correct_event(trial: Trial, actor: Actor, command: CorrectEvent) -> Receipt:
         known = reader.find("serious_events", {"subject_id": command.subject_id, "ae_id": command.ae_id})
         if known is None:
             edits += _serious_edits(command.subject_id, command.ae_id, checked)
+        elif checked["serious"] == "yes" and checked["aware_at"] != known["aware_at"]:
+            edits += _moved_clock(reader, known, checked["aware_at"])
         return Change("correct_event", edits)
 
     return trial.commit(change, actor, reason)
@@ -216,7 +222,7 @@ def report_serious(trial: Trial, actor: Actor, command: ReportSerious) -> Receip
     TransitionError
         If it was reported already.
     """
-    subject = allowed_subject(trial, actor, "enter_data", command.subject_id)
+    allowed_subject(trial, actor, "enter_data", command.subject_id)
     narrative = required_text(command.narrative, "narrative")
 
     def change(reader: Reader) -> Change:
@@ -232,9 +238,7 @@ def report_serious(trial: Trial, actor: Actor, command: ReportSerious) -> Receip
         last = _last_period(reader, command.subject_id, command.ae_id)
         edits.append(Update("adverse_events", int(last["record_id"]), {"reported_at": at}))
         if at > serious["due_at"]:
-            text = f"serious event {command.ae_id} reported at {at}; due at {serious['due_at']}"
-            day = local_day(reader, subject["site"], now_of(reader))
-            edits += deviation_edits(reader, command.subject_id, [("procedure", "major", text)], on=day)
+            edits += _late(reader, command.subject_id, command.ae_id, at, serious["due_at"])
         return Change("report_serious", edits)
 
     return trial.commit(change, actor)
@@ -330,12 +334,31 @@ def _unusual(values: Mapping[str, Any], subject: Record) -> list[SoftFinding]:
     return found
 
 
+def _moved_clock(reader: Reader, serious: Record, aware_at: str) -> list[Edit]:
+    """The 24 hours run from the corrected awareness; a report that is late by it is a deviation."""
+    due = _due(aware_at)
+    edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), {"aware_at": aware_at, "due_at": due})]
+    reported = serious["reported_at"]
+    if reported and due < reported <= serious["due_at"]:
+        edits += _late(reader, serious["subject_id"], serious["ae_id"], reported, due)
+    return edits
+
+
+def _due(aware_at: str) -> str:
+    return (datetime.fromisoformat(aware_at) + REPORT_WITHIN).isoformat()
+
+
+def _late(reader: Reader, subject_id: str, ae_id: str, reported_at: str, due_at: str) -> list[Edit]:
+    text = f"serious event {ae_id} reported at {reported_at}; due at {due_at}"
+    day = local_day(reader, subject_of(reader, subject_id)["site"], now_of(reader))
+    return deviation_edits(reader, subject_id, [("procedure", "major", text)], on=day)
+
+
 def _serious_edits(subject_id: str, ae_id: str, values: Mapping[str, Any]) -> list[Edit]:
     if values["serious"] != "yes":
         return []
-    due = (datetime.fromisoformat(values["aware_at"]) + REPORT_WITHIN).isoformat()
-    return [Create("serious_events", {"subject_id": subject_id, "ae_id": ae_id, "aware_at": values["aware_at"],
-                                      "due_at": due})]  # fmt: skip
+    clock = {"aware_at": values["aware_at"], "due_at": _due(values["aware_at"])}
+    return [Create("serious_events", {"subject_id": subject_id, "ae_id": ae_id, **clock})]
 
 
 def _entered(row: Record) -> dict[str, Any]:

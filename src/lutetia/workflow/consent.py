@@ -9,6 +9,7 @@ from lutetia.errors import InputError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update
 from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.workflow.course_records import local_day, subject_of
+from lutetia.workflow.cycles import cancelled_cycles
 from lutetia.workflow.documents import version_in_force
 from lutetia.workflow.edits import allowed_subject, now_of, query_edits, required_text, subject_step
 from lutetia.workflow.entry_checks import SoftFinding, check_form
@@ -75,7 +76,9 @@ def record_consent(trial: Trial, actor: Actor, command: RecordConsent) -> Receip
 
 
 def withdraw_consent(trial: Trial, actor: Actor, command: WithdrawConsent) -> Receipt:
-    """End the participation of a subject who withdrew; nothing that was collected before goes."""
+    """End the participation of a subject who withdrew: cycles that were not given are cancelled, their prescriptions
+    become void; nothing that was collected before goes.
+    """
     subject = allowed_subject(trial, actor, "enter_data", command.subject_id)
     reason = required_text(command.reason, "reason of the withdrawal")
 
@@ -93,6 +96,7 @@ def withdraw_consent(trial: Trial, actor: Actor, command: WithdrawConsent) -> Re
         state = "CONSENT_WITHDRAWN" if randomised else "SCREEN_FAILED"
         edits: list[Edit] = [Update("consents", row["record_id"], {"withdrawn_on": on}) for row in consents]
         edits += [Create("disposition", event), subject_step(reader, current, state)]
+        edits += cancelled_cycles(reader, command.subject_id, f"consent withdrawn: {reason}")
         return Change("withdraw_consent", edits)
 
     return trial.commit(change, actor, reason)

@@ -14,7 +14,7 @@ from lutetia.protocol.toxicity import Assessment, assess
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
-from lutetia.trial.states import PRESCRIPTION_OPEN
+from lutetia.trial.states import CYCLE_BEFORE_GIVEN, PRESCRIPTION_OPEN
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     GIVEN_STATES,
@@ -238,6 +238,16 @@ def void_edits(reader: Reader, subject_id: str, cycle: int, reason: str) -> list
         for r in rows
         if r["state"] in PRESCRIPTION_OPEN
     ]
+
+
+def cancelled_cycles(reader: Reader, subject_id: str, reason: str) -> list[Edit]:
+    """Every cycle that was not given is cancelled and its open prescriptions become VOID, as when a subject leaves."""
+    edits: list[Edit] = []
+    for cycle in reader.records("cycles", subject_id=subject_id):
+        if cycle["state"] in CYCLE_BEFORE_GIVEN:
+            edits.append(cycle_step(reader, cycle, "CANCELLED", reason=reason))
+            edits += void_edits(reader, subject_id, int(cycle["cycle"]), reason)
+    return edits
 
 
 def _site(trial: Trial, subject_id: str) -> str:

@@ -283,6 +283,8 @@ def _waiting(trial: Trial, actor: Actor, sha256: str) -> tuple[Record, str]:
 def _decide(trial: Trial, actor: Actor, sha256: str, state: str) -> None:
     def change(reader: Reader) -> Change:
         values = {"state": state, "decided_by": actor.user_id, "decided_at": reader.now}
+        if (found := reader.record("quarantine", {"sha256": sha256})["state"]) != "waiting":
+            raise InputError(f"quarantine: found an object that is {found}; somebody decided meanwhile")
         return Change(f"quarantined object {state}", [Update("quarantine", {"sha256": sha256}, values)])
 
     trial.commit(change, actor)

@@ -95,6 +95,8 @@ def put_in_force(trial: Trial, actor: Actor, command: PutInForce) -> Receipt:
     """
     access.require(actor, "manage_users")
     start = day(command.in_force_from_on, where="in_force_from_on")
+    if len(start) < 10:
+        raise InputError(f"in_force_from_on: found {start!r}; expected a whole date such as 2026-05-31")
 
     def change(reader: Reader) -> Change:
         open_site(reader, command.site)

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lutetia.errors import InputError, TransitionError
-from lutetia.trial.reader import Reader, Record
+from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
-from lutetia.trial.states import CYCLE_BEFORE_GIVEN, check_transition
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import given_cycles, subject_of
-from lutetia.workflow.cycles import void_edits
-from lutetia.workflow.edits import allowed_subject, cycle_step, now_of, query_edits, required_text, subject_step
+from lutetia.workflow.cycles import cancelled_cycles
+from lutetia.workflow.edits import allowed_subject, now_of, query_edits, required_text, subject_step
 from lutetia.workflow.entry_checks import SoftFinding, check_form
 
 # What a subject leaves by → the state that follows.
@@ -87,7 +86,9 @@ def end_treatment(trial: Trial, actor: Actor, command: EndTreatment) -> Receipt:
         on = _day(reader, command.subject_id, command.on)
         edits: list[Edit] = [_event(command.subject_id, "treatment_ended", on, reason),
                              subject_step(reader, subject, "FOLLOW_UP")]  # fmt: skip
-        return Change("end_treatment", edits + _cancelled(reader, command.subject_id, f"treatment ended: {reason}"))
+        return Change(
+            "end_treatment", edits + cancelled_cycles(reader, command.subject_id, f"treatment ended: {reason}")
+        )
 
     return trial.commit(change, actor, reason)
 
@@ -113,7 +114,7 @@ def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
         on = _day(reader, command.subject_id, command.on)
         edits: list[Edit] = [_event(command.subject_id, command.event, on, command.reason),
                              subject_step(reader, subject, LEAVING[command.event])]  # fmt: skip
-        return Change(f"subject {command.event}", edits + _cancelled(reader, command.subject_id, command.event))
+        return Change(f"subject {command.event}", edits + cancelled_cycles(reader, command.subject_id, command.event))
 
     return trial.commit(change, actor, command.reason or "completed")
 
@@ -239,17 +240,3 @@ def _day(reader: Reader, subject_id: str, on: str) -> str:
 
 def _event(subject_id: str, event: str, on: str, reason: str) -> Create:
     return Create("disposition", {"subject_id": subject_id, "event": event, "on": on, "reason": reason or None})
-
-
-def _cancelled(reader: Reader, subject_id: str, reason: str) -> list[Edit]:
-    edits: list[Edit] = []
-    for cycle in reader.records("cycles", subject_id=subject_id):
-        if cycle["state"] in CYCLE_BEFORE_GIVEN:
-            edits += _cancel(reader, cycle, reason)
-    return edits
-
-
-def _cancel(reader: Reader, cycle: Record, reason: str) -> list[Edit]:
-    check_transition("cycle", cycle["state"], "CANCELLED")
-    step = cycle_step(reader, cycle, "CANCELLED", reason=reason)
-    return [step, *void_edits(reader, cycle["subject_id"], int(cycle["cycle"]), reason)]

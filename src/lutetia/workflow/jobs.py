@@ -149,7 +149,8 @@ def _anything(trial: Trial, kinds: Mapping[str, Handler]) -> bool:
 
 
 def _silent(reader: Reader, job: Record) -> bool:
-    last = reader.value(select(ACTIVITY.c.at).where(ACTIVITY.c.key == _key(job))) or job["started_at"]
+    sign = reader.value(select(ACTIVITY.c.at).where(ACTIVITY.c.key == _key(job))) or ""
+    last = max(sign, job["started_at"])  # a sign may be of an earlier attempt
     return datetime.fromisoformat(reader.now) - datetime.fromisoformat(last) > timedelta(seconds=SILENT_S)
 
 

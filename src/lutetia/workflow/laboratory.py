@@ -226,7 +226,10 @@ def _table(command: ImportLabs) -> list[dict[str, str]]:
     if "," not in first and ";" in first:
         raise InputError(f"{command.file_name}: columns are separated by ';'; expected ',' and a decimal point")
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = [c.strip() for c in reader.fieldnames or []]
+    try:
+        columns = [c.strip() for c in reader.fieldnames or []]
+    except csv.Error as error:
+        raise InputError(f"{command.file_name}: is no CSV table ({error}); save it again as CSV") from error
     reader.fieldnames = columns
     for needed in ("subject_id", "analyte", "taken_at", "value", "unit"):
         if needed not in columns:

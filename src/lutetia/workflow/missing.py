@@ -64,6 +64,8 @@ def record_missing(trial: Trial, actor: Actor, command: RecordMissing) -> Receip
     code, spec = missing_code(command.code), spec_of(command.table)
     if command.field not in spec.names:
         raise InputError(f"{command.table}: has no field {command.field!r}; expected one of {', '.join(spec.names)}")
+    if spec.keys[0] != "subject_id" or command.key.split(" / ")[0] != command.subject_id:
+        raise InputError(f"{command.table} {command.key}: is no form of subject {command.subject_id}; expected its own")
     key = {"table_name": command.table, "record_key": command.key, "field": command.field}
 
     def change(reader: Reader) -> Change:

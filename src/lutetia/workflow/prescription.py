@@ -29,14 +29,20 @@ from lutetia.workflow.course_records import (
     input_facts,
     lab_conditions,
     latest_result,
+    local_day,
     protocol_of,
     study_of,
+    subject_of,
     window_of,
 )
+from lutetia.workflow.cycles import TREATABLE
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
 from lutetia.workflow.prescription_choice import (
     ProposeCycle,
+    above_computed,
     check_acknowledged,
+    check_lower,
+    forecast_updates,
     forecast_values,
     make_choice,
     over_limits,
@@ -153,7 +159,7 @@ def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed
             ("forecast.npz", pack(found.proposal.forecast), "application/x-npz"),
         )
     }
-    hashes = list(files)
+    hashes, cycle = list(files), (command.subject_id, command.cycle)
 
     def change(reader: Reader) -> Change:
         _same_inputs(reader, found, command)
@@ -164,7 +170,7 @@ def propose_cycle(trial: Trial, actor: Actor, command: ProposeCycle) -> Proposed
         edits: list[Edit] = [
             *file_edits(reader, actor, files),
             *(Create("prescriptions", row) for row in rows),
-            *(Create("forecasts", row) for row in forecast_values(command, choice, version)),
+            *(Create("forecasts", row) for row in forecast_values(*cycle, version, outcomes=choice.outcomes)),
             Sign(_covered(reader, command, keys), PROPOSED, command.confirmed),
         ]
         return Change("propose", edits, result=version)
@@ -274,7 +280,8 @@ def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -
     reason = required_text(command.reason, "reason")
     where = f"subject {command.subject_id}, cycle {command.cycle}, version {command.version}"
     question = WhatIf(command.subject_id, command.cycle, command.activities_MBq, command.version)
-    over = over_limits(predicted(trial, question))
+    outcomes = predicted(trial, question)
+    over = over_limits(outcomes)
 
     def change(reader: Reader) -> Change:
         rows = prescription_rows(reader, command.subject_id, command.cycle, command.version)
@@ -283,10 +290,12 @@ def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -
         _other_person(rows, actor)
         if why := void_reasons(trial, reader, rows, as_of=now_of(reader)):
             return void_change(reader, rows, why)
-        _check_lower(rows, command.activities_MBq, where)
-        if rows[0]["further"]["over"] and over:
-            raise InputError(f"{where}: is still above the limit ({', '.join(over)}); lower it further")
+        check_lower(rows, command.activities_MBq, where)
+        if rows[0]["further"]["over"] and (still := over or above_computed(rows, command.activities_MBq)):
+            raise InputError(f"{where}: is still above the limit ({', '.join(still)}); lower it further")
         steps = _lowered(trial, reader, actor, rows, command)
+        place = (command.subject_id, command.cycle, command.version)
+        steps += forecast_updates(*place, outcomes=outcomes)
         return Change("lower", [*steps, _decision_row(reader, actor, rows[0], "lowered", reason)])
 
     return _unless_void(trial.commit(change, actor, reason), where)
@@ -335,10 +344,13 @@ def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of:
     protocol = protocol_of(trial, reader)
     now = input_facts(reader, subject_id, protocol, before_cycle=cycle, as_of=as_of)
     found = [f"{name} changed" for name in changed_facts(rows[0]["further"]["facts"], now)]
+    subject = subject_of(reader, subject_id)
+    if subject["state"] not in TREATABLE:
+        found.append(f"the subject is {subject['state']}")
     if lacking := lab_conditions(reader, subject_id, as_of):
         found.append(f"values are lacking ({lacking[0]})")
     last = window_of(cycle_of(reader, subject_id, cycle), study_of(reader)["settings"] or {})[1]
-    if as_of.date().isoformat() > last:
+    if local_day(reader, subject["site"], as_of) > last:
         found.append(f"the window passed on {last}")
     return tuple(found)
 
@@ -459,25 +471,18 @@ def _lowered(
     return [*edits, _signature(rows, LOWERED, command.confirmed)]
 
 
-def _check_lower(rows: Sequence[Record], activities_MBq: Mapping[str, float], where: str) -> None:
-    before = {r["nuclide"]: float(r["prescribed_MBq"]) for r in rows}
-    higher = [n for n, a in activities_MBq.items() if a > before[n] * (1 + 1e-9)]
-    if higher:
-        raise InputError(f"{where}: {higher[0]}: found {activities_MBq[higher[0]]:g} MBq above {before[higher[0]]:g} "
-                         "MBq; only a new proposal can raise an activity")  # fmt: skip
-    if all(abs(a - before[n]) <= 1e-9 * before[n] for n, a in activities_MBq.items()):
-        raise InputError(f"{where}: found the same activities; lower at least one")
-
-
 def _signature(rows: Sequence[Record], meaning: str, confirmed: Confirmed) -> Sign:
     return Sign(tuple(("prescriptions", int(r["record_id"])) for r in rows), meaning, confirmed)
 
 
-def _decision_row(reader: Reader, actor: Actor, row: Record, decision: str, reason: str) -> Create:
+def _decision_row(reader: Reader, actor: Actor, row: Record, decision: str, reason: str) -> Edit:
+    """One row a person and version; who lowers twice has the second decision there and both in the trail."""
     role = "physician" if "physician" in actor.roles else ", ".join(sorted(actor.roles))
-    return Create("overrides", {"subject_id": row["subject_id"], "cycle": row["cycle"], "version": row["version"],
-                                "user_id": actor.user_id, "role": role, "decision": decision, "reason": reason,
-                                "decided_at": reader.now})  # fmt: skip
+    key = {"subject_id": row["subject_id"], "cycle": row["cycle"], "version": row["version"], "user_id": actor.user_id}
+    values = {"role": role, "decision": decision, "reason": reason, "decided_at": reader.now}
+    if reader.find("overrides", key) is not None:
+        return Update("overrides", key, values)
+    return Create("overrides", {**key, **values})
 
 
 def _other_person(rows: Sequence[Record], actor: Actor) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from lutetia.errors import InputError
 from lutetia.protocol.outcomes import LimitOutcome
 from lutetia.protocol.what_if import activity_categories, what_if_outcomes
-from lutetia.trial.reader import Reader
-from lutetia.trial.records import Actor
+from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor, Edit, Update
 from lutetia.trial.signatures import Confirmed
 from lutetia.workflow.course_records import facts_hash
 from lutetia.workflow.edits import required_text
@@ -154,14 +154,16 @@ def prescription_values(
     ]  # fmt: skip
 
 
-def forecast_values(command: ProposeCycle, choice: Choice, version: int) -> list[dict[str, Any]]:
+def forecast_values(
+    subject_id: str, cycle: int, version: int, *, outcomes: Sequence[LimitOutcome]
+) -> list[dict[str, Any]]:
     """One row a region and horizon; a limit of BED fills the BED, one of absorbed dose the dose."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for outcome in choice.outcomes:
+    for outcome in outcomes:
         for horizon, dose in (("next", outcome.after_cycle), ("course", outcome.end_of_course)):
             if dose is None:
                 continue
-            key = {"subject_id": command.subject_id, "cycle": command.cycle, "version": version,
+            key = {"subject_id": subject_id, "cycle": cycle, "version": version,
                    "region": outcome.limit.region, "horizon": horizon}  # fmt: skip
             row = rows.setdefault((outcome.limit.region, horizon), key)
             row["p_over_limit"] = max(row.get("p_over_limit", 0.0), dose.probability_over)
@@ -170,6 +172,39 @@ def forecast_values(command: ProposeCycle, choice: Choice, version: int) -> list
             else:
                 row |= {"absorbed_dose_Gy": dose.value_Gy, "absorbed_dose_sd_Gy": dose.sd_Gy}
     return list(rows.values())
+
+
+def forecast_updates(subject_id: str, cycle: int, version: int, *, outcomes: Sequence[LimitOutcome]) -> list[Edit]:
+    """The prediction kept with a version is that of the activities which it prescribes."""
+    keys = ("subject_id", "cycle", "version", "region", "horizon")
+    rows = forecast_values(subject_id, cycle, version, outcomes=outcomes)
+    return [Update("forecasts", {k: row[k] for k in keys}, row) for row in rows]
+
+
+def check_lower(rows: Sequence[Record], activities_MBq: Mapping[str, float], where: str) -> None:
+    """Refuse activities that raise a stored version's, or change none of them.
+
+    Raises
+    ------
+    InputError
+        Naming the nuclide.
+    """
+    before = {r["nuclide"]: float(r["prescribed_MBq"]) for r in rows}
+    higher = [n for n, a in activities_MBq.items() if a > before[n] * (1 + 1e-9)]
+    if higher:
+        raise InputError(f"{where}: {higher[0]}: found {activities_MBq[higher[0]]:g} MBq above {before[higher[0]]:g} "
+                         "MBq; only a new proposal can raise an activity")  # fmt: skip
+    if all(abs(a - before[n]) <= 1e-9 * before[n] for n, a in activities_MBq.items()):
+        raise InputError(f"{where}: found the same activities; lower at least one")
+
+
+def above_computed(rows: Sequence[Record], activities_MBq: Mapping[str, float]) -> tuple[str, ...]:
+    """Nuclides of which more stays than was computed: that too takes the override, whatever limit it stays under."""
+    return tuple(
+        f"more {r['nuclide']} than computed"
+        for r in rows
+        if activities_MBq[r["nuclide"]] > float(r["proposed_MBq"]) * (1 + 1e-9)
+    )
 
 
 def check_acknowledged(conditions: Sequence[str], given: Sequence[str], where: str) -> None:

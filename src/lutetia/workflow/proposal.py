@@ -41,9 +41,11 @@ from lutetia.workflow.course_records import (
     lab_conditions,
     lab_values,
     latest_result,
+    local_day,
     protocol_of,
     risk_factors,
     study_of,
+    subject_of,
     toxicity_events,
     window_of,
 )
@@ -142,7 +144,7 @@ def check_inputs(reader: Reader, subject_id: str, cycle: int, *, as_of: datetime
         raise InputError(f"{where}: expected values of the last 7 days; {lacking[0]}; enter them and assess again")
     row = cycle_of(reader, subject_id, cycle)
     last = window_of(row, study_of(reader)["settings"] or {})[1]
-    if as_of.date().isoformat() > last:
+    if local_day(reader, subject_of(reader, subject_id)["site"], as_of) > last:
         raise InputError(f"{where}: its window passed on {last}; move the cycle to a new day with a reason")
 
 
