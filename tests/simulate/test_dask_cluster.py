@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,12 @@ import pytest
 
 from lutetia.errors import InputError
 from lutetia.protocol.profile import read_protocol
-from lutetia.simulate import chunks
+from lutetia.simulate import chunks, study
 from lutetia.simulate.chunks import map_chunks
 from lutetia.simulate.study import run_study, study_spec
 
 INSTALLED = importlib.util.find_spec("distributed") is not None
 needs_dask = pytest.mark.skipif(not INSTALLED, reason="Dask distributed is not installed (extra `dask`)")
-
-
-def slow_square(value: int) -> tuple[int, int]:
-    time.sleep(0.2)
-    return value * value, os.getpid()
 
 
 @pytest.mark.skipif(INSTALLED, reason="Dask distributed is installed")
@@ -42,29 +37,24 @@ def test_an_unreachable_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 @needs_dask
 @pytest.mark.filterwarnings("ignore")
-def test_a_cluster_of_two_workers_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
+def test_a_study_over_two_workers_of_which_one_is_killed_gives_the_numbers_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distributed import LocalCluster
 
-    spec = study_spec(read_protocol("duonen"), subjects=28, trials=430, seed=5)
+    monkeypatch.setitem(study.BLOCKS_PER_CHUNK, "analytic", 1)
+    spec = replace(study_spec(read_protocol("duonen"), subjects=28, trials=280, seed=5), calibrated_blocks=0)
+    killed: list[int] = []
     with LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
     ) as cluster:
-        found = run_study(spec, scheduler=cluster.scheduler_address)
+
+        def kill_one(done: int, total: int) -> None:
+            if 0 < done < total and not killed:
+                killed.append(cluster.workers[0].pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        found = run_study(spec, scheduler=cluster.scheduler_address, progress=kill_one)
+    assert killed
     for name, values in run_study(spec).items():
         np.testing.assert_array_equal(values, found[name])
-
-
-@needs_dask
-@pytest.mark.filterwarnings("ignore")
-def test_chunks_of_a_killed_worker_are_computed_elsewhere(tmp_path: Path) -> None:
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
-    ) as cluster:
-        found: dict[int, int] = {}
-        for index, (value, worker) in map_chunks(slow_square, range(30), scheduler=cluster.scheduler_address):
-            if not found:
-                os.kill(worker, signal.SIGKILL)
-            found[index] = value
-    assert found == {i: i * i for i in range(30)}
