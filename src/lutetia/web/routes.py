@@ -6,9 +6,8 @@ To add a route: one line; the columns are method, path, handler, action (a right
 
 from __future__ import annotations
 
-from lutetia.web.api import overview as api_overview
-from lutetia.web.api import session as api_session
 from lutetia.web.pages import account, audit, documents, overview, queries, sign_in, sites, slices, system, users
+from lutetia.web.routes_api import API_ROUTES
 from lutetia.web.routes_cycles import CYCLE_ROUTES
 from lutetia.web.routes_subjects import SUBJECT_ROUTES
 from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
@@ -74,11 +73,5 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/sites/{site}", sites.change, "manage_users"),
     Route("POST", "/sites/{site}/close", sites.close, "manage_users"),
     # JSON API
-    Route("POST", "/api/session", api_session.sign_in, PUBLIC),
-    Route("GET", "/api/session", api_session.me, SIGNED_IN),
-    Route("DELETE", "/api/session", api_session.sign_out, SIGNED_IN),
-    Route("GET", "/api/trial", api_overview.trial, SIGNED_IN),
-    Route("GET", "/api/sites", api_overview.sites, SIGNED_IN),
-    Route("GET", "/api/accrual", api_overview.accrual, "see_subject"),
-    Route("GET", "/api/queries", api_overview.data_queries, "see_subject"),
+    *API_ROUTES,
 )

@@ -236,12 +236,12 @@ def randomise(trial: Trial, actor: Actor, command: Randomise) -> RandomisationRe
         If the subject's record changed since the person saw it.
     """
     allowed_subject(trial, actor, "randomise", command.subject_id)
-    key = read_key(trial.folder / "keys")
 
     def change(reader: Reader) -> Change:
         subject = subject_of(reader, command.subject_id)
         _check_ready(reader, subject, command)
         scheme = active_scheme(reader)
+        key = read_key(trial.folder / "keys")
         levels = _with_site(scheme, subject, command.levels)
         _check_baseline(reader, subject, levels)
         found, edits = allocate(reader, subject, levels, key=key)
