@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from lutetia.errors import LutetiaError, TransitionError
-from lutetia.report.numbers import change, gigabecquerel, nuclide_text, number
+from lutetia.report.numbers import change, fixed, gigabecquerel, nuclide_text
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
@@ -120,7 +120,7 @@ def _part(page: PageContext, row: Mapping[str, Any], found: CycleRecords) -> dic
     name = row["nuclide"]
     return {"name": name, "text": nuclide_text(name),
             "prescribed": gigabecquerel(row["prescribed_MBq"]),
-            "prescribed_MBq": number(row["prescribed_MBq"], digits=6),
+            "prescribed_MBq": fixed(row["prescribed_MBq"], 0),
             "batches": _batches(page, found, name)}  # fmt: skip
 
 
