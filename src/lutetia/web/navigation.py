@@ -19,6 +19,13 @@ GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         ("cycles.nav_batches", "/batches", "vial", "record_administration"),
         ("navigation.queries", "/queries", "query", "see_subject"),
     ),
+    "navigation.analysis": (
+        ("navigation.safety", "/safety", "chart", "open_report"),
+        ("navigation.snapshots", "/snapshots", "lock", "open_report"),
+        ("navigation.interim", "/interim", "print", "open_report"),
+        ("navigation.exports", "/exports", "download", "export"),
+        ("navigation.jobs", "/jobs", "clock", "see_subject"),
+    ),
     "navigation.study": (
         ("navigation.documents", "/documents", "document", SIGNED_IN),
         ("navigation.audit", "/audit", "shield", "read_audit"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lutetia.web.pages import account, audit, documents, overview, queries, sign_in, sites, slices, system, users
 from lutetia.web.routes_api import API_ROUTES
 from lutetia.web.routes_cycles import CYCLE_ROUTES
+from lutetia.web.routes_safety import SAFETY_ROUTES
 from lutetia.web.routes_subjects import SUBJECT_ROUTES
 from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
 
@@ -45,6 +46,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/queries/{query_id}/answer", queries.answer, "answer_query", site_of_query),
     Route("POST", "/queries/{query_id}/close", queries.close, "manage_queries", site_of_query),
     Route("POST", "/queries/{query_id}/reopen", queries.reopen, "manage_queries", site_of_query),
+    *SAFETY_ROUTES,
     # documents
     Route("GET", "/documents", documents.show, SIGNED_IN),
     Route("GET", "/documents/{document_id}/file", documents.download, SIGNED_IN),
