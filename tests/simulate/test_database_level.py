@@ -14,7 +14,7 @@ import pytest
 
 from lutetia.errors import InputError, TrialError
 from lutetia.simulate.clinic import virtual_clinic
-from lutetia.simulate.database import fill_trial
+from lutetia.simulate.database import demonstrate, demonstration_start, fill_trial
 from lutetia.simulate.database_staff import SITES, make_trial, teams
 from lutetia.simulate.effects import read_effects
 from lutetia.simulate.population import Population, packaged_measurement, read_population, without_errors
@@ -142,6 +142,18 @@ def test_a_trial_in_progress_stands_still_at_its_moment(tmp_path: Path) -> None:
         assert (
             len({a.user_id for t in staff.values() for a in (t.coordinator, t.physicist, t.physician, t.second)}) == 16
         )
+
+
+@pytest.mark.parametrize("hour", [3, 10, 17, 23])
+def test_a_demonstration_has_a_proposal_that_waits_for_a_physician(tmp_path: Path, hour: int) -> None:
+    now = datetime(2026, 3, 4, hour, 12, tzinfo=UTC)
+    start = demonstration_start(now, 2)
+    with make_trial(tmp_path / "trial", subjects=2, seed=1, draws=21, clock=ManualClock(start)) as trial:
+        demonstrate(trial, subjects=2, now=now)
+        assert {row["state"] for row in records(trial, "prescriptions")} == {"PROPOSED"}
+        assert trial.clock.now() == now
+    early, late = demonstration_start(now, 2), demonstration_start(now, 24)
+    assert timedelta(days=300) < early - late < timedelta(days=320)
 
 
 def test_a_real_trial_is_never_filled(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ from lutetia.workflow.course_records import protocol_of
 from lutetia.workflow.randomisation import GenerateList, generate_list
 
 DAYS_BETWEEN_SUBJECTS = 9.0
+# Slower in a demonstration, so that some subjects have ended treatment.
+DEMONSTRATION_DAYS_BETWEEN = 14.0
 
 
 def fill_trial(
@@ -151,12 +153,20 @@ def demonstrate(
 ) -> None:
     """Fill a demonstration trial whose clock stands at `demonstration_start`, so that it is in progress now."""
     first = demonstration_start(now, subjects)
-    fill_trial(trial, subjects=subjects, seed=seed, first_day=first, until=now, progress=progress)
+    fill_trial(
+        trial, subjects=subjects, seed=seed, first_day=first, until=now, days_between=DEMONSTRATION_DAYS_BETWEEN,
+        progress=progress,
+    )  # fmt: skip
 
 
 def demonstration_start(now: datetime, subjects: int) -> datetime:
-    """Screening of the first subject, such that the last one is screened ten days ago."""
-    return _morning(now - timedelta(days=DAYS_BETWEEN_SUBJECTS * subjects + 1.0))
+    """Screening of the first subject, such that a first cycle is due next morning and one subject is being screened.
+
+    Its prescription is proposed the morning before and released two hours before the infusion, so that it waits for a
+    physician for most of the day.
+    """
+    due = now if now.hour < 6 else now + timedelta(days=1)
+    return _morning(due - timedelta(days=DEMONSTRATION_DAYS_BETWEEN * max(subjects - 2, 0) + SCREENED))
 
 
 def _morning(moment: datetime) -> datetime:

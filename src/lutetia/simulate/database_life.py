@@ -36,7 +36,16 @@ from lutetia.simulate.trials import Block, arm_columns, kidney_squares
 from lutetia.trial import Actor, ManualClock, Trial
 from lutetia.trial.signatures import Confirmed, confirm_demonstration
 from lutetia.workflow.administration import NuclideGiven, RecordAdministration, record_administration
-from lutetia.workflow.adverse_events import EndEvent, RecordEvent, end_event, record_event
+from lutetia.workflow.adverse_events import (
+    EndEvent,
+    JudgeSerious,
+    RecordEvent,
+    ReportSerious,
+    end_event,
+    judge_causality,
+    record_event,
+    report_serious,
+)
 from lutetia.workflow.batches import ReceiveBatch, receive_batch
 from lutetia.workflow.consent import RecordConsent, record_consent
 from lutetia.workflow.cycles import (
@@ -64,6 +73,7 @@ from lutetia.workflow.laboratory import EnterLabs, LabEntry, enter_labs
 from lutetia.workflow.prescription import (
     DecideOnPrescription,
     ProposeCycle,
+    Proposed,
     approve_override,
     propose_cycle,
     release_prescription,
@@ -80,6 +90,7 @@ SCREENED, ALLOCATED = 14.0, 5.0
 CASE_DAYS = 8.0
 ATTEMPTS = 3
 _HOUR = 1.0 / 24.0
+RELATED = ("none", "possible", "probable", "definite")
 _ANSWERS = {item.item: item.required for item in CHECKLIST}
 
 
@@ -190,11 +201,13 @@ def _cycle(f: Filling, person: Person, cycle: int, last: float, leaves: float) -
         move_cycle(f.trial, team.coordinator, moved)
     if day >= leaves:
         return False
-    prescribed = _prescribe(f, person, cycle)
-    if prescribed is None:
+    made = _propose(f, person, cycle)
+    if made is None:
         return _withheld(f, person, cycle, "nothing can be proposed under the limits of the protocol")
+    yield person.at(day - 2.0 * _HOUR)
+    _release(f, person, cycle, made)
     yield person.at(day + 2.0 * _HOUR)
-    _give(f, person, cycle, prescribed, day)
+    _give(f, person, cycle, made.version, day)
     return True
 
 
@@ -204,15 +217,20 @@ def _withheld(f: Filling, person: Person, cycle: int, reason: str) -> bool:
     return False
 
 
-def _prescribe(f: Filling, person: Person, cycle: int) -> int | None:
-    """Propose and release, or override; the version, None where nothing can be proposed."""
+def _propose(f: Filling, person: Person, cycle: int) -> Proposed | None:
+    """The physicist's proposal; None where nothing can be proposed."""
     team = f.staff[person.site]
     seen = preview_proposal(f.trial, team.physicist, person.subject_id, cycle).proposal.prescription
     if seen["activities_MBq"] is None:
         return None
     conditions = tuple(c for c in seen["conditions"] if "override" not in c)
     command = ProposeCycle(person.subject_id, cycle, _sign(f, team.physicist), acknowledged=conditions)
-    made = propose_cycle(f.trial, team.physicist, command)
+    return propose_cycle(f.trial, team.physicist, command)
+
+
+def _release(f: Filling, person: Person, cycle: int, made: Proposed) -> None:
+    """The physician's release, or an override by two where the proposal is above a limit."""
+    team = f.staff[person.site]
 
     def decision(actor: Actor, reason: str = "") -> DecideOnPrescription:
         return DecideOnPrescription(
@@ -224,7 +242,6 @@ def _prescribe(f: Filling, person: Person, cycle: int) -> int | None:
         approve_override(f.trial, team.second, decision(team.second, "agreed in the tumour board"))
     else:
         release_prescription(f.trial, team.physician, decision(team.physician))
-    return made.version
 
 
 def _give(f: Filling, person: Person, cycle: int, version: int, day: float) -> None:
@@ -353,34 +370,57 @@ def _entry(f: Filling, person: Person, analyte: str, value: float) -> LabEntry:
 
 
 def _event_actions(f: Filling, person: Person, cycle: int, day: float) -> list[tuple[float, int, Callable[[], None]]]:
-    """Adverse events of one cycle, as drawn for datasets (`data/clinic.toml`): their records and their ends."""
+    """Adverse events of one cycle, as drawn for datasets (`data/clinic.toml`): their records, reports and ends."""
     g = stream(f.block.seed, person.subject_id, "adverse events", cycle)
-    team, numbers = f.staff[person.site], dict[str, str]()
     found: list[tuple[float, int, Callable[[], None]]] = []
     for kind in clinic_table()["adverse_events"]:
-        happens, delay, longer = g.random(), g.random(), g.lognormal(0.0, 0.4)
+        happens, delay, longer, hospital = g.random(), g.random(), g.lognormal(0.0, 0.4), g.random()
         grade = 1 + int(g.choice(len(kind["grades"]), p=kind["grades"]))
-        related = ("none", "possible", "probable", "definite")[int(g.choice(len(kind["related"]), p=kind["related"]))]
+        related = RELATED[int(g.choice(len(kind["related"]), p=kind["related"]))]
         if happens >= kind["probability"]:
             continue
         start = day + delay * min(float(kind["delay_days"]), AFTER_DAYS[-1])
+        stop = start + longer * float(kind["duration_days"]) + 1.0
+        serious = grade >= 4 or (grade == 3 and hospital < clinic_table()["shares"]["serious_from_grade_3"])
         values: dict[str, Any] = {
-            "started_on": person.at(start).date().isoformat(), "ongoing": "yes", "term": kind["term"],
-            "system_organ_class": kind["system_organ_class"], "grade": grade, "serious": "no", "related": related,
+            "started_on": person.at(start).date().isoformat(), "ongoing": "yes", "term": str(kind["term"]),
+            "system_organ_class": kind["system_organ_class"], "grade": grade, "related": related,
+            "serious": "yes" if serious else "no",
         }  # fmt: skip
-        term, stop = str(kind["term"]), start + longer * float(kind["duration_days"]) + 1.0
-
-        def begin(term: str = term, values: dict[str, Any] = values) -> None:
-            numbers[term] = record_event(f.trial, team.coordinator, RecordEvent(person.subject_id, values))
-
-        def finish(term: str = term, stop: float = stop) -> None:
-            on = person.at(stop).date().isoformat()
-            end_event(f.trial, team.coordinator, EndEvent(person.subject_id, numbers[term], on, "recovered"))
-
-        found.append((start + 4.0 * _HOUR, 2, begin))
-        if stop < day + AFTER_DAYS[-1]:
-            found.append((stop + 4.0 * _HOUR, 3, finish))
+        if serious:
+            values["seriousness"] = "life_threatening" if grade >= 4 else "hospitalisation"
+        found += _event_chain(f, person, values, start=start + 4.0 * _HOUR, stop=stop, last=day + AFTER_DAYS[-1])
     return found
+
+
+def _event_chain(
+    f: Filling, person: Person, values: dict[str, Any], *, start: float, stop: float, last: float
+) -> list[tuple[float, int, Callable[[], None]]]:
+    """Records of one event: its beginning, report and judgement if it is serious, its end if before `last`."""
+    team, number = f.staff[person.site], list[str]()
+
+    def begin() -> None:
+        aware = {"aware_at": f.clock.now().isoformat()} if values["serious"] == "yes" else {}
+        number.append(record_event(f.trial, team.coordinator, RecordEvent(person.subject_id, values | aware)))
+
+    def report() -> None:
+        told = ReportSerious(person.subject_id, number[0], f.clock.now().isoformat(), "simulated event, no narrative")
+        report_serious(f.trial, team.coordinator, told)
+
+    def judge() -> None:
+        found = JudgeSerious(person.subject_id, number[0], values["related"])
+        judge_causality(f.trial, team.physician, found)
+
+    def finish() -> None:
+        on = person.at(stop).date().isoformat()
+        end_event(f.trial, team.coordinator, EndEvent(person.subject_id, number[0], on, "recovered"))
+
+    chain: list[tuple[float, int, Callable[[], None]]] = [(start, 2, begin)]
+    if values["serious"] == "yes":
+        chain += [(start + 18.0 * _HOUR, 3, report), (start + 2.0, 4, judge)]
+    if stop < last:
+        chain.append((stop + 2.5, 5, finish))
+    return chain
 
 
 def _follow_up(f: Filling, person: Person, last: float) -> Iterator[datetime]:

@@ -192,7 +192,7 @@ def _event_row(
 
 
 def _seriousness(episode: _Episode) -> str:
-    return {4: "life-threatening", 5: "death"}.get(episode.grade, "hospitalisation")
+    return {4: "life_threatening", 5: "death"}.get(episode.grade, "hospitalisation")
 
 
 def _treatments(trial: VirtualTrial, person: VirtualSubject) -> list[Row]:
