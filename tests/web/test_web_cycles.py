@@ -67,8 +67,8 @@ def given(story: Story, number: int, *, factor: float = 1.0, start: datetime | N
 def test_a_cycle_is_proposed_released_by_another_person_and_given(story: Story, site: Site) -> None:
     number = planned(story, site)
     preview = site.of("phil").get(cycle_path(number)).text
-    for words in ("not signed", "<sup>177</sup>Lu", "<sup>90</sup>Y", "Chance over limit", "duonen 2026.1", "limit 23 Gy",
-                  "Before signing"):  # fmt: skip
+    for words in ("not signed", "<sup>177</sup>Lu", "<sup>90</sup>Y", "Chance over limit", "duonen 2026.1",
+                  "limit 23 Gy", "Before signing"):  # fmt: skip
         assert words in preview
     assert "RELEASED" not in {r["state"] for r in story.rows("prescriptions")}
     answer = sign_step(site.of("phil"), number, "propose", "phil")

@@ -55,7 +55,7 @@ class ReasonForm:
 class CalibrationForm:
     """What images do not say."""
 
-    cps_per_MBq: float
+    cps_per_MBq: float | None = None
     sd_percent: float | None = None
     calibrated_on: date | None = None
     dead_time_us: float | None = None

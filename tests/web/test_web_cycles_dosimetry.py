@@ -1,0 +1,225 @@
+"""Dosimetry in the browser: a case is uploaded, looked at, imported and computed; reports, repeats, missing doses."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pydicom
+import pytest
+from tests.plan.case_files import image_case
+from tests.web.cycle_browsing import Site, cycle_path, web_story
+from tests.workflow.treated_trial import PHYSICIST, SUBJECT, Story
+
+from lutetia.core.geometry import axis_aligned_grid
+from lutetia.report.numbers import with_sd
+from lutetia.trial import SYSTEM, Change, Update
+from lutetia.trial.identities import enter_identity
+from lutetia.workflow.dicom_intake import SiteIdentities, receive_object
+
+GIVEN = datetime(2026, 1, 12, 6, 30, tzinfo=UTC)
+PATH = cycle_path(1, "dosimetry")
+PATIENT, SENDER = "HN-1", "SPECT_CT_1"
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    made = web_story(tmp_path_factory.mktemp("dosimetry"))
+    enter_identity(made.trial, PHYSICIST, subject_id=SUBJECT, name="Wanda Test", local_number=PATIENT, shift_days=40)
+    senders = Update("sites", {"site": "01"}, {"dicom_senders": [SENDER]})
+    made.trial.commit(Change("name the sender", [senders]), SYSTEM, "new scanner")
+    made.whole_cycle(GIVEN, doses=False)
+    yield made
+    made.trial.close()
+
+
+@pytest.fixture(scope="module")
+def site(story: Story) -> Iterator[Site]:
+    made = Site(story)
+    yield made
+    made.close()
+
+
+def zipped(folder: Path, prefix: str = "case/") -> bytes:
+    """A zip of a folder, as a person makes it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(path, prefix + path.relative_to(folder).as_posix())
+    return buffer.getvalue()
+
+
+def upload(site: Site, content: bytes, name: str = "case.zip") -> str:
+    browser = site.of("phil")
+    browser.get(PATH)
+    return browser.post(f"{PATH}/upload", files={"case": (name, content, "application/zip")}).text
+
+
+def test_what_is_no_case_of_this_cycle_is_refused_with_the_reason(story: Story, site: Site) -> None:
+    assert "Choose a zip file or a folder first" in upload(site, b"", "")
+    outside = io.BytesIO()
+    with zipfile.ZipFile(outside, "w") as archive:
+        archive.writestr("../case.toml", "x = 1")
+    assert "expected one inside of the case folder" in html.unescape(upload(site, outside.getvalue()))
+    assert "found 0 files named case.toml" in upload(site, zipped(story.folder / "data" / "keys"))
+    other = story.case(1, name="other", subject={"id": "X-9", "sex": "female"})
+    page = html.unescape(upload(site, zipped(other)))
+    assert "found subject 'X-9'" in page
+    assert "Import and compute" not in page
+    assert not list(story.folder.rglob("x = 1"))
+    assert "Nothing was uploaded yet" in site.of("phil").post(f"{PATH}/discard").text
+
+
+def test_who_may_not_propose_sees_no_import(site: Site) -> None:
+    for user in ("cora", "ines", "otto", "stan"):
+        assert site.of(user).get(PATH).status_code == 403
+        assert site.of(user).post(f"{PATH}/import").status_code == 403
+
+
+@pytest.mark.requirement(38)
+@pytest.mark.requirement(43)
+def test_an_uploaded_case_is_looked_at_imported_and_computed(story: Story, site: Site) -> None:
+    page = upload(site, zipped(story.case(1)))
+    for words in ("person, arm, activities and times agree", "Activities of regions", "Blood samples", "left kidney"):
+        assert words in page
+    assert story.rows("jobs") == []
+    answer = site.of("phil").post(f"{PATH}/import")
+    assert "its doses are computed in the background" in answer.text
+    assert "waits for a worker" in answer.text
+    fragment = site.of("phil").get(cycle_path(1, "job"), headers={"HX-Request": "true"})
+    assert 'hx-trigger="every 2s"' in fragment.text
+    assert "hx-refresh" not in fragment.headers
+    assert "wait for its end" in upload(site, zipped(story.case(1)))
+    assert story.work()["state"] == "DONE"
+    assert site.of("phil").get(cycle_path(1, "job")).headers["hx-refresh"] == "true"
+    page = site.of("ines").get(cycle_path(1)).text
+    dose = story.row("doses", region="kidneys", scope="cycle", nuclide="total")
+    assert with_sd(dose["absorbed_dose_Gy"], dose["absorbed_dose_sd_Gy"]) in page
+    result = story.row("results")
+    for words in (
+        result["inputs_sha256"][:12],
+        result["software"],
+        "120, seed 1",
+        "Predicted and measured",
+        "Mean bias of this subject",
+        "Left kidney: 4 measured points",
+        "fit with 95 % band",
+        "Methods",
+    ):
+        assert words in page  # fmt: skip
+
+
+def test_the_reports_of_a_result_are_files_for_who_may_see_doses(site: Site) -> None:
+    for name, start in (("report.pdf", b"%PDF"), ("report.html", b"<!DOCTYPE html>"), ("result.json", b"{")):
+        answer = site.of("ines").get(cycle_path(1, f"files/{name}"))
+        assert answer.content.strip().startswith(start), name
+        assert "attachment" in answer.headers["content-disposition"]
+        assert site.of("stan").get(cycle_path(1, f"files/{name}")).status_code == 403
+    assert site.of("ines").get(cycle_path(1, "files/keys")).status_code == 404
+    json = site.of("ines").get(f"/api{cycle_path(1, 'doses')}").json()
+    assert {d["basis"] for d in json if d["nuclide"] == "Y-90"} == {"predicted"}
+
+
+def test_doses_are_computed_again_only_with_a_reason(story: Story, site: Site) -> None:
+    upload(site, zipped(story.case(1)))
+    browser = site.of("phil")
+    assert "say why they are computed again" in browser.post(f"{PATH}/import", {"reason": " "}).text
+    assert "computed in the background" in browser.post(f"{PATH}/import", {"reason": "kidney mass corrected"}).text
+    assert story.work()["state"] == "DONE"
+    page = browser.get(cycle_path(1)).text
+    assert "revision 2" in page
+    assert "superseded" in page
+
+
+COARSE = axis_aligned_grid((10, 21, 27), (30.0, 15.0, 15.0), origin_mm=(-198.75, -153.75, -120.0))
+
+
+def _late(data: pydicom.Dataset) -> pydicom.Dataset:
+    """The same picture as one of a series taken two months later, which belongs to no cycle by its date."""
+    for name in ("AcquisitionDate", "SeriesDate", "ContentDate", "StudyDate"):
+        if name in data:
+            setattr(data, name, "20260315")
+    data.SOPInstanceUID = data.SOPInstanceUID[:-4] + "1234"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    data.SeriesInstanceUID = data.SeriesInstanceUID[:-4] + "1234"
+    return data
+
+
+def test_received_images_are_listed_assigned_and_imported_with_a_calibration(
+    story: Story, site: Site, tmp_path: Path
+) -> None:
+    case = image_case(
+        tmp_path / "images", administered_at=GIVEN, image="PT", times_h=(24.0,), grid=COARSE, ct_grid=COARSE
+    )
+    identities = SiteIdentities(story.trial)
+    for n, path in enumerate(sorted(case.rglob("*.dcm"))):
+        data = pydicom.dcmread(path)
+        data.PatientID = PATIENT
+        if not n:
+            receive_object(story.trial, identities, _late(data), sender=SENDER)
+            data = pydicom.dcmread(path)
+            data.PatientID = "NOBODY"
+            receive_object(story.trial, identities, data, sender=SENDER)
+            data.PatientID = PATIENT
+        receive_object(story.trial, identities, data, sender=SENDER)
+    page = site.of("cora").get("/images").text
+    assert "Quarantine" in page
+    assert "who is not in the site" in html.unescape(page)
+    assert "PT" in page
+    digest = re.search(r'name="sha256" value="(\w+)"', page)
+    assert digest is not None
+    answer = site.of("cora").post("/images/quarantine/release", {"sha256": digest[1]})
+    assert answer.status_code == 422
+    assert "add the subject there first" in answer.text
+    assert site.of("otto").post("/images/quarantine/discard", {"sha256": digest[1]}).status_code == 403
+    answer = site.of("cora").post("/images/quarantine/discard", {"sha256": digest[1]})
+    assert "stays on record" in answer.text
+    series = re.search(r'name="series_uid" value="([\d.]+)"', answer.text)
+    assert series is not None
+    answer = site.of("cora").post("/images/assign", {"series_uid": series[1], "cycle": "1"})
+    assert "belongs to the cycle now" in answer.text
+    assert 'name="series_uid"' not in answer.text
+    page = site.of("phil").get(f"{PATH}/images").text
+    assert "moved by whole days" in page
+    wrong = {"cps_per_MBq": "9,4", "reason": "images instead"}
+    answer = site.of("phil").post(f"{PATH}/images", wrong)
+    assert answer.status_code == 422
+    assert "Calibration factor: found “9,4”" in answer.text
+    right = {"cps_per_MBq": "9.4", "sd_percent": "3", "reason": "images instead"}
+    answer = site.of("phil").post(f"{PATH}/images", right)
+    assert "its doses are computed in the background" in answer.text
+
+
+def test_a_batch_is_received_moved_and_accounted_for(story: Story, site: Site) -> None:
+    browser = site.of("phil")
+    assert "Lu-177-1" in browser.get("/batches").text
+    new = {"batch": "Y-2", "nuclide": "Y-90", "product": "DOTA-TATE", "site": "01", "supplier": "Maker",
+           "activity_MBq": "4000", "calibrated_at": "2026-01-19T12:00", "expires_at": "2026-01-22T12:00",
+           "received_on": "2026-01-19"}  # fmt: skip
+    assert "Expires: fill this in" in browser.post("/batches", new | {"expires_at": ""}).text
+    assert "The batch is recorded" in browser.post("/batches", new).text
+    assert "left" in browser.post("/batches/Y-2/moves", {"kind": "returned", "activity_MBq": "9000",
+                                  "moved_at": "2026-01-20T08:30", "note": "unused"}).text  # fmt: skip
+    answer = browser.post("/batches/Y-2/close")
+    assert "are not accounted for" in answer.text
+    fields = {"kind": "discarded", "activity_MBq": "3200", "moved_at": "2026-01-20T08:30", "note": "decayed"}
+    assert "The movement is recorded" in browser.post("/batches/Y-2/moves", fields).text
+    assert "The batch is closed" in browser.post("/batches/Y-2/close").text
+    assert site.of("cora").get("/batches").status_code == 403
+    assert site.of("otto").get("/batches/Y-2").status_code == 403
+    assert "Y-2" not in site.of("otto").get("/batches").text
+
+
+def test_doses_that_will_not_come_need_a_reason_and_are_shown_as_missing(story: Story, site: Site) -> None:
+    story.whole_cycle(datetime(2026, 3, 9, 8, 30, tzinfo=UTC), doses=False)
+    browser, path = site.of("phil"), cycle_path(2, "dosimetry/missing")
+    assert "reason: is missing" in browser.post(path, {"reason": ""}).text
+    answer = browser.post(path, {"reason": "camera broken"})
+    assert "no doses will come" in answer.text
+    assert "Doses missing" in answer.text
+    assert "camera broken" in answer.text
