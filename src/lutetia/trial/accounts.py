@@ -6,10 +6,11 @@ here: whether the caller may (`access.require(actor, "manage_users")`, asked by 
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-from lutetia.errors import AccessError, InputError, SignInError, UnknownNameError
+from lutetia.errors import AccessError, DuplicateRecordError, InputError, SignInError, UnknownNameError
 from lutetia.trial import audit
 from lutetia.trial.access import ALWAYS_MASKED, ROLES, SITE_ROLES
 from lutetia.trial.authentication import Authenticator, PasswordAuthenticator
@@ -21,7 +22,8 @@ from lutetia.trial.store import Trial
 #: Failed attempts until an account is locked, and the waits between attempts from the third on (assumption).
 MAXIMUM_FAILURES = 8
 FIRST_WAIT_SECONDS = 2
-_UNMASKED = frozenset(ROLES) - ALWAYS_MASKED - {"board", "administrator"}
+#: Roles that see arms, subject by subject or, as the board, in sums.
+_UNMASKED = frozenset(ROLES) - ALWAYS_MASKED - {"administrator"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,28 @@ def add_user(
     Raises
     ------
     DuplicateRecordError
-        If the account name was ever used.
+        If the account name was ever used, or an open account has this e-mail address: one account a person.
     InputError
-        For an empty name or a short password.
+        For an empty name, an account name with letters that are not seen, or a short password.
     """
-    if not user_id.strip() or not name.strip() or user_id != user_id.strip().lower():
+    seen = user_id.isprintable() and unicodedata.normalize("NFKC", user_id) == user_id
+    if not user_id.strip() or not name.strip() or user_id != user_id.strip().lower() or not seen:
         raise InputError(f"user: found {user_id!r}; expected a lower-case account name and the person's printed name")
     hashed = authenticator_of(trial).hash(password)
     values = {
         "user_id": user_id, "name": name, "email": email, "state": "active", "password_hash": hashed,
         "failures": 0, "must_change": True,
     }  # fmt: skip
-    return trial.commit(Change("add_user", [Create("users", values)]), actor)
+
+    def change(reader: Reader) -> Change:
+        wanted = email.strip().lower()
+        known = [u for u in reader.records("users") if wanted and (u["email"] or "").strip().lower() == wanted]
+        if held := [u["user_id"] for u in known if u["state"] != "ended"]:
+            text = f"user {user_id}: found the e-mail address at account {held[0]}; expected one account a person"
+            raise DuplicateRecordError(f"{text}; grant the role to that account, or end it first")
+        return Change("add_user", [Create("users", values)])
+
+    return trial.commit(change, actor)
 
 
 def end_user(trial: Trial, actor: Actor, user_id: str, *, reason: str) -> Receipt:

@@ -74,7 +74,7 @@ def instant(text: str, *, where: str) -> str:
         if len(text) == 10:
             return date.fromisoformat(text).isoformat()
         return utc_text(datetime.fromisoformat(text))
-    except (ValueError, InputError) as error:
+    except (ValueError, OverflowError, InputError) as error:
         message = f"{where}: found {text!r}; expected a time with offset such as 2026-01-12T09:30:00+01:00"
         raise InputError(message) from error
 
@@ -90,7 +90,9 @@ def day(text: str, *, where: str) -> str:
     try:
         if len(text) not in (4, 7, 10):
             raise ValueError(text)
-        date.fromisoformat(text + "-01-01"[len(text) - 4 :] if len(text) < 10 else text)
+        whole = text + "-01-01"[len(text) - 4 :]
+        if date.fromisoformat(whole).isoformat() != whole:
+            raise ValueError(text)  # a week date, which would not sort among the others
     except ValueError as error:
         raise InputError(f"{where}: found {text!r}; expected a date such as 2026-05-31 (or 2026-05)") from error
     return text

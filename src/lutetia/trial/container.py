@@ -146,8 +146,9 @@ def read_header(line: bytes, *, expected_format: str) -> dict[str, Any]:
     """
     try:
         header = json.loads(line)
-        if header["format"] != expected_format or "salt" not in header:
+        if header["format"] != expected_format or header["secret"] not in ("key", "passphrase"):
             raise ValueError(header["format"])
+        bytes.fromhex(header["salt"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"container: found another kind of file; expected {expected_format}; give a backup") from error
     return dict(header)

@@ -17,7 +17,7 @@ from lutetia.errors import AuditError, InputError
 from lutetia.trial import audit
 from lutetia.trial.database import REVISIONS, Database
 from lutetia.trial.reader import Reader
-from lutetia.trial.schema import AUDIT, BODIES, DATA, SCHEMA, canonical
+from lutetia.trial.schema import AUDIT, BODIES, DATA, canonical
 
 FORMAT = "lutetia.dump/1"
 _TABLES: dict[str, Table] = {**DATA, AUDIT.name: AUDIT, BODIES.name: BODIES}
@@ -80,14 +80,27 @@ def _header(line: str) -> dict[str, Any]:
     return dict(header)
 
 
+def _line(text: str, number: int, columns: dict[str, list[str]]) -> tuple[str, list[Any]]:
+    """Table and values of a line; its first line names the columns of a table."""
+    try:
+        name, values = json.loads(text)
+        if name not in _TABLES:
+            raise ValueError(f"unknown table {name!r}")
+        if name in columns and len(values) != len(columns[name]):
+            raise ValueError(f"{len(values)} values for {len(columns[name])} columns of {name}")
+        if name not in columns and (unknown := set(values) - {c.name for c in _TABLES[name].columns}):
+            raise ValueError(f"unknown column {sorted(unknown)[0]!r} of {name}")
+    except (ValueError, TypeError) as error:
+        raise InputError(f"dump, line {number}: cannot be read ({error}); the file was cut or mixed") from error
+    return name, values
+
+
 def _insert(connection: Any, rows: Iterator[str]) -> None:
     columns: dict[str, list[str]] = {}
     pending: list[dict[str, Any]] = []
     current = ""
-    for line in rows:
-        name, values = json.loads(line)
-        if name not in _TABLES:
-            raise InputError(f"dump: unknown table {name!r}; expected {', '.join(SCHEMA)}")
+    for number, line in enumerate(rows, start=2):
+        name, values = _line(line, number, columns)
         if name not in columns:
             columns[name] = values
             continue

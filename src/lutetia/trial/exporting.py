@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -34,9 +35,12 @@ from lutetia.trial.store import Trial, build_folder, emptied_on_failure
 
 FORMAT = "lutetia.export/1"
 _MANIFEST, _DUMP = "manifest.json", "dump.jsonl"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 _README = """One clinical trial, exported by Lutetia.
 
-tables/*.csv     every table, one row a record (record_id: number of its first audit row)
+tables/*.csv     every table, one row a record (record_id: number of its first audit row); text that a spreadsheet
+                 would take for a formula begins with '
 audit.csv        the audit trail in words: who did what, when, old and new values, reason
 signatures.csv   signatures as they are printed, with their present state
 study/           the study's own files (study.toml, protocol)
@@ -99,7 +103,7 @@ def import_trial(path: Path, folder: Path, *, url: str | None = None) -> ExportF
     try:
         with emptied_on_failure(folder), zipfile.ZipFile(path) as archive:
             return _load(archive, _manifest(archive), folder, url)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is no archive of a trial ({error}); expected one that Lutetia wrote") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be imported ({error.strerror}); check file and place") from error
@@ -147,7 +151,11 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
+        return f"'{value}"  # a spreadsheet would compute it; the machine's copy has the text as it is
+    return value
 
 
 def _trail_in_words(reader: Reader) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Event, Key, Receipt, Redact, Remove, Sign, Touch, Update
 from lutetia.trial.schema import AUDIT, BODIES, DATA, TableSpec, canonical, key_text, spec_of
 from lutetia.trial.seals import covering_signatures, signature_digest
-from lutetia.trial.values import require_keys, stored_values
+from lutetia.trial.values import require_keys, require_text, stored_values
 
 SOFTWARE = f"lutetia {__version__}"
 
@@ -58,6 +58,7 @@ def apply(reader: Reader, change: Change, actor: Actor, *, reason: str | None, a
     """
     if reason is not None and not reason.strip():
         raise InputError("reason: found empty text; expected words, or no reason at all")
+    require_text(reason or "", "reason")
     sequence, head = audit.head(reader)
     writer = Writer(reader, actor, reason, change.action, at, sequence, head)
     numbers = tuple(_EDITS[type(edit)](writer, edit) for edit in change.edits)
@@ -87,7 +88,8 @@ def _update(writer: Writer, edit: Update) -> int:
     require_keys(spec, merged)
     if spec.kept and (named := [name for name in spec.keys if name in changes]):
         raise TrialError(f"{spec.name}.{named[0]}: names a record that is kept for ever; expected no change of it")
-    _refuse_locked(writer, spec, merged, record=row["record_id"])
+    for named_as in (row, merged):  # a record does not leave what is locked by being given another key
+        _refuse_locked(writer, spec, named_as, record=row["record_id"])
     _demand_reason(writer, spec, changes)
     table = DATA[spec.name]
     changed = {name: pair[1] for name, pair in changes.items()} | {"record_version": row["record_version"] + 1}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lutetia.errors import AccessDeniedError
 from lutetia.trial.reader import Record
 
 _HIDDEN = """
@@ -34,6 +35,8 @@ HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
     "consents": frozenset({"note"}),
     "lesions": frozenset({"note"}),
     "notices": frozenset({"text"}),
+    "files": frozenset({"name"}),
+    "redactions": frozenset({"replacement"}),
     "snapshots": frozenset({"file_sha256"}),
 }
 #: Columns that nobody reads through a query, masked or not.
@@ -45,6 +48,15 @@ SECRETS: dict[str, frozenset[str]] = {
 }
 #: What a masked reader sees of an event of the audit trail.
 OPEN_EVENT_VALUES = frozenset({"kind", "account", "failures", "address", "snapshot", "head"})
+#: Tables beside whose rows a masked reader sees the reason. One reason stands at all rows of an action, so that of a
+#: lowered activity stands at the signature too: what is not named here is hidden.
+_REASONS = """
+users grants sessions delegations sites locks documents document_sites labs vitals treatments baseline responses
+redactions
+"""
+_OPEN_REASONS = frozenset(_REASONS.split())
+#: Kinds of notices that masked people have to read, and whose text no arm is in.
+OPEN_NOTICES = frozenset({"account_locked"})
 #: Shown in place of a hidden value, so that its absence is not taken for a missing one.
 HIDDEN = "(hidden)"
 
@@ -90,6 +102,25 @@ def visible_event(values: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not masked or name in OPEN_EVENT_VALUES}
 
 
-def reason_reveals(table: str) -> bool:
-    """Whether the reason of an audit row could tell a masked reader the arm, as other words in that table can."""
-    return table in HIDDEN_COLUMNS
+def visible_notice(record: Record, *, masked: bool) -> Record:
+    """A notice for one of those whom it is addressed to."""
+    return visible_record("notices", record, masked=masked and record["kind"] not in OPEN_NOTICES)
+
+
+def require_open_columns(table: str, columns: Iterable[str], *, masked: bool) -> None:
+    """Refuse a question about a column whose values the reader does not see: the number of answers would tell them.
+
+    Raises
+    ------
+    AccessDeniedError
+        Naming the column.
+    """
+    hidden = SECRETS.get(table, frozenset()) | (HIDDEN_COLUMNS.get(table, frozenset()) if masked else frozenset())
+    for name in columns:
+        if name in hidden:
+            raise AccessDeniedError(f"{table}.{name}: found a role from which it is hidden; expected an unmasked one")
+
+
+def reason_reveals(table: str, changes: Iterable[str] = ()) -> bool:
+    """Whether the reason of an audit row could tell a masked reader the arm."""
+    return table not in _OPEN_REASONS or "signed_at" in changes  # a session's first signature carries its reason

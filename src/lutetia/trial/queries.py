@@ -12,7 +12,7 @@ from sqlalchemy import false, func, or_, select, true
 
 from lutetia.errors import AccessDeniedError, MissingRecordError
 from lutetia.trial.access import masked, may, require, visible_sites
-from lutetia.trial.masking import HIDDEN, hidden_table, visible_record, visible_records
+from lutetia.trial.masking import hidden_table, require_open_columns, visible_notice, visible_records
 from lutetia.trial.reader import Reader, Record, select_records
 from lutetia.trial.records import Actor
 from lutetia.trial.schema import DATA, spec_of
@@ -36,6 +36,7 @@ def records(reader: Reader, actor: Actor, table: str, **where: Any) -> list[Reco
     """
     hide = _masked_for(actor, table)
     _require_table(actor, table)
+    require_open_columns(table, where, masked=hide)
     if hidden_table(table, masked=hide):
         return []
     found = DATA[spec_of(table).name]
@@ -111,7 +112,7 @@ def notices(reader: Reader, actor: Actor) -> list[Record]:
     table = DATA["notices"]
     mine = or_(table.c.user_id == actor.user_id, table.c.role.in_(sorted(actor.roles)))
     statement = select(table).where(mine, table.c.seen_at.is_(None)).order_by(table.c.notice_id)
-    return [visible_record("notices", row, masked=masked(actor, "read_audit")) for row in reader.rows(statement)]
+    return [visible_notice(row, masked=masked(actor, "read_audit")) for row in reader.rows(statement)]
 
 
 def accrual(reader: Reader, actor: Actor, *, by_arm: bool = False) -> list[Record]:
@@ -140,9 +141,9 @@ def count_by(reader: Reader, actor: Actor, table: str, column: str, **where: Any
         If the table or column is hidden from the person.
     """
     _require_table(actor, table)
-    found = DATA[spec_of(table).name]
-    shown = visible_record(table, {column: HIDDEN + "?"}, masked=_masked_for(actor, table))
-    if hidden_table(table, masked=_masked_for(actor, table)) or shown.get(column) != HIDDEN + "?":
+    found, hide = DATA[spec_of(table).name], _masked_for(actor, table)
+    require_open_columns(table, (column, *where), masked=hide)
+    if hidden_table(table, masked=hide):
         raise AccessDeniedError(f"{table}.{column}: found a role from which it is hidden; expected an unmasked one")
     conditions = [found.c[name] == value for name, value in where.items()]
     statement = select(found.c[column], func.count().label("n")).where(_scope(actor, found), *conditions)
@@ -153,6 +154,7 @@ def latest(reader: Reader, actor: Actor, table: str, subject_id: str, *, column:
     """The last records of a subject by a column such as `taken_at`, newest first."""
     subject(reader, actor, subject_id)
     hide = _masked_for(actor, table)
+    require_open_columns(table, (column,), masked=hide)
     found = DATA[spec_of(table).name]
     statement = select(found).where(found.c.subject_id == subject_id).order_by(found.c[column].desc()).limit(limit)
     return visible_records(table, reader.rows(statement), masked=hide)

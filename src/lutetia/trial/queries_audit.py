@@ -106,7 +106,7 @@ def _filtered(wanted: AuditFilter, actor: Actor, *, hide: bool) -> Select[Any]:
 def _entry(row: Record, *, hide: bool) -> AuditEntry:
     body = json.loads(row["body"])
     table, changes = row["table_name"], body.get("changes", {})
-    reason = None if hide and reason_reveals(table) else body.get("reason")
+    reason = None if hide and reason_reveals(table, changes) else body.get("reason")
     points_inside = hide and any(v in HIDDEN_TABLES for pair in changes.values() for v in pair if isinstance(v, str))
     return AuditEntry(
         sequence=row["sequence"], at=row["at"], actor=row["actor"], action=row["action"], kind=row["kind"],

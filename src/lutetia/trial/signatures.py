@@ -69,8 +69,7 @@ def confirm(trial: Trial, actor: Actor, credentials: Credentials, *, role: str |
         _count_failure(trial, actor)
         raise SignatureError("signature: password or one-time code is not right; expected your own; try again")
     if proof.code_step is not None:
-        step = {"totp_step": proof.code_step}
-        trial.commit(Change("use_code", [Update("users", {"user_id": actor.user_id}, step)]), actor)
+        _use_code(trial, actor, proof.code_step)
     return Confirmed(actor.user_id, actor.name, role, utc_text(at))
 
 
@@ -172,6 +171,18 @@ def _right(user: Record, credentials: Credentials, proof: Proof) -> bool:
     if credentials.code and (not proof.code or (proof.code_step or 1) <= (user["totp_step"] or 0)):
         return False
     return proof.password or proof.code
+
+
+def _use_code(trial: Trial, actor: Actor, step: int) -> None:
+    """Note inside the write lock that a code is used: of several requests with the same one the first is served."""
+    key = {"user_id": actor.user_id}
+
+    def change(reader: Reader) -> Change:
+        if step <= (reader.record("users", key)["totp_step"] or 0):
+            raise SignatureError("signature: this one-time code was used already; expected a fresh one; wait for it")
+        return Change("use_code", [Update("users", key, {"totp_step": step})])
+
+    trial.commit(change, actor)
 
 
 def _count_failure(trial: Trial, actor: Actor) -> None:

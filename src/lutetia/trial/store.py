@@ -32,6 +32,7 @@ from lutetia.trial.records import SYSTEM, Actor, Change, Create, Receipt
 from lutetia.trial.schema import ACTIVITY, AUDIT
 
 CONFIGURATION = "trial.toml"
+LOCAL_FILE = "trial.sqlite"
 _LOCAL = "sqlite"
 
 
@@ -205,10 +206,12 @@ def build_folder(folder: Path, url: str | None) -> Database:
     folder = folder.absolute()
     with emptied_on_failure(folder):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "keys").mkdir(mode=0o700)
             (folder / "files").mkdir()
             _write_configuration(folder, url)
+            if url is None:  # SQLite gives its log the rights of the file, so that other accounts read neither
+                (folder / LOCAL_FILE).touch(mode=0o600)
         except OSError as error:
             raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
         database = connect(database_url(folder))
@@ -296,7 +299,7 @@ def database_url(folder: Path) -> str | URL:
         text = f'{folder / CONFIGURATION}: cannot be read ({error}); expected a line  database = "sqlite"  or a URL'
         raise InputError(text) from error
     if found == _LOCAL:
-        return URL.create("sqlite", database=str(folder / "trial.sqlite"))
+        return URL.create("sqlite", database=str(folder / LOCAL_FILE))
     if found.startswith("env:"):
         variable = found.removeprefix("env:")
         with contextlib.suppress(KeyError):

@@ -77,11 +77,12 @@ def _copied(database: Database, folder: Path, old: str) -> Path | None:
         return None
     copy = folder / f"trial-before-{REVISIONS[-1]}-from-{old}.sqlite"
     try:
+        copy.touch(mode=0o600)
         with (
             contextlib.closing(sqlite3.connect(folder / "trial.sqlite")) as source,
             contextlib.closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StorageError(f"{copy}: cannot be written ({error}); free space; nothing was upgraded") from error
     return copy

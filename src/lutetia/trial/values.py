@@ -52,6 +52,22 @@ def require_keys(spec: TableSpec, values: Mapping[str, Any]) -> None:
             raise InputError(f"{spec.name}.{name}: found nothing; expected a value, because it names the record")
 
 
+def require_text(value: str, where: str) -> None:
+    """Refuse text that no database and no file can hold.
+
+    Raises
+    ------
+    InputError
+        For a zero byte, or half of a surrogate pair.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where}: found half a letter (a lone surrogate); expected printable text") from error
+    if "\x00" in value:
+        raise InputError(f"{where}: found a zero byte in the text; expected printable text")
+
+
 def number_text(value: float) -> str:
     """A number as the exchange files hold it: the shortest text that reads back to the same value."""
     text = repr(float(value))
@@ -72,8 +88,7 @@ def _text(value: Any, where: str) -> str:
         return number_text(_real(value, where))
     if not isinstance(value, str):
         raise InputError(f"{where}: found {type(value).__name__}; expected text")
-    if "\x00" in value:
-        raise InputError(f"{where}: found a zero byte in the text; expected printable text")
+    require_text(value, where)
     if name.endswith("_at"):
         return instant(value, where=where)
     return day(value, where=where) if name.endswith("_on") or name == "on" else value
@@ -93,7 +108,9 @@ def _real(value: Any, where: str) -> float:
 
 def _json(value: Any, where: str) -> Any:
     try:
-        return json.loads(canonical(value))
+        text = canonical(value)
+        require_text(text, where)
+        return json.loads(text)
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: found a value that JSON does not have ({error})") from error
 
