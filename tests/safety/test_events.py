@@ -64,6 +64,13 @@ def test_death_before_the_event_competes_and_death_is_an_event_of_its_own(tmp_pa
     assert durations(data, "progression or death").loc["S1", ["day", "status"]].tolist() == [48.0, 1]
 
 
+def test_of_progression_and_death_the_first_from_the_infusion_on_counts_in_any_order_of_rows(tmp_path: Path) -> None:
+    events = "S1 died 2026-04-12\nS1 progressed 2026-02-11\nS2 progressed 2026-01-02\nS2 died 2026-02-01"
+    found = durations(three(tmp_path, disposition=events), "progression or death")
+    assert found.loc["S1", ["day", "status"]].tolist() == [30.0, 1]
+    assert found.loc["S2", ["day", "status"]].tolist() == [20.0, 1]
+
+
 def test_an_endpoint_without_values_of_its_analyte_has_no_row(tmp_path: Path) -> None:
     assert len(durations(three(tmp_path), "creatinine ≥ G2")) == 0
 

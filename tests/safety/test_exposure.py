@@ -56,13 +56,23 @@ def test_decisions_are_of_the_variable_nuclide_against_base_and_previous(tmp_pat
 def test_of_several_versions_the_administered_one_counts_else_the_last_that_is_not_void(tmp_path: Path) -> None:
     own = [
         prescription(1, 3700, version=1), prescription(1, 3000, version=2, state="VOID"),
-        prescription(2, 1000, version=1, state="PROPOSED"), prescription(2, 2000, version=2, state="PROPOSED"),
+        prescription(2, 1000, version=1, state="REJECTED"), prescription(2, 2000, version=2, state="RELEASED"),
         prescription(2, 3000, version=3, state="VOID"),
     ]  # fmt: skip
     administered = [{**row, "prescription_version": "1"} for row in given("S1", 1, "2026-01-12", Y_90=3700.0)]
     tables = {"subjects": [subject("S1", "B")], "prescriptions": own, "administrations": administered}
     found = derive_decisions(trial(tmp_path, tables))
     assert found[["cycle", "version", "given"]].to_numpy().tolist() == [[1, 1, True], [2, 2, False]]
+
+
+@pytest.mark.parametrize("state", ["DRAFT", "PROPOSED", "OVERRIDE_PENDING"])
+def test_a_proposal_that_nobody_released_is_no_decision(tmp_path: Path, state: str) -> None:
+    own = [
+        prescription(2, 3700), prescription(3, 1850, state="REJECTED"), prescription(3, 2500, version=2, state=state),
+        prescription(4, 1000, state=state),
+    ]  # fmt: skip
+    found = derive_decisions(trial(tmp_path, {"subjects": [subject("S1", "B")], "prescriptions": own}))
+    assert found[["cycle", "version"]].to_numpy().tolist() == [[2, 1], [3, 1]]
 
 
 def test_the_category_of_a_subject_is_of_the_decided_cycles_with_activity(tmp_path: Path) -> None:

@@ -217,6 +217,25 @@ def test_an_adverse_event_open_at_the_cut_is_ongoing(tmp_path: Path) -> None:
     assert str(closed["ended_on"].date()) == "2026-03-20"
 
 
+def test_a_treatment_that_goes_on_after_the_cut_lasts_to_the_cut(tmp_path: Path) -> None:
+    text = "subject_id kind started_on ended_on\nS1 g_csf 2026-01-15 2026-03-20"
+    tables = two_subjects() | {"treatments": rows(text)}
+    data = trial(tmp_path, tables, cut="2026-02-28")
+    assert str(data["treatments"]["ended_on"].iloc[0].date()) == "2026-02-28"
+
+
+def test_a_prescription_signed_after_the_cut_was_a_proposal_at_the_cut(tmp_path: Path) -> None:
+    text = (
+        "subject_id cycle version nuclide state prescribed_MBq proposed_at signed_by signed_at override_by\n"
+        "S2 2 1 Y-90 RELEASED 1850 2026-03-01T09:00:00+00:00 physician 2026-03-03T09:00:00+00:00 second"
+    )
+    tables = two_subjects() | {"prescriptions": rows(text)}
+    before = trial(tmp_path, tables, cut="2026-03-02")["prescriptions"].iloc[0]
+    assert (before["state"], before["signed_by"], before["override_by"]) == ("PROPOSED", "", "")
+    after = read_trial(read_dataset(tmp_path / "data"), "2026-03-03")["prescriptions"].iloc[0]
+    assert (after["state"], after["signed_by"], after["override_by"]) == ("RELEASED", "physician", "second")
+
+
 def test_a_partial_date_spans_its_month(tmp_path: Path) -> None:
     event = trial(tmp_path, two_subjects())["adverse_events"].iloc[0]
     assert (str(event["started_on"].date()), str(event["started_on_last"].date())) == ("2026-02-01", "2026-02-28")

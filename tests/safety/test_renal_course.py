@@ -82,6 +82,13 @@ def test_a_fall_is_confirmed_by_the_first_value_28_days_later_or_more(tmp_path: 
     assert bool(outcome["fall_25_confirmed"]) is True
 
 
+def test_a_fall_that_cannot_be_judged_yet_is_neither_confirmed_nor_refuted(tmp_path: Path) -> None:
+    found = course(tmp_path, {"2026-01-12T07:00": 100, "2026-02-01T07:00": 100, "2026-03-01T07:00": f"{_at(0.5):.6f}"})
+    outcome = renal_outcomes(found).iloc[0]
+    assert bool(outcome["fall_40"]) is True
+    assert pd.isna(outcome["fall_40_confirmed"])
+
+
 def test_the_shift_is_from_the_baseline_to_the_worst_category(tmp_path: Path) -> None:
     found = course(tmp_path, {"2026-01-05T07:00": 70, "2026-02-01T07:00": 120, "2026-03-01T07:00": 80})
     outcome = renal_outcomes(found).iloc[0]

@@ -312,6 +312,30 @@ def test_an_event_counts_at_its_worst_grade_and_only_after_the_first_infusion(tm
     assert "1 events began before the first infusion" in " ".join(TABLES["T10"](context).footnotes)
 
 
+WORSENED = (
+    "subject_id ae_id seq started_on ended_on ongoing term system_organ_class grade serious related\n"
+    "S1 1 1 2026-01-02 2026-01-20 no Nausea Gut 3 yes none\nS1 1 2 2026-01-20 - yes Nausea Gut 1 no none\n"
+    "S2 1 1 2026-01-02 2026-02-01 no Rash Skin 1 no none\nS2 1 2 2026-02-01 - yes Rash Skin 2 no possible\n"
+    "S3 1 1 2026-01-02 2026-02-01 no Pain Other 3 yes none\nS3 1 2 2026-02-01 2026-02-05 no Pain Other 2 no none\n"
+    "S3 1 3 2026-02-05 - yes Pain Other 4 no none"
+)
+
+
+def test_an_event_from_before_the_infusion_counts_only_where_it_worsened_and_from_then_on(tmp_path: Path) -> None:
+    own = small(tmp_path / "d", adverse_events=rows(WORSENED)).events.set_index("subject_id")
+    assert own["emergent"].to_dict() == {"S1": False, "S2": True, "S3": True}  # S1 improved under treatment
+    assert own["grade"].to_dict() == {"S1": 3, "S2": 2, "S3": 4}
+    assert own["study_day"].to_dict() == {"S1": -10.0, "S2": 20.0, "S3": 24.0}
+    assert own["serious"].to_dict() == {"S1": True, "S2": False, "S3": False}
+
+
+def test_somebody_who_completed_the_trial_is_at_risk_until_then(tmp_path: Path) -> None:
+    context = small(tmp_path / "d", disposition=rows("subject_id event on\nS1 completed 2026-02-10"))
+    months = context.at_risk.set_index("subject_id")["months"]
+    assert months["S1"] == pytest.approx(30 / (365.25 / 12))  # 12 January to 10 February, both counted
+    assert months["S2"] > 11
+
+
 def test_what_two_subjects_cannot_carry_says_why(tmp_path: Path) -> None:
     context = small(tmp_path / "d")
     for table, row, column in (("T13", "primary / slope", "platelets"), ("T14", "course / platelets", "within"),

@@ -13,7 +13,7 @@ from lutetia.safety.reading import TrialData
 
 DAYS_PER_MONTH = 365.25 / 12.0
 RELATED = ("possible", "probable", "definite")
-_ENDS = ("died", "lost", "withdrew", "last_contact")
+_ENDS = ("died", "lost", "withdrew", "last_contact", "completed")
 EVENTS = {
     "subject_id": "object", "arm": "object", "ae_id": "object", "term": "object", "system_organ_class": "object",
     "grade": "Int64", "serious": "bool", "related": "bool", "aesi": "bool", "action": "object", "outcome": "object",
@@ -25,8 +25,10 @@ AT_RISK = {"subject_id": "object", "arm": "object", "first_day": DAY, "last_day"
 def derive_events(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
     """One row for each event of a randomised subject, at the worst of its grades.
 
-    An event is emergent when it may have begun on the day of the first infusion or later: a partial date counts with
-    its last possible day. Serious, related and of special interest are true where any of its rows says so.
+    An event is emergent when it may have begun on the day of the first infusion or later (a partial date counts with
+    its last possible day), or when a row from then on has a higher grade than every row before, or no grade. Of such a
+    worsened event grade, begin, seriousness, relation and special interest are those of the rows from the worsening on;
+    of the others those of all rows.
     """
     arms = data["subjects"].set_index("subject_id")["arm"]
     first = infusions.groupby("subject_id")["started_day"].min()
@@ -35,8 +37,9 @@ def derive_events(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
         own = own.sort_values(["seq", "row"])
         if arms[subject] == "":
             continue
-        begin, latest = own["started_on"].min(), own["started_on_last"].max()
         start = first.get(subject)
+        own, emergent = _emergent(own, start)
+        begin = own["started_on"].min()
         actions = [a for a in own["action"] if a not in ("", "none")]
         rows.append(
             {
@@ -47,7 +50,7 @@ def derive_events(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
                 "aesi": _any(own["aesi"]), "action": actions[-1] if actions else "none",
                 "outcome": own["outcome"].iloc[-1], "started_on": begin,
                 "study_day": np.nan if start is None else (begin - start).days,
-                "ongoing": _any(own["ongoing"].tail(1)), "emergent": start is not None and latest >= start,
+                "ongoing": _any(own["ongoing"].tail(1)), "emergent": emergent,
                 "rows": tuple(own["row"]),
             }
         )  # fmt: skip
@@ -55,7 +58,9 @@ def derive_events(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
 
 
 def derive_time_at_risk(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
-    """Days from the first infusion to death, loss, withdrawal or the last contact; to the cut where none is recorded.
+    """Days from the first infusion to death, loss, withdrawal, completion or the last contact, whichever is last.
+
+    To the cut where none is recorded.
 
     The day of the first infusion counts, so that nobody has no time at risk.
     """
@@ -72,6 +77,21 @@ def derive_time_at_risk(data: TrialData, infusions: pd.DataFrame) -> pd.DataFram
             {"subject_id": subject, "arm": arms[subject], "first_day": start, "last_day": end, "months": months}
         )
     return typed(AT_RISK, rows)
+
+
+def _emergent(rows: pd.DataFrame, start: pd.Timestamp | None) -> tuple[pd.DataFrame, bool]:
+    """The rows of an event that count, and whether they began or worsened after the first infusion."""
+    if start is None:
+        return rows, False
+    later = rows["started_on_last"] >= start
+    if later.all():
+        return rows, True
+    before = rows.loc[~later, "grade"].astype("float64").max()
+    worse = later & ~(rows["grade"].astype("float64") <= before)
+    if not worse.any():
+        return rows, False
+    since = rows.loc[worse, "seq"].iloc[0]
+    return rows[later & (rows["seq"] >= since)], True
 
 
 def _any(values: pd.Series) -> bool:

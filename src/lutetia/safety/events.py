@@ -70,7 +70,8 @@ def _by_fall(percent: int, confirmed: bool) -> Callable[[pd.DataFrame, pd.DataFr
 def _by_disposition(*names: str) -> Callable[[pd.DataFrame, pd.DataFrame, TrialData], pd.DataFrame]:
     def firsts(grades: pd.DataFrame, egfr: pd.DataFrame, data: TrialData) -> pd.DataFrame:
         own = data["disposition"][data["disposition"]["event"].isin(names)].assign(table="disposition")
-        return own.rename(columns={"on": "study_day"})[["subject_id", "study_day", "table", "row"]]
+        own = own.sort_values(["on", "row"]).rename(columns={"on": "study_day"})
+        return own[["subject_id", "study_day", "table", "row"]]
 
     return firsts
 
@@ -105,13 +106,13 @@ def derive_durations(
     ends, deaths = _observation(data, first)
     rows = []
     for endpoint in ENDPOINTS.values():
-        found = endpoint.firsts(grades, egfr, data).drop_duplicates("subject_id").set_index("subject_id")
+        found = _since_start(endpoint.firsts(grades, egfr, data), first["day"])
         followed = _followed(labs, endpoint.analytes) if endpoint.analytes else ends
         for subject, course in first.iterrows():
             if subject not in followed or not course["arm"]:
                 continue
             event: Any = found.loc[subject] if subject in found.index else None
-            day, status = _outcome(event, followed[subject], deaths.get(subject), course["day"])
+            day, status = _outcome(event, followed[subject], deaths.get(subject))
             rows.append(
                 {
                     "subject_id": subject, "arm": course["arm"], "endpoint": endpoint.key, "label": endpoint.label,
@@ -197,12 +198,19 @@ def _observation(data: TrialData, first: pd.DataFrame) -> tuple[dict[Any, float]
     return last, {s: (on - first["day"][s]) / day for s, on in died.items() if s in first.index}
 
 
-def _outcome(event: Any, followed: float, death: float | None, start: Any) -> tuple[float, int]:
+def _since_start(events: pd.DataFrame, starts: pd.Series) -> pd.DataFrame:
+    """The first event of each subject from the first infusion on, dates as study days."""
+    day = events["study_day"]
+    if isinstance(day.dtype, np.dtype) and day.dtype.kind == "M":
+        day = (day - starts.reindex(events["subject_id"]).to_numpy()) / pd.Timedelta(days=1)
+    own = events.assign(study_day=day.astype("float64"))
+    own = own[own["study_day"] >= 0].sort_values("study_day", kind="stable")
+    return own.drop_duplicates("subject_id").set_index("subject_id")
+
+
+def _outcome(event: Any, followed: float, death: float | None) -> tuple[float, int]:
     if event is not None:
-        at = event["study_day"]
-        days = (at - start) / pd.Timedelta(days=1) if isinstance(at, pd.Timestamp) else float(at)
-        if days >= 0:
-            return max(days, 0.5), EVENT
+        return max(float(event["study_day"]), 0.5), EVENT
     if death is not None and death >= followed:
         return max(death, 0.5), COMPETING
     return max(followed, 0.5), CENSORED

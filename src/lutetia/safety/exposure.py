@@ -12,6 +12,7 @@ from lutetia.safety.reading import TrialData
 
 CATEGORIES = ("reduced", "unchanged", "increased", "withheld", "stopped")
 _STOPPED = ("withheld", "stopped")
+UNDECIDED = ("DRAFT", "PROPOSED", "OVERRIDE_PENDING")  # a proposal that nobody released or rejected is no decision
 INFUSIONS = {
     "subject_id": "object", "arm": "object", "cycle": "int64", "started_at": MOMENT, "started_day": DAY,
     "next_at": MOMENT, "next_day": DAY, "last": "bool", "rows": "object",
@@ -91,7 +92,8 @@ def derive_exposure(data: TrialData) -> pd.DataFrame:
 def derive_decisions(data: TrialData) -> pd.DataFrame:
     """One row for each decision about the variable nuclide, with its category against base and previous.
 
-    Of several versions the one that was administered counts, else the last that is not void. The category is derived
+    Of several versions the one that was administered counts, else the last that was released or rejected and is not
+    void; a proposal that is still open at the cut is no decision. The category is derived
     from prescribed / base with the study's tolerance; what was recorded stands beside it. `withheld` and `stopped` are
     taken as recorded, since they have no activity. `against_previous` compares with the last activity above 0 that was
     prescribed in an earlier cycle (None for the first). Arms of fixed activity have no decisions.
@@ -140,8 +142,9 @@ def _decided(rows: pd.DataFrame, versions: dict[tuple[str, int], int | None]) ->
     found = []
     for cycle, own in rows.sort_values(["cycle", "version"]).groupby("cycle", sort=True):
         given = own[own["version"] == versions.get((own["subject_id"].iloc[0], cycle))]
-        valid = own[own["state"] != "VOID"]
-        chosen = next(part for part in (given, valid, own) if len(part))
+        closed = own[~own["state"].isin(UNDECIDED)]
+        valid = closed[closed["state"] != "VOID"]
+        chosen = next((part for part in (given, valid, closed) if len(part)), closed)
         found += list(chosen.tail(1).itertuples())
     return found
 

@@ -161,9 +161,11 @@ def _apply_cut(sheets: Mapping[str, Sheet], cut: Cut) -> None:
     _cut_forecasts(sheets)
     for row in sheets["adverse_events"].rows:
         _reopen(row, cut)
+    for row in sheets["prescriptions"].rows:
+        _unsign(row, cut)
     for row in sheets["treatments"].rows:
         if row["ended_on"] is not None and row["ended_on"] > cut.day:
-            row["ended_on"] = None
+            row["ended_on"] = cut.day
 
 
 def _after(row: Mapping[str, Any], column: str, cut: Cut) -> tuple[str, str] | None:
@@ -183,6 +185,13 @@ def _reopen(row: dict[str, Any], cut: Cut) -> None:
     """An adverse event that ended after the cut was ongoing at the cut."""
     if row["ended_on"] is not None and row["ended_on"] > cut.day:
         row |= {"ended_on": None, "ended_on_last": None, "ongoing": True, "outcome": "ongoing at the cut"}
+
+
+def _unsign(row: dict[str, Any], cut: Cut) -> None:
+    """A prescription that was signed after the cut was a proposal at the cut."""
+    if row["signed_at"] is not None and _after(row, "signed_at", cut) is not None:
+        row |= {"state": "PROPOSED", "signed_by": "", "signed_at": None, "signed_day": None}
+        row |= {"override_by": "", "override_reason": ""}
 
 
 def _cut_subjects(sheets: Mapping[str, Sheet], cut: Cut) -> None:

@@ -93,9 +93,10 @@ def renal_outcomes(egfr: pd.DataFrame) -> pd.DataFrame:
 
 
 def _any(flags: pd.Series) -> bool | None:
-    """True if any is; missing if none is known."""
-    known = flags.dropna()
-    return bool(known.any()) if len(known) else None
+    """True if any is; missing if none is but some are not known, so that what cannot be judged is not taken as none."""
+    if flags.fillna(False).any():
+        return True
+    return None if flags.isna().any() or not len(flags) else False
 
 
 def _compared(frame: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:

@@ -139,7 +139,8 @@ def _shifts(table: TableBuilder, context: Context, groups: Groups) -> None:
 def _notes(context: Context) -> list[str]:
     model = slope_model(context)
     notes = [
-        f"Confirmed: the first value at least {CONFIRM_DAYS} days later shows it too. Slopes: at least {SLOPE_VALUES} "
+        f"Confirmed: the first value at least {CONFIRM_DAYS} days later shows it too; subjects whose only falls have "
+        f"no such value are not counted there, in neither number. Slopes: at least {SLOPE_VALUES} "
         f"values over at least {SLOPE_DAYS} days, without values within 7 days after an infusion."
     ]
     if isinstance(model, SlopeModel):
