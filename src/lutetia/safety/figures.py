@@ -20,7 +20,7 @@ from lutetia.report.figures.frame import Labels
 from lutetia.report.figures.heat_map import CATEGORIES, heat_map_panel
 from lutetia.report.figures.scatter import Cloud
 from lutetia.report.figures.stacks import Stack, stack_panel
-from lutetia.report.numbers import change, given_number, nuclide_text, typeset
+from lutetia.report.numbers import change, given_number, nuclide_text, typeset, typeset_text
 from lutetia.report.palette import nuclide_colour
 from lutetia.safety.context import Context
 from lutetia.safety.exposure import ended_early
@@ -94,7 +94,7 @@ def activity_figure(context: Context) -> Figure:
             for nuclide, base in study.base_MBq.items()
         ]
         words = study.description or " and ".join(study.base_MBq)
-        labels = Labels(f"Arm {arm}", y="GBq", note=_unicode(words))
+        labels = Labels(f"Arm {arm}", y="GBq", note=typeset_text(words))
         picture = cycle_activity_panel(labels, series, [f"cycle {c}" for c in cycles], highest_GBq=highest)
         panels.append(
             Panel(picture, f"Administered activity of arm {arm} in each cycle, base {_bases(study.base_MBq)}")
@@ -109,15 +109,6 @@ def _GBq(rows: pd.DataFrame) -> tuple[float, ...]:
 
 def _bases(base_MBq: Mapping[str, float]) -> str:
     return ", ".join(f"{nuclide_text(n)} {given_number(v / 1000.0)} GBq" for n, v in base_MBq.items())
-
-
-def _unicode(words: str) -> str:
-    return "".join(s.text if not s.raised else nuclide_mass(s.text) for s in typeset(words))
-
-
-def nuclide_mass(digits: str) -> str:
-    """Digits as Unicode superscripts, for words inside pictures."""
-    return digits.translate(str.maketrans("0123456789m", "⁰¹²³⁴⁵⁶⁷⁸⁹ᵐ"))
 
 
 def _nuclide_keys(context: Context) -> tuple[Key, ...]:

@@ -165,12 +165,8 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return float(low), float(middle), float(high)
 
 
-def limit_line(axes: Axes, value: float, words: str, *, at: str = "left") -> None:
+def limit_line(axes: Axes, value: float, words: str) -> None:
     """A horizontal limit with its words on it."""
     left, right, y = axes.box[0], axes.box[0] + axes.box[2], axes.y(value)
     axes.canvas.line((left, y), (right, y), stroke=palette.LIMIT, stroke_width=1.3, stroke_dasharray="5 2.5")
-    x, anchor = (left + 3, "start") if at == "left" else (right - 3, "end")
-    axes.canvas.text(
-        (x, y - 3.5), words, anchor="start" if anchor == "start" else "end", size=8.5, strong=True, halo=True,
-        fill=palette.LIMIT,
-    )  # fmt: skip
+    axes.canvas.text((left + 3, y - 3.5), words, size=8.5, strong=True, halo=True, fill=palette.LIMIT)
