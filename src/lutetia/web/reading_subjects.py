@@ -37,6 +37,13 @@ def cycles_given(reader: Reader, subjects: Sequence[str]) -> dict[str, int]:
     return _counted(reader, _CYCLES, _CYCLES.c.state.in_(_GIVEN), subjects)
 
 
+def first_messages(reader: Reader, queries: Sequence[int]) -> dict[int, str]:
+    """Text with which each query was opened; for persons from whom the arm is not hidden."""
+    table = DATA["query_messages"]
+    opened = select(table.c.query_id, table.c.text).where(table.c.seq == 1, table.c.query_id.in_(list(queries)))
+    return {row["query_id"]: row["text"] or "" for row in reader.rows(opened)}
+
+
 def _counted(reader: Reader, table: Any, condition: Any, subjects: Sequence[str]) -> dict[str, int]:
     statement = (
         select(table.c.subject_id, func.count().label("n"))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from lutetia.errors import InputError
 from lutetia.report.figures.limits import LimitBar, limit_panel
-from lutetia.report.numbers import gigabecquerel, given_number, known, number, probability, with_sd, with_unit
+from lutetia.report.numbers import gigabecquerel, given_number, known, probability, with_sd, with_unit
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.trial.states import CYCLE_BEFORE_GIVEN, SUBJECT_RANDOMISED
@@ -196,7 +196,7 @@ def _spark(
     worst = max((v.grade for v in rows if v.grade is not None), default=None)
     return {
         "label": label, "svg": sparkline(dots, days=ends, infusions=starts, normal=(last.lln, last.uln)),
-        "value": f"{last.qualifier if last.qualifier in ('<', '>') else ''}{number(last.value, most=2)}",
+        "value": f"{last.qualifier if last.qualifier in ('<', '>') else ''}{given_number(last.value)}",
         "unit": "" if last.unit == "1" else last.unit.replace("10^9", "10⁹"),
         "on": last.taken_at.date().isoformat(), "grade": last.grade,
         "worst": worst, "count": len(rows),
