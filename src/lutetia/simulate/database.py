@@ -37,7 +37,7 @@ from lutetia.workflow.randomisation import GenerateList, generate_list
 
 DAYS_BETWEEN_SUBJECTS = 9.0
 # Slower in a demonstration, so that some subjects have ended treatment.
-DEMONSTRATION_DAYS_BETWEEN = 14.0
+DEMONSTRATION_DAYS_BETWEEN = 12.0
 
 
 def fill_trial(
