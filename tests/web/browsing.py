@@ -80,7 +80,11 @@ def fill(trial: Trial) -> None:
         accounts.grant_role(trial, ROOT, user, role=role, site=site if role in SITE_ROLES else None)
     for site in ("01", "02"):
         values = {"subject_id": f"DUO-{site}-001", "site": site, "state": "SCREENING", "sex": "female", "arm": "B"}
-        number = trial.commit(Change("screen", [Create("subjects", values | {"age_years": 58})]), SYSTEM).records[0]
+        batch = {"batch": f"LOT-{site}", "nuclide": "Lu-177", "product": "DOTA-TATE", "site": site, "state": "OPEN",
+                 "activity_MBq": 9000.0, "calibrated_at": "2026-03-01T08:00:00+00:00",
+                 "expires_at": "2026-03-04T08:00:00+00:00", "received_on": "2026-03-01"}  # fmt: skip
+        made = [Create("subjects", values | {"age_years": 58}), Create("product_batches", batch)]
+        number = trial.commit(Change("screen", made), SYSTEM).records[0]
         monitor = Actor("mo", "Monitor", (Grant("monitor", site),))
         assert number is not None
         queries_form.open_query(trial, monitor, queries_form.OpenQuery("subjects", number, "age_years", "58 or 85?"))

@@ -52,7 +52,7 @@ def visitors(app: Any) -> Iterator[dict[tuple[str, str], Visitor]]:
 def address(route: Route, site: str) -> str:
     """The route's path with things of a site in it; what does not exist there is asked for all the same."""
     values = {"subject_id": f"DUO-{site}-001", "site": site, "query_id": str(int(site)), "user_id": "monitor",
-              "table": "subjects", "column": "sex", "view": "axial"}  # fmt: skip
+              "table": "subjects", "column": "sex", "view": "axial", "batch": f"LOT-{site}", "name": "pdf"}  # fmt: skip
     return re.sub(r"{(\w+)(:\w+)?}", lambda m: values.get(m[1], "1"), route.path)
 
 

@@ -401,7 +401,7 @@ def test_a_list_can_be_replaced_before_the_first_subject_only(trial: Trial) -> N
 def test_without_a_list_or_its_key_nobody_is_randomised(tmp_path: Path) -> None:
     with make_trial(tmp_path / "trial") as trial:
         subject_id = eligible(trial)
-        with pytest.raises(TrialError, match="found no list.*generate it"):
+        with pytest.raises(TrialError, match=r"found no list.*generate it"):
             randomise(trial, CO, Randomise(subject_id, LEVELS))
         make_list(trial)
         (tmp_path / "trial/keys/randomisation.key").write_bytes(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")

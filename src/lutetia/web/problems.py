@@ -38,7 +38,7 @@ from lutetia.errors import (
     TrialError,
     UnknownNameError,
 )
-from lutetia.trial.queries import people
+from lutetia.trial.queries import people, records
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.schema import SCHEMA
 from lutetia.web.context import PageContext, PasswordDueError, PausedError, Services, sent_texts
@@ -238,8 +238,13 @@ def both_versions(page: PageContext) -> list[tuple[str, str, str]]:
     table, number = sent.get("record_table", [""])[0], sent.get("record_id", [""])[0]
     if table not in SCHEMA or not number.isdigit():
         return []
-    record = page.reader.find(table, int(number))
-    saved = values_of(record or {}, page.services.study.zone)
+    try:  # what the form names came from the browser: only what this person may see is shown
+        found = records(page.reader, page.actor, table, record_id=int(number))
+    except AccessDeniedError:
+        return []
+    if not found:
+        return []
+    saved = values_of(found[0], page.services.study.zone)
     family = sent.get("family", [table])[0]
     label = Form(page.t, family, page.services.study.zone).label
     pairs = ((name, _joined(sent[name]), _joined(saved.get(name, ()))) for name in SCHEMA[table].names if name in sent)

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from lutetia.trial import Actor, Receipt, Trial, queries
+from lutetia.web import reading_subjects
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages.audit import field_words, table_words
@@ -35,7 +36,7 @@ def show(page: Page) -> Response:
         rows = [row for row in rows if row["state"] != queries_form.CLOSED]
     rows.sort(key=lambda row: (STATES.index(row["state"]), row["opened_at"]))
     shown, part = page.paged(rows)
-    first = {m["query_id"]: m["text"] for m in page.reader.records("query_messages", seq=1)}
+    first = {} if page.masked else reading_subjects.first_messages(page.reader, [row["query_id"] for row in shown])
     sites = [(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")]
     form = Form(page.t, "queries", page.services.study.zone, {name: [text] for name, text in wanted.items()})
     return page.render(
