@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,20 @@ class Site:
 
     def __init__(self, story: Story) -> None:
         self.app = create_app(story.trial, settings=Settings(sign_in_tries=10_000))
+        self.clock = story.clock
         self.open: dict[str, Browser] = {}
+        self.since: dict[str, datetime] = {}
 
     def of(self, user: str) -> Browser:
         """The browser of a person; a session that stood idle is opened again."""
-        browser = self.open.get(user)
-        if browser is None:
+        now, last = self.clock.now(), self.since.get(user)
+        if user not in self.open:
             client = TestClient(self.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
-            browser = self.open[user] = Browser(client)
-        if browser.get("/account").status_code != 200 or 'name="user"' in browser.last.text:  # type: ignore[union-attr]
+            self.open[user] = Browser(client)
+        browser = self.open[user]
+        if last is None or now - last > timedelta(minutes=10):
             browser.sign_in(user)
+        self.since[user] = now
         return browser
 
     def close(self) -> None:

@@ -9,12 +9,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.web.browsing import PASSWORD, ROOT
+from starlette.requests import Request
+from tests.web.browsing import PASSWORD, ROOT, Browser
 from tests.web.cycle_browsing import SUBJECT_PATH, Site, cycle_path, hidden, sign_step, web_story
 from tests.workflow.treated_trial import PHYSICIST, SUBJECT, Story
 
+from lutetia.report.document import texts
 from lutetia.report.numbers import probability, with_unit
 from lutetia.trial import accounts
+from lutetia.web.context import PageContext
+from lutetia.web.pages.cycles_print import prescription_document
+from lutetia.web.pages.cycles_records import read_cycle, shown_version
+from lutetia.web.routes import ROUTES
+from lutetia.web.session import find
 from lutetia.workflow.proposal import WhatIf, what_if
 
 FIRST, SECOND = datetime(2026, 1, 12, 8, 30, tzinfo=UTC), datetime(2026, 3, 9, 8, 30, tzinfo=UTC)
@@ -228,3 +235,95 @@ def test_a_physician_lowers_with_a_reason_and_withholds(story: Story, site: Site
     answer = site.of("ines").post(cycle_path(number, "withhold"), {"reason": "patient travels"})
     assert "The cycle is withheld" in answer.text
     assert "patient travels" in answer.text
+
+
+@pytest.mark.requirement(16)
+def test_an_activity_above_a_limit_needs_two_physicians_with_reasons(story: Story, site: Site) -> None:
+    story.whole_cycle(FIRST)
+    number = planned(story, site, SECOND)
+    more = {"activity.Y-90": "5000", "note": "small tumours, fit"}
+    assert "note on the activity" in sign_step(site.of("phil"), number, "propose", "phil", **more | {"note": ""}).text
+    assert "signed and stored" in sign_step(site.of("phil"), number, "propose", "phil", **more).text
+    page = site.of("ines").get(cycle_path(number)).text
+    assert "Two physicians have to override in writing" in page
+    assert "is above the limit" in sign_step(site.of("ines"), number, "release", "ines").text
+    answer = sign_step(site.of("ines"), number, "override", "ines", reason="progression")
+    assert "waits for a second physician" in answer.text
+    answer = sign_step(site.of("ines"), number, "approve", "ines", reason="again")
+    assert answer.status_code == 422
+    assert "two different people" in answer.text
+    answer = sign_step(site.of("paul"), number, "approve", "paul", reason="board agrees")
+    assert "the prescription is released" in answer.text
+    for words in (
+        "asks for an override above a limit: Ines Example (physician)",
+        "progression",
+        "approves the override above a limit: Paul Example (physician)",
+        "have overridden in writing",
+    ):
+        assert words in answer.text  # fmt: skip
+    answer = site.of("paul").post(cycle_path(number, "void"), {"reason": "kidney function fell"})
+    assert "Version 1 of the prescription is void" in answer.text
+    assert "kidney function fell" in answer.text
+    assert story.cycle(number)["state"] == "ASSESSED"
+
+
+@pytest.mark.requirement(12)
+@pytest.mark.requirement(39)
+def test_the_printed_prescription_names_signatures_program_and_audit_head(story: Story, site: Site) -> None:
+    number = planned(story, site)
+    sign_step(site.of("phil"), number, "propose", "phil")
+    sign_step(site.of("ines"), number, "release", "ines")
+    answer = site.of("ines").get(cycle_path(number, "prescription.pdf"))
+    assert answer.content.startswith(b"%PDF")
+    assert site.of("otto").get(cycle_path(number, "prescription.pdf")).status_code == 403
+    browser = site.of("ines")
+    page = context_of(browser)
+    found = read_cycle(page, SUBJECT, number)
+    shown = shown_version(page, found, found.versions[0])
+    assert shown is not None
+    words = "\n".join(texts(prescription_document(page, found, shown)))
+    page.close()
+    for part in (
+        "proposes this prescription: Phil Example (physicist), 2026-01-11 13:30 CET",
+        "releases this prescription for administration: Ines Example (physician)",
+        "For trial use; not a CE-marked device",
+        "audit head ",
+        "duonen 2026.1",
+        "3.70",
+        "released",
+    ):
+        assert part.lower() in words.lower(), part  # fmt: skip
+    assert story.trial.head().head[:16] in words
+
+
+def context_of(browser: Browser) -> PageContext:
+    """A request of the person of a browser, as a handler gets it."""
+    services = browser.client.app.state.services  # type: ignore[attr-defined]
+    session = find(services.trial, browser.client.cookies["lutetia"])
+    return PageContext(Request({"type": "http", "headers": [], "method": "GET"}), services, ROUTES[0], session)
+
+
+def test_cycles_as_json_say_what_the_page_says(story: Story, site: Site) -> None:
+    number = planned(story, site)
+    browser = site.of("phil")
+    found = browser.get(f"/api{cycle_path(number, 'prescription')}").json()
+    assert (found["version"], found["state"], found["bound_by"]) == (None, None, "base")
+    assert [a["nuclide"] for a in found["activities"]] == ["Lu-177", "Y-90"]
+    assert browser.get(f"/api{SUBJECT_PATH}/cycles").json()[0]["state"] == "ASSESSED"
+    asked = {"activities_MBq": {"Lu-177": 3700.0, "Y-90": 1850.0}}
+    headers = {"X-CSRF-Token": browser.csrf}
+    tried = browser.client.post(f"/api{cycle_path(number, 'what-if')}", json=asked, headers=headers).json()
+    assert tried[0]["predicted_after_cycle_Gy"] < found["limits"][0]["predicted_after_cycle_Gy"]
+    for wrong in ({"activities_MBq": {}}, {"activities_MBq": {"Lu-177": -1.0, "Y-90": 1.0}}, {}):
+        answer = browser.client.post(f"/api{cycle_path(number, 'what-if')}", json=wrong, headers=headers)
+        assert answer.status_code == 422
+    assert site.of("stan").get(f"/api{cycle_path(number, 'prescription')}").status_code == 403
+    assert site.of("phil").get(f"/api{cycle_path(9, 'doses')}").status_code == 404
+
+
+def test_the_next_cycle_that_is_not_planned_leads_to_its_plan(story: Story, site: Site) -> None:
+    assert "Plan the next cycle" in site.of("cora").get(cycle_path(1)).text
+    assert site.of("cora").get(cycle_path(2)).status_code == 404
+    answer = site.of("cora").post(f"{SUBJECT_PATH}/cycles/new", {"planned_on": "2025-12-01"})
+    assert answer.status_code == 422
+    assert "before randomisation" in answer.text

@@ -27,7 +27,11 @@ from lutetia.workflow.proposal import WhatIf, what_if
 
 
 def show(page: Page, subject_id: str, cycle: int) -> Response:
-    """The page of a cycle."""
+    """The page of a cycle; the form that plans it where it is the next one and not planned yet."""
+    every = queries.of_subject(page.reader, page.actor, "cycles", subject_id)
+    following = max((int(c["cycle"]) for c in every), default=0) + 1
+    if cycle == following and page.may("enter_data", queries.subject_site(page.reader, subject_id)):
+        return page.redirect(f"/subjects/{subject_id}/cycles/new")
     return render_cycle(page, subject_id, cycle)
 
 
@@ -92,7 +96,7 @@ def _proposal(page: PageContext, found: CycleRecords, shown: Shown) -> dict[str,
         "labs": view.labs(page, shown), "provenance": view.provenance(page, shown), "note": further.get("note") or "",
         "decided": local_decision(page, shown), "conditions": shown.conditions, "stale": shown.stale,
         "warnings": list(dict.fromkeys(view.first_line(w) for w in shown.record["warnings"])),
-        "signatures": printed_signatures(page, shown.rows, found.subject["site"]),
+        "signatures": printed_signatures(page, shown.rows),
         "controller": shown.prescription["state"],
     }  # fmt: skip
 
@@ -135,7 +139,7 @@ def _versions(page: PageContext, found: CycleRecords) -> list[dict[str, Any]]:
     return [
         {"version": rows[0]["version"], "state": rows[0]["state"], "reason": rows[0]["void_reason"] or "",
          "activities": ", ".join(_prescribed(row) for row in rows),
-         "signatures": printed_signatures(page, rows, found.subject["site"]),
+         "signatures": printed_signatures(page, rows),
          "decisions": [d for d in decisions if d["version"] == rows[0]["version"]]}
         for rows in found.versions
     ]  # fmt: skip

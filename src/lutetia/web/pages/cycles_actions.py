@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from lutetia.trial import queries
 from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown
+from lutetia.workflow.cycles import TREATABLE
 
 Action = dict[str, Any]
 
@@ -29,6 +31,7 @@ def next_steps(page: PageContext, found: CycleRecords, shown: Shown | str | None
         main, more = _given(page, state, site)
     if state in ("PLANNED", "ASSESSED", "HELD", "PRESCRIBED"):
         more += _before_given(page, state, site)
+    more += _following(page, found)
     return {"main": main, "more": more, "hint": hint or _hint(page, found, shown, main)}
 
 
@@ -72,6 +75,19 @@ def _prescribed(page: PageContext, found: CycleRecords, shown: Shown | str | Non
     elif page.may("propose", site):
         more.append(_link("withdraw", ""))
     return main, more
+
+
+def _following(page: PageContext, found: CycleRecords) -> list[Action]:
+    """Planning the next cycle, from the last one."""
+    if found.cycle["state"] in ("PLANNED", "ASSESSED", "HELD", "PRESCRIBED"):
+        return []
+    subject_id, site = found.cycle["subject_id"], found.subject["site"]
+    every = queries.records(page.reader, page.actor, "cycles", subject_id=subject_id)
+    if not page.may("enter_data", site) or any(int(c["cycle"]) > found.number for c in every):
+        return []
+    if found.subject["state"] not in TREATABLE:
+        return []
+    return [_link("plan", "") | {"href": f"/subjects/{subject_id}/cycles/new"}]
 
 
 def _given(page: PageContext, state: str, site: str) -> tuple[list[Action], list[Action]]:

@@ -141,7 +141,7 @@ def _signatures(page: PageContext, found: CycleRecords, shown: Shown) -> list[Bl
         blocks += [Heading(rich(t("cycles.acknowledged")), 2), ListBlock(tuple(typeset(c) for c in shown.conditions))]
     note = (shown.rows[0]["further"] or {}).get("note")
     blocks += [Paragraph(rich(t("cycles.note"), ": ", note))] if note else []
-    signatures = printed_signatures(page, shown.rows, found.subject["site"])
+    signatures = printed_signatures(page, shown.rows)
     blocks.append(Heading(rich(t("cycles.signatures")), 2))
     lines = tuple(
         rich(s["text"] + (f" — {t('cycles.invalid')}" if s["status"] == "invalid" else "")) for s in signatures

@@ -16,7 +16,7 @@ from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.trial.signatures import printed, signatures_of
 from lutetia.web.context import PageContext
-from lutetia.workflow.course_records import facts_hash, site_zone
+from lutetia.workflow.course_records import facts_hash
 from lutetia.workflow.prescription import void_reasons
 from lutetia.workflow.proposal import WhatIf, preview_proposal, what_if
 
@@ -167,9 +167,9 @@ def stale_reasons(page: PageContext, rows: Sequence[Record]) -> tuple[str, ...]:
     return void_reasons(page.trial, page.reader, rows, as_of=datetime.fromisoformat(page.reader.now))
 
 
-def printed_signatures(page: PageContext, rows: Sequence[Record], site: str) -> list[dict[str, Any]]:
+def printed_signatures(page: PageContext, rows: Sequence[Record]) -> list[dict[str, Any]]:
     """Signatures over prescriptions as they are shown and printed: name, role, local time, meaning, void or not."""
-    zone = str(site_zone(page.reader, site) or page.services.study.zone.key)
+    zone = page.services.study.zone.key
     found: dict[int, dict[str, Any]] = {}
     for row in rows[:1]:
         for signature in signatures_of(page.reader, "prescriptions", int(row["record_id"])):

@@ -157,6 +157,7 @@ def _limit_view(page: PageContext, limit: Mapping[str, Any], cycle: int) -> dict
         "alt": f"{limit_name(limit)}: " + "; ".join(f"{b.label} {b.value_text}" for b in bars),
         "after": _dash(probability(known(limit["probability_over_after_cycle"]))),
         "end": _dash(probability(known(chance))), "high": chance is not None and chance > 0.5,
+        "high_after": (limit["probability_over_after_cycle"] or 0.0) > 0.5,
         "share": _dash(percent(known(limit["controllable_fraction"]))), "binding": bool(limit["binding"]),
         "interval": _dash(interval(limit["predicted_end_of_course_interval_Gy"])),
         "method": limit["method"] or "",
@@ -190,7 +191,8 @@ def labs(page: PageContext, shown: Shown) -> list[dict[str, Any]]:
     rows = sorted(shown.record["labs"], key=lambda r: -(r["grade"] or 0))
     return [
         {"analyte": page.t.known(f"cycles.analytes.{r['analyte']}", otherwise=first_line(r["analyte"])),
-         "value": number(r["value"]), "unit": unit(r["unit"]), "day": page.local(r["taken_at"])[:10],
+         "value": number(r["value"]), "unit": unit(r["unit"]) if r["unit"] != "1" else "",
+         "day": page.local(r["taken_at"])[:10],
          "grade": "–" if r["grade"] is None else str(r["grade"]),
          "tone": ("", "", "warning", "danger", "danger", "danger")[r["grade"] or 0]}
         for r in rows
@@ -272,7 +274,15 @@ def dose_rows(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     heads_of = [
         {"name": marked(n), "basis": page.t(f"cycles.basis.{common[n]}") if n in common else ""} for n in nuclides
     ]
-    return {"nuclides": heads_of, "rows": rows, "methods": [(letter, marked(m)) for m, letter in methods.items()]}
+    single = heads_of[0]["basis"] if len(nuclides) == 1 else ""
+    if len(nuclides) == 1:  # the sum is this nuclide's dose
+        heads_of = []
+        for row in rows:
+            row["parts"] = []
+    return {
+        "nuclides": heads_of, "rows": rows, "methods": [(letter, marked(m)) for m, letter in methods.items()],
+        "single": single, "bed": any(r["bed"] != "–" for r in rows), "mass": any(r["mass"] != "–" for r in rows),
+    }  # fmt: skip
 
 
 def _common_bases(doses: Sequence[Record], nuclides: Sequence[str]) -> dict[str, str]:
@@ -401,7 +411,8 @@ def _given_view(page: PageContext, row: Record) -> dict[str, Any]:
     return {
         "nuclide": nuclide_text(row["nuclide"]), "given": amount > 0, "amount": gigabecquerel(amount),
         "prescribed": gigabecquerel(prescribed), "ratio": change(amount / prescribed - 1.0) if prescribed else "",
-        "deviations": [d[2].partition(": ")[2] for d in deviations], "batch": row["batch"] or "–",
+        "deviations": [d[2].partition(": ")[2] for d in deviations],
+        "off": any(d[0] == "activity" for d in deviations), "batch": row["batch"] or "–",
         "started": page.local(row["started_at"]), "ended": page.local(row["ended_at"]),
         "measured": measured.get("measured_MBq"), "measured_at": page.local(measured.get("measured_at")),
         "residual": row["residual_MBq"], "residual_at": page.local(measured.get("residual_at")),
