@@ -242,7 +242,7 @@ def _document(context: Context, kind: str, use: str, blocks: Sequence[Block]) ->
     data, own = context.data, software()
     cut = printed_cut(data.cut.text)
     protocol = f"protocol {data.study.protocol} {data.study.protocol_version}"
-    head = str(data.snapshot.get("audit_head") or "")[:16]
+    head = str(data.snapshot.get("audit_head") or "")[:10]
     trail = (f"audit head {head}",) if head else ()
     marks = (f"cut {cut}", f"snapshot {data.snapshot_sha256[:16]}", *trail, f"{own['name']} {own['version']}", protocol)
     return Document(
