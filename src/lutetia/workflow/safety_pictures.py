@@ -1,6 +1,6 @@
 """Pictures of the safety dashboard: the report's panels, pooled ones drawn by the same panels, and who is in them.
 
-In a pooled picture a mean stands on at least five subjects. Single subjects are marks; `Spot` tells which mark is whom,
+In a pooled picture a mean stands on at least five subjects, whose number is rounded down to fives. Single subjects are marks; `Spot` tells which mark is whom,
 for pages that show them to people who see every subject.
 """
 
@@ -29,7 +29,7 @@ from lutetia.safety.figures_laboratory import occasions
 from lutetia.safety.suppression import SMALLEST_SHOWN
 from lutetia.safety.tables.building import label_of
 
-POOLED = "all subjects"
+POOLED = "all"
 _MARK = re.compile(
     rf'<(?:circle cx="([-\d.]+)" cy="([-\d.]+)" r="[\d.]+"'
     rf'|rect x="([-\d.]+)" y="([-\d.]+)" width="([\d.]+)" height="([\d.]+)"'
@@ -72,13 +72,16 @@ def _picture(panel: Panel) -> Picture:
 
 
 def pooled_trajectory(context: Context, analyte: str) -> Picture:
-    """Geometric mean of all arms at each place with at least five subjects."""
+    """Geometric mean of all arms at each place with at least five subjects; their numbers rounded down to fives."""
     own, ticks = occasions(context, analyte)
     rows = [_mean(own.loc[own["place"] == place, "log_ratio"].to_numpy()) for place, _ in ticks]
     kept = [(tick, row) for tick, row in zip(ticks, rows, strict=True) if row[3] >= SMALLEST_SHOWN]
     shown = [tick for tick, _ in kept]
     middle, low, high, count = (tuple(row[n] for _, row in kept) for n in range(4))
-    line = Trajectory(POOLED, tuple(p for p, _ in shown), middle, low, high, tuple(int(n) for n in count), 0)
+    fives = tuple(
+        SMALLEST_SHOWN * (int(n) // SMALLEST_SHOWN) for n in count
+    )  # a difference of two would be a small cell
+    line = Trajectory(POOLED, tuple(p for p, _ in shown), middle, low, high, fives, 0)
     labels = Labels(label_of(analyte), y="change from baseline, % (geometric mean, 95 % CI)")
     alt = f"{label_of(analyte)}: change from baseline before every cycle, at every nadir and at the end, all subjects"
     return _picture(Panel(trajectory_panel(labels, [line] if kept else [], shown), alt))

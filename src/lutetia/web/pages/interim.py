@@ -73,7 +73,7 @@ def sign_form(page: Page, snapshot_id: str, version: int) -> Response:
 def sign(page: Page, snapshot_id: str, version: int) -> Response:
     """Sign every file of a version."""
     form = page.form("interim")
-    confirmed = page.confirmed(form)
+    confirmed = page.confirmed(form, role="unmasked_statistician")
     if confirmed is not None:
         command = SignInterim(snapshot_id, version, confirmed)
         if form.attempt(sign_interim, page.trial, page.actor, command) is not None:
