@@ -15,9 +15,9 @@ def beside_fields(form: Form, names: Iterable[str]) -> None:
     """Move each part of the form's general message that names a field to that field; the rest stays general."""
     message = form.errors.pop("", "")
     known = sorted(names, key=len, reverse=True)
-    parts = (
-        re.split(rf"(?:^|(?<=[;:\n]\s)|(?<=\n))({'|'.join(map(re.escape, known))}): ", message) if known else [message]
-    )
+    # A field begins the message, after the form's name at most, or follows a colon, a semicolon or a new line.
+    pattern = rf"(?:^(?:[\w ]+ )?|(?<=[;:]\s)|(?<=\n))({'|'.join(map(re.escape, known))}): "
+    parts = re.split(pattern, message) if known else [message]
     head = parts[0].strip().rstrip(";:").strip()
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
         words = text.strip().rstrip(";").strip()
