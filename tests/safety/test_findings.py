@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +12,10 @@ from lutetia.dataset.folder import read_dataset
 from lutetia.protocol.profile import read_protocol
 from lutetia.safety import findings
 from lutetia.safety.context import Context, derive_context
+from lutetia.safety.monitoring import first_crossing
+from lutetia.safety.nadir import HAEMATOLOGY
 from lutetia.safety.reading import read_trial
-from lutetia.safety.statistics.boundaries import BoundaryStatus
+from lutetia.safety.statistics.boundaries import BoundaryStatus, StoppingRule
 from lutetia.safety.statistics.results import NotEstimable, Result
 from lutetia.simulate.export import simulate_trial
 from lutetia.simulate.population import read_population
@@ -68,6 +70,15 @@ def test_a_fall_is_shown_only_where_the_interval_is_below_zero(monkeypatch: pyte
     assert declines(monkeypatch, NotEstimable("no values")).status == "not estimable"
 
 
+def test_of_several_blood_counts_a_fall_is_adjusted_by_holm(monkeypatch: pytest.MonkeyPatch) -> None:
+    near, rest = result(-0.1, -0.2, -0.01, 0.03), result(-0.01, -0.1, 0.08, 0.8)
+    tests = {a: {"all": near if a == "platelets" else rest, "A": rest} for a in HAEMATOLOGY}
+    monkeypatch.setattr(findings, "course_tests", lambda context: tests)
+    found = findings.declines(SimpleNamespace(arms=("A",)))  # type: ignore[arg-type]
+    assert found.status == "not shown"  # 5 · 0.03 > 0.05
+    assert "Not shown to fall" in found.answer
+
+
 @pytest.mark.parametrize(
     ("low", "high", "status", "words"),
     [
@@ -90,7 +101,7 @@ def test_a_stable_kidney_is_never_claimed_without_the_interval(
 def test_a_crossed_boundary_names_its_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     def rule(crossed: bool) -> SimpleNamespace:
         status = BoundaryStatus(4 if crossed else 0, 10, 4, 0.97 if crossed else 0.1, crossed)
-        return SimpleNamespace(monitor=SimpleNamespace(id="kidney"), rule=object(), status={"C": status}, reason="")
+        return SimpleNamespace(monitor=SimpleNamespace(id="kidney"), rule=object(), status={"C": status}, earlier={})
 
     monkeypatch.setattr(findings, "monitored", lambda context: (rule(True),))
     found = findings.stopping(SimpleNamespace())  # type: ignore[arg-type]
@@ -99,6 +110,40 @@ def test_a_crossed_boundary_names_its_arm(monkeypatch: pytest.MonkeyPatch) -> No
     )  # fmt: skip
     monkeypatch.setattr(findings, "monitored", lambda context: (rule(False),))
     assert findings.stopping(SimpleNamespace()).status == "not shown"  # type: ignore[arg-type]
+
+
+def test_a_boundary_crossed_at_an_earlier_look_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = {"C": BoundaryStatus(2, 10, 4, 0.6, False)}
+    rule = SimpleNamespace(monitor=SimpleNamespace(id="kidney"), rule=object(), status=status, earlier={"C": (3, 2)})
+    monkeypatch.setattr(findings, "monitored", lambda context: (rule,))
+    found = findings.stopping(SimpleNamespace())  # type: ignore[arg-type]
+    assert found.status == "shown"
+    assert "no arm is at its boundary; arm C was at it when 3 subjects were evaluable (2 events)" in found.answer
+
+
+def test_a_rule_without_evaluable_subjects_is_not_estimable(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = {"C": BoundaryStatus(0, 0, None, 0.5, False)}
+    rule = SimpleNamespace(monitor=SimpleNamespace(id="kidney"), rule=object(), status=status, earlier={})
+    monkeypatch.setattr(findings, "monitored", lambda context: (rule,))
+    assert findings.stopping(SimpleNamespace()).status == "not estimable"  # type: ignore[arg-type]
+
+
+def test_the_first_crossing_is_sought_at_the_looks_alone() -> None:
+    rule = StoppingRule(0.10, 0.95, (3, 6, 10))
+    assert first_crossing(rule, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0]) == (3, 2)
+    assert first_crossing(rule, [0, 0, 1, 1, 1, 0]) == (6, 3)
+    assert first_crossing(rule, [0, 0, 1, 1, 0]) is None  # 2 of 4 is no look
+    assert first_crossing(rule, []) is None
+
+
+def test_severe_blood_counts_are_a_share_of_those_who_have_a_grade(trial: Context) -> None:
+    known = trial.worst[trial.worst["worst_emergent"].notna() & trial.worst["subject_id"].isin(trial.sets.saf)]
+    counts = known[known["analyte"].isin(HAEMATOLOGY)]
+    someone = counts["subject_id"].iloc[0]
+    without = replace(trial, worst=trial.worst[trial.worst["subject_id"] != someone])
+    n = counts["subject_id"].nunique()
+    assert f" of {n} (" in findings.toxicity(trial).answer
+    assert f" of {n - 1} (" in findings.toxicity(without).answer.split("Adverse")[0]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from lutetia.safety.nadir import HAEMATOLOGY
 from lutetia.safety.printing import printed_p
 from lutetia.safety.statistics.groups import GroupComparison
 from lutetia.safety.statistics.proportions import clopper_pearson
-from lutetia.safety.statistics.results import NotEstimable, Result
+from lutetia.safety.statistics.results import NotEstimable, Result, holm
 from lutetia.safety.tables.building import label_of
 from lutetia.safety.tables.t07_laboratory import as_percent, course_tests
 from lutetia.safety.tables.t10_adverse_events import chosen, emergent_events
@@ -165,22 +165,21 @@ def over_limits(context: Context) -> Finding:
 
 
 def declines(context: Context) -> Finding:
-    """Whether blood counts fell over the course, in all subjects and in every arm."""
+    """Whether blood counts fell over the course, in all subjects (Holm over blood counts) and in every arm."""
     tests = {a: t for a, t in course_tests(context).items() if a in HAEMATOLOGY}
     overall = {a: as_percent(t["all"]) for a, t in tests.items()}
     known = {a: r for a, r in overall.items() if isinstance(r, Result)}
     if not known:
         return Finding("declines", "Did blood counts fall?", _refused(overall), "not estimable", "T7")
-    fell = [a for a in sorted(known, key=lambda a: known[a].estimate) if _below_zero(known[a])]
+    usable = {a: r.p for a, r in known.items() if r.p is not None}
+    adjusted = dict(zip(usable, holm(list(usable.values())), strict=True))
+    below = [a for a, r in known.items() if r.estimate < 0 and adjusted.get(a, 1.0) < ALPHA]
+    fell = sorted(below, key=lambda a: known[a].estimate)
     parts = [f"{label_of(a)} {_estimate(known[a], '%')}{_arms_that_fell(tests[a], context.arms)}" for a in fell]
     rest = [f"{label_of(a)} {_estimate(r, '%')}" for a, r in known.items() if a not in fell]
     text = f"Level over the course against baseline, largest fall first: {'; '.join(parts)}." if fell else ""
     text += f" Not shown to fall: {'; '.join(rest)}." if rest else ""
     return Finding("declines", "Did blood counts fall?", text.strip(), "shown" if fell else "not shown", "T7, F5, F6")
-
-
-def _below_zero(found: Result) -> bool:
-    return found.high is not None and found.high < 0
 
 
 def _arms_that_fell(tests: Mapping[str, Result | NotEstimable], arms: Sequence[str]) -> str:
@@ -224,7 +223,7 @@ def category(context: Context) -> Finding:
         return Finding("category", question, _refused(tests), "not estimable", "T14")
     shown = [a for a, (_, p) in known.items() if p is not None and p < ALPHA]
     later = [a for a, e in effects.items() if e.landmark_adjusted is not None and e.landmark_adjusted < ALPHA]
-    smallest = min(p for _, p in known.values() if p is not None)
+    smallest = min((p for _, p in known.values() if p is not None), default=1.0)
     text = (
         f"Within arms: shown for {_and([_small(a) for a in shown])}"
         if shown
@@ -287,7 +286,10 @@ def hepatic(context: Context) -> Finding:
 def toxicity(context: Context) -> Finding:
     """Severe laboratory values and adverse events."""
     worst, saf = context.worst, context.sets.saf
-    own = worst[worst["analyte"].isin(HAEMATOLOGY) & (worst["worst_emergent"] >= 3) & worst["subject_id"].isin(saf)]
+    counted = worst[
+        worst["analyte"].isin(HAEMATOLOGY) & worst["worst_emergent"].notna() & worst["subject_id"].isin(saf)
+    ]
+    own, graded = counted[counted["worst_emergent"] >= 3], counted["subject_id"].nunique()
     apart = own[own["analyte"] != "lymphocytes"]
     events = emergent_events(context)
     severe, serious = (
@@ -300,8 +302,8 @@ def toxicity(context: Context) -> Finding:
             "toxicity", "How severe was toxicity?", "Nobody was treated by the cut.", "not estimable", "T9, T10"
         )
     text = (
-        f"Blood counts of grade 3 or worse: {_share(own['subject_id'].nunique(), n)}; lymphocytes apart: "
-        f"{_share(apart['subject_id'].nunique(), n)}. Adverse events of grade 3 or worse: {_share(severe, n)}; "
+        f"Blood counts of grade 3 or worse: {_share(own['subject_id'].nunique(), graded)}; lymphocytes apart: "
+        f"{_share(apart['subject_id'].nunique(), graded)}. Adverse events of grade 3 or worse: {_share(severe, n)}; "
         f"serious: {_share(serious, n)}."
     )
     return Finding("toxicity", "How severe was toxicity?", text, "described", "T9, T10, L1, L2")
@@ -315,13 +317,18 @@ def stopping(context: Context) -> Finding:
             parts.append(f"{found.monitor.id}: {found.reason}")
             continue
         over = [arm for arm, status in found.status.items() if status.crossed]
-        crossed |= bool(over)
+        crossed |= bool(over or found.earlier)
         states = ", ".join(f"{arm} {s.events} of {s.n}" for arm, s in found.status.items())
         words = f"at or above the boundary: arm {_and(over)}" if over else "no arm is at its boundary"
+        words += "".join(
+            f"; arm {arm} was at it when {n} subjects were evaluable ({events} events)"
+            for arm, (n, events) in found.earlier.items()
+        )
         parts.append(f"{found.monitor.id}: {words} (events of evaluable subjects: {states})")
     if not rules:
         return Finding("stopping", "Is a stopping rule met?", "The study file names no rule.", "not estimable", "T16")
-    status: Status = "shown" if crossed else "not shown" if any(f.rule for f in rules) else "not estimable"
+    judged = any(status.n for f in rules if f.rule is not None for status in f.status.values())
+    status: Status = "shown" if crossed else "not shown" if judged else "not estimable"
     return Finding("stopping", "Is a stopping rule met?", _sentence("; ".join(parts) + "."), status, "T16, F13")
 
 

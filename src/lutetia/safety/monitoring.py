@@ -6,7 +6,8 @@ Not here: what an event is (`lutetia.safety.events`), the boundary itself (`lute
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import pandas as pd
@@ -22,6 +23,7 @@ from lutetia.safety.statistics.boundaries import (
     looks_after_every,
     operating_characteristics,
 )
+from lutetia.safety.statistics.results import IntArray
 from lutetia.safety.study import Monitor
 
 FIRST_LOOK = 3
@@ -30,7 +32,11 @@ RATES_ABOVE_P0 = (0.0, 0.1, 0.2, 0.3)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Monitored:
-    """One rule: its arms' subjects and states, its exact characteristics; `reason`: why it could not be read."""
+    """One rule: its arms' subjects and states, its exact characteristics; `reason`: why it could not be read.
+
+    `earlier` holds the arms that were at the boundary at a look but no longer are: subjects and events at the first
+    such look, subjects in the order of their first infusion.
+    """
 
     monitor: Monitor
     rule: StoppingRule | None
@@ -38,6 +44,7 @@ class Monitored:
     status: dict[str, BoundaryStatus]
     characteristics: tuple[Characteristics, ...]
     reason: str = ""
+    earlier: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=2)
@@ -53,12 +60,25 @@ def _monitored(context: Context, monitor: Monitor) -> Monitored:
     except InputError as error:
         return Monitored(monitor, None, pd.DataFrame(), {}, (), str(error))
     own = found[found["subject_id"].isin(context.sets.saf) & found["evaluable"]].sort_values(["arm", "order"])
-    status = {}
+    status, earlier = {}, {}
     for arm in context.arms:
-        among = own[own["arm"] == arm]
-        status[arm] = boundary_status(rule, int(among["event"].sum()), len(among))
+        events = own.loc[own["arm"] == arm, "event"].to_numpy(dtype=int)
+        status[arm] = boundary_status(rule, int(events.sum()), len(events))
+        crossed = None if status[arm].crossed else first_crossing(rule, events)
+        if crossed is not None:
+            earlier[arm] = crossed
     rates = [min(monitor.p0 + step, 1.0) for step in RATES_ABOVE_P0]
-    return Monitored(monitor, rule, own, status, operating_characteristics(rule, rates, arms=len(context.arms)))
+    characteristics = operating_characteristics(rule, rates, arms=len(context.arms))
+    return Monitored(monitor, rule, own, status, characteristics, earlier=earlier)
+
+
+def first_crossing(rule: StoppingRule, events: Sequence[int] | IntArray) -> tuple[int, int] | None:
+    """Subjects and events at the first look that reached the boundary; `events` (0 or 1) in the order of subjects."""
+    for n in (look for look in rule.looks if look <= len(events)):
+        count = int(sum(events[:n]))
+        if boundary_status(rule, count, n).crossed:
+            return n, count
+    return None
 
 
 def _looks(context: Context, monitor: Monitor) -> tuple[int, ...]:

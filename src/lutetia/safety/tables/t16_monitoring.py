@@ -30,6 +30,12 @@ def build(context: Context) -> SafetyTable:
             continue
         _arms(table, context, found)
         _characteristics(table, found)
+    for found in rules:
+        for arm, (n, events) in found.earlier.items():
+            table.footnotes.append(
+                f"{found.monitor.id}: arm {arm} was at its boundary when {n} of its subjects were evaluable ({events} "
+                "events, subjects in the order of their first infusion), and no longer is."
+            )
     if not rules:
         table.footnotes.append("The study file names no stopping rule.")
     table.footnotes.append(
