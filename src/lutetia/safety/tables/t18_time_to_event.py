@@ -10,6 +10,7 @@ import pandas as pd
 from lutetia.safety.adverse_events import DAYS_PER_MONTH
 from lutetia.safety.cells import SafetyTable
 from lutetia.safety.context import Context
+from lutetia.safety.statistics.gray import gray_test
 from lutetia.safety.statistics.results import NotEstimable, Result, holm
 from lutetia.safety.statistics.survival import (
     Curve,
@@ -25,8 +26,8 @@ MONTHS = (3, 6, 12)
 WHOLE = ("death", "progression or death")  # no event competes with these
 NOTE = (
     "Share with the event by month, in percent, with its 95 % interval: cumulative incidence with death as a competing "
-    "event (Aalen–Johansen), for death and progression-free survival one less Kaplan–Meier. Arms: log-rank test of the "
-    "cause-specific hazard, adjusted by Holm over the endpoints. Dated by the sample that showed the grade."
+    "event (Aalen–Johansen), for death and progression-free survival one less Kaplan–Meier. Arms: Gray's test, for "
+    "those two the log-rank test, adjusted by Holm over the endpoints. Dated by the sample that showed the grade."
 )
 
 
@@ -44,11 +45,17 @@ def curves(context: Context) -> Mapping[str, Mapping[str, Curve | NotEstimable]]
 
 @lru_cache(maxsize=2)
 def arm_tests(context: Context) -> Mapping[str, CurveTest | NotEstimable]:
-    """Log-rank test of the arms for every endpoint."""
+    """Gray's test of the arms for every endpoint with competing deaths, the log-rank test for the others."""
     found: dict[str, CurveTest | NotEstimable] = {}
     for endpoint in endpoints(context):
         own = durations(context, endpoint)
-        found[endpoint] = log_rank(own["day"].to_numpy(), own["status"].to_numpy(), list(own["arm"]), cause=1)
+        day, arm = own["day"].to_numpy(), list(own["arm"])
+        whole = endpoint in WHOLE
+        found[endpoint] = (
+            log_rank(day, (own["status"] == 1).to_numpy(), arm)
+            if whole
+            else gray_test(day, own["status"].to_numpy(), arm)
+        )
     return found
 
 
