@@ -78,7 +78,7 @@ def test_a_subject_is_enrolled_with_its_age_and_no_date_of_birth(new_browser: Ne
 def test_the_subject_page_shows_cycles_doses_against_limits_values_and_what_waits(new_browser: NewBrowser) -> None:
     page = new_browser(person("physicist")).get(f"/subjects/{TREATED}").text
     told = words(page)
-    for expected in ("on treatment", "61 years", "Cycle 1 given, doses known", "3.654 GBq of 3.70", "16.5 ± 2.1 Gy",
+    for expected in ("on treatment", "61 years", "Cycle 1 doses known", "3.654 of 3.70 GBq", "16.5 ± 2.1 Gy",
                      "Cycle 2", "waits for a physician", "Lu-177 3.70 GBq", "window over", "not done"):  # fmt: skip
         assert expected in told, expected
     label = re.search(r'aria-label="(kidneys, limit 23 Gy[^"]*)"', page)

@@ -14,6 +14,7 @@ from lutetia.errors import InputError
 from lutetia.report.figures.limits import LimitBar, limit_panel
 from lutetia.report.numbers import gigabecquerel, given_number, known, probability, with_sd, with_unit
 from lutetia.trial import queries
+from lutetia.trial.masking import HIDDEN
 from lutetia.trial.reader import Record
 from lutetia.trial.states import CYCLE_BEFORE_GIVEN, SUBJECT_RANDOMISED
 from lutetia.web.context import Page, PageContext
@@ -238,7 +239,7 @@ def _asked(page: PageContext, rows: list[Record]) -> list[dict[str, Any]]:
         _, messages = queries.query_thread(page.reader, page.actor, row["query_id"])
         first = min(messages, key=lambda m: int(m["seq"]), default=None)
         what = f"{table_words(page, row['table_name'])}, {field_words(page, row['field'] or '')}"
-        text = first["text"] if first else ""
+        text = first["text"] if first and first["text"] != HIDDEN else ""
         shown.append({"number": row["query_id"], "state": row["state"], "text": text, "what": what})
     return shown
 

@@ -62,6 +62,12 @@ def options(page: PageContext, family: str, names: tuple[str, ...] | list[str]) 
     return [(name, page.t.known(f"{family}.{name}", otherwise=name.replace("_", " "))) for name in names]
 
 
+def stratum_words(stored: str) -> str:
+    """A stored stratum, ``site=01;diabetes=no``, as people read it beside the site: ``diabetes no``."""
+    parts = [part.strip() for part in stored.split(";")]
+    return ", ".join(part.replace("=", " ") for part in parts if not part.startswith("site="))
+
+
 def _facts(page: PageContext, subject: Record) -> list[tuple[str, str]]:
     t = page.t
     age = subject["age_years"]
@@ -70,7 +76,7 @@ def _facts(page: PageContext, subject: Record) -> list[tuple[str, str]]:
         (t("subjects.sex"), t.known(f"subjects.sexes.{subject['sex']}", otherwise=subject["sex"] or "")),
         (t("subjects.age"), "" if age is None else t("subjects.years", age=f"{age:g}")),
         (t("subjects.randomised_on"), subject["randomised_on"] or ""),
-        (t("subjects.stratum"), subject["stratum_true"] or ""),
+        (t("subjects.stratum"), stratum_words(subject["stratum_true"] or "")),
         (t("subjects.protocol_version"), subject["protocol_version"] or ""),
     ]
     if not page.masked:
