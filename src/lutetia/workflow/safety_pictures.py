@@ -1,7 +1,7 @@
 """Pictures of the safety dashboard: the report's panels, pooled ones drawn by the same panels, and who is in them.
 
-In a pooled picture a mean stands on at least five subjects, whose number is rounded down to fives. Single subjects are marks; `Spot` tells which mark is whom,
-for pages that show them to people who see every subject.
+In a pooled picture a mean stands on at least five subjects, whose number is rounded down to fives. Single subjects are
+marks; `Spot` tells which mark is whom, for pages that show them to people who see every subject.
 """
 
 from __future__ import annotations

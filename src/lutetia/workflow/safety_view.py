@@ -140,7 +140,7 @@ class LiveSafety:
             sequence, head = audit.head(reader)
             state, at = self._state(reader), reader.now
             try:
-                dataset = _dataset(reader, self.trial, head)
+                dataset = live_dataset(reader, self.trial, head)
             except LutetiaError as error:
                 raise _DerivationError(state, str(error)) from error
         try:
@@ -193,8 +193,14 @@ def view_safety(
     return answer, closed
 
 
-def _dataset(reader: Reader, trial: Trial, head: str) -> Dataset:
-    """The live tables as a snapshot of today would hold them."""
+def live_dataset(reader: Reader, trial: Trial, head: str) -> Dataset:
+    """The live tables as a snapshot of today would hold them, unmasked; for derivations, never for a person.
+
+    Raises
+    ------
+    InputError
+        If the trial was made without `study.toml`.
+    """
     files = study_files(reader, trial.files)
     snapshot: dict[str, Any] = {"id": "live", "cut_at": reader.now[:10], "extracted_at": reader.now,
                                 "audit_head": head}  # fmt: skip
