@@ -97,7 +97,7 @@ def _given(page: PageContext, state: str, site: str) -> tuple[list[Action], list
         if state == "GIVEN":
             main, more = [_link("dosimetry", "primary")], [_link("dosimetry/missing", "")]
         elif state == "DOSED":
-            more = [_link("dosimetry", "")]
+            more = [_link("dosimetry", "") | {"key": "dosimetry_again"}]
     if state in ("DOSED", "DOSE_MISSING") and page.may("enter_data", site):
         main.append(_post("close", ""))
     if page.may("record_administration", site):

@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from lutetia.errors import AccessDeniedError, InputError, LutetiaError, MissingRecordError
-from lutetia.report.numbers import nuclide_text, number
+from lutetia.report.numbers import given_number, nuclide_text, with_unit
 from lutetia.trial import queries
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
@@ -128,8 +128,12 @@ def _recognised(page: PageContext, waiting: ImportCase) -> dict[str, Any]:
         found = preview_case(
             page.trial, page.actor, ImportCase(waiting.subject_id, waiting.cycle, root, waiting.reason)
         )
-    given = ", ".join(f"{nuclide_text(n)} {number(a, digits=5)} MBq" for n, a in found.administered_MBq)
-    return {"case": found, "given": given, "size": number(found.bytes / 1e6)}
+    given = ", ".join(f"{nuclide_text(n)} {given_number(a)} MBq" for n, a in found.administered_MBq)
+    return {"case": found, "given": given, "size": _size(found.bytes)}
+
+
+def _size(count: int) -> str:
+    return with_unit(count / 1e6, "MB") if count >= 1_000_000 else with_unit(count / 1e3, "kB")
 
 
 def _packed(page: PageContext) -> bytes:

@@ -125,9 +125,13 @@ def _part(page: PageContext, row: Mapping[str, Any], found: CycleRecords) -> dic
 
 
 def _batches(page: PageContext, found: CycleRecords, nuclide: str) -> list[tuple[str, str]]:
+    """Open batches of a nuclide at the subject's site, the one that expires last first; expired ones say so."""
     rows = queries.records(page.reader, page.actor, "product_batches", nuclide=nuclide, site=found.subject["site"])
-    return [(r["batch"], page.t("cycles.batch_until", batch=r["batch"], when=page.local(r["expires_at"])))
-            for r in rows if r["state"] == "OPEN"]  # fmt: skip
+    offered = []
+    for row in sorted((r for r in rows if r["state"] == "OPEN"), key=lambda r: str(r["expires_at"]), reverse=True):
+        key = "cycles.batch_expired" if row["expires_at"] < page.reader.now else "cycles.batch_until"
+        offered.append((str(row["batch"]), page.t(key, batch=row["batch"], when=page.local(row["expires_at"]))))
+    return offered
 
 
 def show_correction(page: Page, subject_id: str, cycle: int) -> Response:

@@ -34,6 +34,7 @@ from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown, stored_json
 from lutetia.workflow.administration import activity_deviations
 from lutetia.workflow.course_records import study_of, window_of
+from lutetia.workflow.verification import bias_of, predicted_and_measured
 
 #: Labels of form fields are the texts `cycles.FIELD`.
 FAMILY = "cycles"
@@ -323,53 +324,30 @@ def _plain(value: float | None) -> str:
     return "–" if value is None else number(value)
 
 
-def agreement(page: PageContext, subject_id: str, until: int) -> dict[str, Any]:
-    """Predicted and later measured dose of every dosed cycle up to this one, with the mean bias by region."""
-
-    def all_of(table: str, **where: Any) -> list[Record]:
-        return queries.records(page.reader, page.actor, table, subject_id=subject_id, **where)
-
-    given = [r for r in all_of("prescriptions", state="ADMINISTERED") if int(r["cycle"]) <= until]
-    forecasts = {(r["cycle"], r["version"], r["region"]): r for r in all_of("forecasts", horizon="next")}
-    doses = [r for r in all_of("doses", scope="cycle", nuclide="total") if r["absorbed_dose_Gy"] is not None]
-    rows: list[dict[str, Any]] = []
-    for head in {(r["cycle"], r["version"]): r for r in given}.values():
-        if head["result_sha256"] and page.trial.files.has(head["result_sha256"]):
-            rows += _compared(stored_json(page, head["result_sha256"])["limits"], head, forecasts, doses)
-    rows.sort(key=lambda r: (r["region"], r["cycle"]))
-    return {"rows": [r for r in rows if r["cycle"] == until], "all": rows, "bias": _bias(rows)}
-
-
-def _compared(
-    limits: Sequence[Mapping[str, Any]], head: Record, forecasts: Mapping[Any, Record], doses: Sequence[Record]
-) -> list[dict[str, Any]]:
-    """This cycle's part of each limit: the forecast less what was given, beside the dose that was measured."""
+def agreement(page: PageContext, subject_id: str, cycle: int) -> list[dict[str, str]]:
+    """The sum up to this cycle as it was predicted and as it was measured later, with the subject's mean bias."""
+    pairs = predicted_and_measured(page.trial, page.actor, subject_id)
+    bias = {b.region: b for b in bias_of(pairs)}
     found = []
-    for limit in limits:
-        column = "bed_Gy" if limit["metric"] == "bed" else "absorbed_dose_Gy"
-        forecast = forecasts.get((head["cycle"], head["version"], limit["region"]))
-        dose = next((d for d in doses if d["cycle"] == head["cycle"] and d["region"] == limit["region"]
-                     and limit["method"] in (None, d["method"])), None)  # fmt: skip
-        if forecast is None or dose is None or None in (forecast[column], dose[column], limit["given_Gy"]):
+    for pair in pairs:
+        if pair.cycle != cycle or pair.measured_Gy is None:
             continue
-        predicted, measured = forecast[column] - limit["given_Gy"], dose[column]
-        if predicted > 0:
-            found.append({"cycle": int(head["cycle"]), "region": limit["region"], "predicted": number(predicted),
-                          "measured": number(measured), "ratio": measured / predicted - 1.0,
-                          "difference": _signed(measured / predicted - 1.0)})  # fmt: skip
+        mean = bias[pair.region].mean_percent if pair.region in bias else None
+        found.append({
+            "region": first_line(pair.region), "predicted": with_sd(pair.predicted_Gy, pair.predicted_sd_Gy),
+            "measured": with_sd(pair.measured_Gy, pair.measured_sd_Gy), "difference": _signed(pair.difference_percent),
+            "bias": _signed(mean), "basis": pair.basis if pair.basis != "measured" else "",
+            "cycles": page.t.plural("cycles.of_cycles", bias[pair.region].pairs) if mean is not None else "",
+        })  # fmt: skip
     return found
 
 
-def _signed(fraction: float) -> str:
-    """A relative difference with its sign, also where it is nought."""
-    text = change(fraction)
+def _signed(percent: float | None) -> str:
+    """A difference in per cent with its sign, also where it is nought."""
+    if percent is None:
+        return "–"
+    text = change(percent / 100.0)
     return "±0 %" if text == NO_CHANGE else text
-
-
-def _bias(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    regions = dict.fromkeys(r["region"] for r in rows)
-    ratios = {region: [r["ratio"] for r in rows if r["region"] == region] for region in regions}
-    return [{"region": region, "mean": _signed(sum(v) / len(v)), "count": len(v)} for region, v in ratios.items()]
 
 
 def warning_views(result: Record | None, cycle: int) -> list[dict[str, str]]:
