@@ -286,6 +286,8 @@ def test_a_serious_event_shows_its_clock_until_it_is_reported_and_is_judged(
     number = next(r["ae_id"] for r in records(trial, "adverse_events", subject_id=TREATED) if r["term"] == "Ileus")
     one = f"{path}/{number}"
     assert "Not reported: 21 h 30 min left" in words(site.get(one).text)
+    assert f"{TREATED}, Ileus : 21 h 30 min left" in words(site.get("/subjects").text)
+    assert "Ileus" not in words(new_browser(person("coordinator", "02")).get("/subjects").text)
     sent(site, f"{path}/new", full | {"term": "Sepsis", "aware_at": "2026-02-28T09:00"})
     assert "24 h 00 min over time" in words(site.get(path).text)
     early = sent(site, f"{one}/report", {"reported_at": "2026-03-01T08:00", "narrative": "Stayed in hospital."})
