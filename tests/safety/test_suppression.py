@@ -60,6 +60,23 @@ def test_two_hidden_ones_are_not_enough() -> None:
     assert shown(found) == {"total": 40, "d": 29}
 
 
+def test_a_number_is_hidden_where_few_are_left_of_a_larger_one() -> None:
+    found = suppress_small(table([("any", 0, 45), ("related", 0, 42), ("gut", 0, 20), ("nausea", 1, 17)], n=70))
+    assert shown(found) == {"any": 45}  # 3 unrelated; 3 in the gut without nausea, so that gut would tell nausea
+
+
+def test_severe_events_are_hidden_where_few_were_not_severe() -> None:
+    severe = TableColumn("all ≥ G3", "≥ G3")
+    first = table([("gut", 0, 9), ("skin", 0, 20), ("eye", 0, 8)])
+    more = [Cell("T1", key, severe.key, "count", n, 56) for key, n in (("gut", 7), ("skin", 9), ("eye", 8))]
+    found = suppress_small(replace(first, columns=(COLUMN, severe), cells=(*first.cells, *more)))
+    values = {c.row: c.value for c in found.cells if c.column == severe.key}
+    assert values["gut"] is None
+    assert shown(replace(found, cells=tuple(c for c in found.cells if c.column == "all"))) == {
+        "gut": 9, "skin": 20, "eye": 8,
+    }  # fmt: skip
+
+
 def test_an_only_child_hides_its_parent() -> None:
     found = suppress_small(table([("gut", 0, 3), ("nausea", 1, 3), ("blood", 0, 20), ("skin", 0, 9)]))
     assert "gut" not in shown(found)

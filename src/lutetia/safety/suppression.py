@@ -5,7 +5,8 @@ of the first level, and rows below a heading without a number, as parts of the c
 number is safe where its family leaves at least two possible values for it. Rows that do not add up are treated alike:
 too much is hidden rather than too little.
 
-Hidden are: counts of 1 to 4; counts whose rest to the denominator is 1 to 4; the next smallest of the family where one
+Hidden are: counts of 1 to 4; counts whose rest to the denominator, or to a larger number that counts them too (the row
+above, any event, all grades beside the severe ones), is 1 to 4; the next smallest of the family where one
 hidden number alone, or hidden numbers that must all be 1, could be computed; every statistic of such a place; quartiles
 of fewer than five; counts of 1 to 4 in footnotes; and smallest and largest values always, since they are single
 subjects.
@@ -27,6 +28,7 @@ from lutetia.safety.printing import SUPPRESSED
 SMALLEST_SHOWN = 5
 COUNTS = ("count", "events", "subjects", "rows")
 SINGLE_SUBJECTS = ("minimum", "maximum")
+ANY_EVENT, SEVERE = "any", " ≥ G3"  # the row that counts every row of the first level, and columns that are parts
 _COUNTED = re.compile(r"\b[1-4]\b(?= (?:subject|event|row|value|cycle|prescription)s?\b)")
 
 
@@ -71,9 +73,23 @@ def families_of(table: SafetyTable) -> tuple[Family, ...]:
 def _hidden_rows(table: SafetyTable, column: str, families: Sequence[Family]) -> set[str]:
     counts = {row.key: _count(table.at(row.key, column)) for row in table.rows}
     hidden = {row.key for row in table.rows if _is_small(table.at(row.key, column))}
+    hidden |= {key for key, rest in _rests(table, column, counts, families) if 0 < rest < SMALLEST_SHOWN}
     while added := _complement(counts, hidden, families):
         hidden |= added
     return hidden
+
+
+def _rests(
+    table: SafetyTable, column: str, counts: Mapping[str, int | None], families: Sequence[Family]
+) -> list[tuple[str, int]]:
+    """Rows whose number is part of a larger one, and what is left of that one."""
+    whole = column.removesuffix(SEVERE)
+    pairs = [(row.key, _count(table.at(row.key, whole))) for row in table.rows] if whole != column else []
+    for family in families:
+        parent = family.parent or ANY_EVENT
+        pairs += [(key, counts.get(parent)) for key in family.children if key != parent]
+    own = ((key, of, counts[key]) for key, of in pairs)
+    return [(key, of - count) for key, of, count in own if of is not None and count]
 
 
 def _is_small(cells: Sequence[Cell]) -> bool:
