@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,11 +23,12 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 import pydicom
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag
-from pydicom.uid import generate_uid
+from pydicom.uid import UID_dictionary, generate_uid  # type: ignore[attr-defined]
 
 from lutetia.core.regions import canonical_region
 from lutetia.errors import IdentityError, ImageError, UnknownNameError
@@ -45,6 +47,12 @@ _NUMBER_TEXT = frozenset({"DS", "IS"})
 _PIXELS = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData"})
 _DATE = re.compile(r"^(\d{4})\.?(\d{2})\.?(\d{2})")
 _OLDEST_AGE = 89
+_LONG_NUMBER = 5  # digits of a patient's number that a count or an index does not have by chance
+_UNLISTED = _NUMBERS | _NUMBER_TEXT | {"TM", "UI"}  # kinds of values that pass without being named
+_BARE = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ß": "ss", "æ": "ae", "œ": "oe"})
+
+# The library's warnings of odd values repeat them, names and birth dates among them, on the error output and in logs.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +141,7 @@ def pseudonymise(dataset: Dataset, pseudonym: Pseudonym) -> Dataset:
         As `check_admissible`; for dates that cannot be read.
     """
     check_admissible(dataset)
-    cleaner = _Cleaner(pseudonym, identifiers([dataset]))
+    cleaner = _Cleaner(pseudonym, _words(dataset))
     result = cleaner.cleaned(dataset)
     _write_identity(result, pseudonym)
     _state_offset(dataset, result, pseudonym.zone)
@@ -157,7 +165,10 @@ def shift_date(text: str, days: int) -> str:
         moved = date(year, month, day) + timedelta(days=days)
     except (ValueError, OverflowError) as error:
         raise ImageError("DICOM date: found an impossible date; expected YYYYMMDD; correct it at the sender") from error
-    return f"{moved:%Y%m%d}" + text[found.end() :]
+    rest = text[found.end() :]
+    if re.search(r"[^\d.+\-]", rest):
+        raise ImageError("DICOM date: found words after the date; expected a time or nothing; correct it at the sender")
+    return f"{moved:%Y%m%d}" + rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +188,7 @@ class _Cleaner:
 
     def _element(self, element: DataElement, owner: Dataset) -> DataElement | None:
         rules, tag, keyword = _rules(), element.tag, element.keyword
-        if tag.is_private or not keyword or _is_overlay_or_curve(tag):
+        if tag.is_private or not keyword or _is_overlay_or_curve(tag) or not _is_what_it_says(element):
             return None
         if keyword in rules.emptied:
             keeps_number = element.VR == "IS"
@@ -193,6 +204,8 @@ class _Cleaner:
                 return None
             return self._mapped(element, lambda text: shift_date(text, self.pseudonym.shift_days))
         if element.VR == "TM":
+            if keyword.startswith("Patient"):
+                return None  # the time of birth
             return self._mapped(element, lambda text: text if re.fullmatch(r"[\d:.]{2,16}", text) else "")
         if element.VR in _NUMBER_TEXT:
             return self._number(element)
@@ -219,10 +232,13 @@ class _Cleaner:
         values = element.value if element.VM > 1 else [element.value]
         if element.value in (None, ""):
             return DataElement(element.tag, element.VR, None)
+        own = {str(value).strip() for value in values} & self.words
+        if any(len(number) >= _LONG_NUMBER for number in own):
+            return None
         return element if all(_is_number(value) for value in values) else None
 
     def _uid(self, uid: str) -> str:
-        if uid.startswith("1.2.840.10008."):
+        if uid in UID_dictionary:
             return uid
         return str(generate_uid(prefix="2.25.", entropy_srcs=[self.pseudonym.salt, uid]))
 
@@ -235,16 +251,16 @@ class _Cleaner:
         values = [str(v) for v in (element.value if element.VM > 1 else [element.value or ""])]
         if any(self._speaks_of_patient(value, coded=element.VR == "CS") for value in values):
             return None
-        if element.keyword == "PatientAge" and (found := re.fullmatch(r"(\d{3})Y", values[0].strip())):
-            values = [f"{min(int(found[1]), _OLDEST_AGE + 1):03d}Y"]
+        if element.keyword == "PatientAge":
+            values = [_age(values[0])]
         return DataElement(element.tag, element.VR, values if len(values) > 1 else values[0])
 
     def _speaks_of_patient(self, value: str, *, coded: bool) -> bool:
         """Whether one of the patient's words is in a text; in a code string it must be a word of its own."""
-        lowered = value.lower()
+        plain = _folded(value)
         if coded:
-            return bool(self.words & set(re.split(r"[\s_]+", lowered)))
-        return any(word in lowered for word in self.words)
+            return bool(self.words & set(re.split(r"[\W_]+", plain)))
+        return any(word in plain for word in self.words)
 
     def _region(self, name: str, owner: Dataset) -> str:
         """The canonical name of a known region, else a number: a name that someone typed may be the patient's."""
@@ -253,6 +269,45 @@ class _Cleaner:
         except UnknownNameError:
             number = owner.get("ROINumber", owner.get("SegmentNumber", owner.get("ReferencedROINumber", "")))
             return f"region {number}".strip()
+
+
+def _words(dataset: Dataset) -> frozenset[str]:
+    """Words that must not come out: the patient's names, numbers and birth date, other people's names, the hospital."""
+    found = {_folded(word) for word in identifiers([dataset])}
+    for element in dataset:
+        if element.VR == "PN" and element.value:
+            found |= {word for word in re.split(r"[\W_]+", _folded(str(element.value))) if len(word) > 3}
+    hospital = _folded(str(dataset.get("InstitutionName") or "").strip())
+    born = _DATE.match(str(dataset.get("PatientBirthDate") or ""))
+    if born is not None:
+        year, month, day = born.groups()
+        found |= {f"{year}{month}{day}", f"{year}-{month}-{day}", f"{day}.{month}.{year}", f"{day}/{month}/{year}"}
+    return frozenset(found | ({hospital} if len(hospital) > 3 else set()))
+
+
+def _folded(text: str) -> str:
+    """Small letters without accents: devices write Łuczyńska as LUCZYNSKA."""
+    plain = unicodedata.normalize("NFKD", text.lower()).translate(_BARE)
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+
+
+def _age(text: str) -> str:
+    """An age in the standard's form, years above `_OLDEST_AGE` as one class; anything else is left empty."""
+    found = re.fullmatch(r"(\d{1,4})([DWMY])", text.strip())
+    if found is None:
+        return ""
+    number, unit = int(found[1]), found[2]
+    years = number / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[unit]
+    return f"{_OLDEST_AGE + 1:03d}Y" if years >= _OLDEST_AGE + 1 else f"{number:03d}{unit}"
+
+
+def _is_what_it_says(element: DataElement) -> bool:
+    """Whether numbers, times and identifiers stand under attributes that hold such: text is not passed as a number."""
+    if element.VR not in _UNLISTED:
+        return True
+    expected = set(dictionary_VR(element.tag).split(" or "))
+    alike = _NUMBERS | _NUMBER_TEXT if element.VR in _NUMBERS | _NUMBER_TEXT else {element.VR}
+    return bool(expected & alike)
 
 
 def _is_number(value: object) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -122,7 +123,8 @@ def _store(event: Any, trial: Trial, identities: Identities, report: Callable[[R
     except LutetiaError as error:
         _log.error("object not stored: %s", error)
         return OUT_OF_RESOURCES
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, LookupError, TypeError, ArithmeticError, RuntimeError, EOFError, struct.error):
+        # Whatever a damaged object makes the library say may repeat its values: the log says only that it came.
         _log.error("object could not be read")
         return CANNOT_UNDERSTAND
     report(received)
