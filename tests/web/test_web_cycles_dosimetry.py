@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 from tests.plan.case_files import image_case
@@ -17,14 +18,17 @@ from tests.web.cycle_browsing import Site, cycle_path, web_story
 from tests.workflow.treated_trial import PHYSICIST, SUBJECT, Story
 
 from lutetia.core.geometry import axis_aligned_grid
+from lutetia.core.volume import RegionMask, Volume
+from lutetia.report.figures.slice_stack import make_stack, pack_stack
 from lutetia.report.numbers import with_sd
-from lutetia.trial import SYSTEM, Change, Update
+from lutetia.trial import SYSTEM, Change, Create, Update
 from lutetia.trial.identities import enter_identity
 from lutetia.workflow.dicom_intake import SiteIdentities, receive_object
 
 GIVEN = datetime(2026, 1, 12, 6, 30, tzinfo=UTC)
 PATH = cycle_path(1, "dosimetry")
 PATIENT, SENDER = "HN-1", "SPECT_CT_1"
+COARSE = axis_aligned_grid((10, 21, 27), (30.0, 15.0, 15.0), origin_mm=(-198.75, -153.75, -120.0))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +129,23 @@ def test_the_reports_of_a_result_are_files_for_who_may_see_doses(site: Site) -> 
     assert {d["basis"] for d in json if d["nuclide"] == "Y-90"} == {"predicted"}
 
 
+def test_the_images_of_a_cycle_are_seen_on_its_page_by_those_who_may_see_doses(story: Story, site: Site) -> None:
+    values = np.zeros(COARSE.shape, dtype=np.float32)
+    values[5, 10, 12] = 3.0
+    stack = make_stack(Volume(values, COARSE, "Gy"), None, [RegionMask("spleen", values > 1, COARSE)])
+    digest = story.trial.files.put(pack_stack(stack))
+    kept = {"attachment_id": "S1", "subject_id": SUBJECT, "cycle": 1, "kind": "slice_stack", "sha256": digest,
+            "name": "Absorbed dose of Lu-177", "state": "kept"}  # fmt: skip
+    story.trial.commit(Change("test", [Create("attachments", kept)]), SYSTEM)
+    page = site.of("ines").get(cycle_path(1)).text
+    path = cycle_path(1, f"thumbnails/{digest}.png")
+    assert path in page
+    assert "Absorbed dose of <sup>177</sup>Lu" in page
+    assert site.of("ines").get(path).content.startswith(b"\x89PNG")
+    assert site.of("ines").get(cycle_path(1, f"thumbnails/{'0' * 64}.png")).status_code == 404
+    assert site.of("stan").get(path).status_code == 403
+
+
 def test_doses_are_computed_again_only_with_a_reason(story: Story, site: Site) -> None:
     upload(site, zipped(story.case(1)))
     browser = site.of("phil")
@@ -134,9 +155,6 @@ def test_doses_are_computed_again_only_with_a_reason(story: Story, site: Site) -
     page = browser.get(cycle_path(1)).text
     assert "revision 2" in page
     assert "superseded" in page
-
-
-COARSE = axis_aligned_grid((10, 21, 27), (30.0, 15.0, 15.0), origin_mm=(-198.75, -153.75, -120.0))
 
 
 def _late(data: pydicom.Dataset) -> pydicom.Dataset:

@@ -47,7 +47,9 @@ def render_cycle(page: PageContext, subject_id: str, cycle: int, *, problem: str
         "prose": shown if isinstance(shown, str) else "",
         "p": _proposal(page, found, shown) if isinstance(shown, Shown) else None,
         "tries": what_if_fields(shown) if isinstance(shown, Shown) else (), "assessment": _assessment(found),
-        "lacking": _lacking(page, found), "versions": _versions(page, found), "void": _void(page, found),
+        "lacking": _lacking(page, found),
+        "labs_now": () if found.cycle["state"] in GIVEN_STATES else view.labs_now(page, subject_id),
+        "versions": _versions(page, found), "void": _void(page, found),
         "treated": found.cycle["state"] in GIVEN_STATES,
     }  # fmt: skip
     values |= _dosimetry(page, found)

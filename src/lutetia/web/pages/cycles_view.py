@@ -34,6 +34,7 @@ from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown, stored_json
 from lutetia.workflow.administration import activity_deviations
 from lutetia.workflow.course_records import study_of, window_of
+from lutetia.workflow.laboratory_reading import analyte_labels, graded_values
 from lutetia.workflow.verification import bias_of, predicted_and_measured
 
 #: Labels of form fields are the texts `cycles.FIELD`.
@@ -188,16 +189,30 @@ def reasons(shown: Shown) -> dict[str, list[Markup]]:
 
 
 def labs(page: PageContext, shown: Shown) -> list[dict[str, Any]]:
-    """The last value of each analyte with its grade, the worst first."""
-    rows = sorted(shown.record["labs"], key=lambda r: -(r["grade"] or 0))
-    return [
-        {"analyte": page.t.known(f"cycles.analytes.{r['analyte']}", otherwise=first_line(r["analyte"])),
-         "value": number(r["value"]), "unit": unit(r["unit"]) if r["unit"] != "1" else "",
-         "day": page.local(r["taken_at"])[:10],
-         "grade": "–" if r["grade"] is None else str(r["grade"]),
-         "tone": ("", "", "warning", "danger", "danger", "danger")[r["grade"] or 0]}
-        for r in rows
-    ]  # fmt: skip
+    """The laboratory values of a stored decision with their grades, the worst first."""
+    rows = [(r["analyte"], r["value"], r["unit"], r["taken_at"], r["grade"]) for r in shown.record["labs"]]
+    return _lab_lines(page, rows)
+
+
+def labs_now(page: PageContext, subject_id: str) -> list[dict[str, Any]]:
+    """The last value of each analyte as it stands now, with its grade, the worst first."""
+    latest = [rows[-1] for rows in graded_values(page.reader, subject_id).values()]
+    return _lab_lines(page, [(v.analyte, v.value, v.unit, v.taken_at.isoformat(), v.grade) for v in latest])
+
+
+def _lab_lines(page: PageContext, rows: Sequence[tuple[str, float, str, str, int | None]]) -> list[dict[str, Any]]:
+    words, newest = analyte_labels(), max((r[3] for r in rows), default="")
+    lines = []
+    places = {name: place for place, name in enumerate(words)}
+    for analyte, value, per, taken, grade in sorted(rows, key=lambda r: (-(r[4] or 0), places.get(r[0], 99))):
+        day = page.local(taken)[:10]
+        lines.append({
+            "analyte": first_line(words.get(analyte, analyte)), "value": number(value),
+            "unit": unit(per) if per != "1" else "", "day": "" if day == page.local(newest)[:10] else day,
+            "grade": "–" if grade is None else str(grade),
+            "tone": ("", "", "warning", "danger", "danger", "danger")[grade or 0],
+        })  # fmt: skip
+    return lines
 
 
 def provenance(page: PageContext, shown: Shown) -> list[tuple[str, str]]:
