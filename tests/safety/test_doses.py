@@ -47,7 +47,10 @@ def test_coefficients_are_dose_over_administered_activity(tmp_path: Path) -> Non
     assert found["Gy_per_GBq"].tolist() == pytest.approx([0.5, 2.0, 2.0 / 3.7, 2.0])
 
 
-@pytest.mark.parametrize("missing", [dose("S1", 2, "kidneys", total=None), []])
+CARRIED = [{**row, "basis": "carried"} for row in dose("S1", 2, "kidneys", Lu_177=1.0, Y_90=9.0, total=10.0)]
+
+
+@pytest.mark.parametrize("missing", [dose("S1", 2, "kidneys", total=None), [], CARRIED])
 def test_a_missing_cycle_makes_the_sum_missing_and_the_sensitivity_uses_the_last_coefficient(
     tmp_path: Path, missing: list[Row]
 ) -> None:
@@ -80,6 +83,14 @@ def test_the_coefficient_just_before_the_missing_cycle_is_used(tmp_path: Path) -
     data = trial(tmp_path, tables)
     total = cumulative_doses(data, derive_infusions(data)).iloc[0]
     assert total["sensitivity_Gy"] == pytest.approx(2.0 + 4.0 + 1.0 * 2.0 + 8.0)  # 1 Gy/GBq of cycle 2
+
+
+def test_a_dose_carried_from_another_cycle_is_no_measured_one(tmp_path: Path) -> None:
+    data = two_cycles(tmp_path, [*FIRST, *CARRIED])
+    found = cycle_doses(data, derive_infusions(data)).set_index("cycle").loc[2]
+    assert found["basis"] == "missing"
+    assert "carried" in found["missing_reason"]
+    assert nuclide_doses(data)["cycle"].tolist() == [1, 1]
 
 
 def test_a_first_missing_cycle_takes_the_coefficient_of_the_next(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Absorbed doses of each cycle, their sums, Gy per GBq, limits, and what was predicted against what was measured.
 
-A dose that was not determined is missing, never zero: then the sum over the cycles is missing too, and a sensitivity
-sum (last Gy/GBq of each nuclide times its activity) stands beside it, flagged. Methods are never mixed in one sum.
+A dose that was not determined in its cycle, also one carried from another cycle, is missing, never zero: then the sum
+over the cycles is missing too, and a sensitivity sum (last Gy/GBq of each nuclide times its activity) stands beside it,
+flagged. Methods are never mixed in one sum.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from lutetia.safety.frames import typed
 from lutetia.safety.reading import TrialData
 from lutetia.safety.study import DoseLimit
 
-TOTAL = "total"
+TOTAL, CARRIED = "total", "carried"
+CARRIED_REASON = "not measured in this cycle: carried from another one or the population"
 PRIOR = {"kidneys": "prior_kidney_Gy", "red marrow": "prior_marrow_Gy"}
 _KEY = ["subject_id", "region", "method"]
 CUMULATIVE = {
@@ -46,20 +48,23 @@ def cycle_doses(data: TrialData, infusions: pd.DataFrame) -> pd.DataFrame:
     frame = grid.merge(table[[*_KEY, "cycle", *columns]], on=[*_KEY, "cycle"], how="left")
     frame["row"] = frame["row"].fillna(0).astype("int64")
     frame["missing_reason"] = frame["missing_reason"].fillna("no row in the table").astype("object")
-    gone = frame["absorbed_dose_Gy"].isna() | (frame["basis"] == "missing")
+    carried = frame["basis"] == CARRIED
+    frame.loc[carried, "missing_reason"] = CARRIED_REASON
+    gone = frame["absorbed_dose_Gy"].isna() | (frame["basis"] == "missing") | carried
     frame.loc[gone, "basis"] = "missing"
     frame.loc[gone, ["absorbed_dose_Gy", "absorbed_dose_sd_Gy", "bed_Gy"]] = np.nan
     return frame.sort_values([*_KEY, "cycle"], ignore_index=True)
 
 
 def nuclide_doses(data: TrialData) -> pd.DataFrame:
-    """Dose of each cycle by nuclide with Gy per administered GBq.
+    """Dose of each cycle by nuclide with Gy per administered GBq, carried ones left out.
 
     Columns: subject_id, arm, cycle, region, method, nuclide, basis, absorbed_dose_Gy, administered_MBq, Gy_per_GBq,
     started_at, row, administration_row.
     """
     table = data["doses"]
     table = table[(table["scope"] == "cycle") & (table["nuclide"] != TOTAL) & table["absorbed_dose_Gy"].notna()]
+    table = table[table["basis"] != CARRIED]
     given = data["administrations"][["subject_id", "cycle", "nuclide", "administered_MBq", "started_at", "row"]]
     given = given.rename(columns={"row": "administration_row"})
     frame = table[[*_KEY, "cycle", "nuclide", "basis", "absorbed_dose_Gy", "row"]].merge(
