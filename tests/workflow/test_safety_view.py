@@ -21,6 +21,7 @@ from lutetia.safety.reading import read_trial
 from lutetia.trial import SYSTEM, Actor, Change, Create, Event, Grant, Trial, Update
 from lutetia.trial.schema import AUDIT
 from lutetia.trial.store import Study
+from lutetia.workflow import safety_view
 from lutetia.workflow.safety_panels import View
 from lutetia.workflow.safety_rows import HIDDEN
 from lutetia.workflow.safety_view import LiveSafety, live_dataset, sees_subjects, view_safety
@@ -198,6 +199,22 @@ def test_data_that_cannot_be_analysed_say_why_and_are_tried_again_when_asked(tmp
         assert live.ask().error == answer.error
         assert live.ask(retry=True).step != ""
         live.close()
+
+
+def test_a_large_trial_is_derived_in_a_process_of_its_own_with_the_same_result(
+    trial: Trial, live: LiveSafety, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = derived(live).views
+    monkeypatch.setattr(safety_view, "ROWS_APART", 1)
+    apart = LiveSafety(trial)
+    assert derived(apart).views == expected
+    with trial.read() as reader:
+        row = reader.records("study")[0]
+    other = {**row["files"], "study.toml": trial.files.put(b"title = 'nothing'\n")}
+    trial.commit(Change("alter", [Update("study", row["record_id"], {"files": other})]), SYSTEM)
+    assert apart.wait().error
+    trial.commit(Change("alter", [Update("study", row["record_id"], {"files": row["files"]})]), SYSTEM)
+    apart.close()
 
 
 def test_a_study_whose_description_is_unusable_is_reported_not_raised(trial: Trial) -> None:

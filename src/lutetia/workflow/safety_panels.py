@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lutetia.safety.context import Context
+from lutetia.dataset.folder import Dataset
+from lutetia.errors import LutetiaError
+from lutetia.safety.context import Context, derive_context
 from lutetia.safety.nadir import HAEMATOLOGY
+from lutetia.safety.reading import read_trial
 from lutetia.safety.suppression import SMALLEST_SHOWN
 from lutetia.safety.tables.building import lab_analytes
 from lutetia.workflow.safety_pictures import (
@@ -69,6 +72,28 @@ class Views:
     resamples: int
     rows_listed: int
     quiet: tuple[str, ...]
+
+
+def derive_views(dataset: Dataset, say: Callable[[str], None] = lambda step: None) -> Views:
+    """Read, derive and draw; `say` is called with the step under way.
+
+    Raises
+    ------
+    LutetiaError
+        If the data or the study's description cannot be analysed.
+    """
+    say("checking and cutting the tables")
+    data = read_trial(dataset)
+    say("grading and summing doses")
+    return make_views(derive_context(data), say)
+
+
+def derive_apart(dataset: Dataset) -> Views | str:
+    """The same as the work of another process: the views, or what is wrong with the data in words."""
+    try:
+        return derive_views(dataset)
+    except LutetiaError as error:
+        return str(error)
 
 
 def make_views(context: Context, say: Callable[[str], None] = lambda step: None) -> Views:

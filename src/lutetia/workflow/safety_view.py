@@ -1,16 +1,18 @@
 """Safety of the trial as it stands: derived once from the live data with the report's own methods, shown by role.
 
 By arm to readers of the closed report (every view is noted in the trail), pooled with small numbers suppressed to
-readers of the open one. Derivation takes seconds: it runs in a thread of its own, is kept until the data change, and
-the last one stays in sight, marked as older, while the next is made. Figures and tables are those of the interim report
-(`lutetia.safety`); what a view holds is in `safety_panels`. Not here: snapshots and their reports (`interim`).
+readers of the open one. Derivation takes seconds: it runs beside the pages (in a thread, for large trials in a
+process), is kept until the data change, and the last one stays in sight, marked as older, while the next is made.
+Figures and tables are those of the interim report (`lutetia.safety`); what a view holds is in `safety_panels`. Not
+here: snapshots and their reports (`interim`).
 """
 
 from __future__ import annotations
 
 import tomllib
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,9 @@ from lutetia.workflow.interim import note_closed_reading
 
 if TYPE_CHECKING:
     from lutetia.workflow.safety_panels import Views
+
+#: From so many rows on, a derivation has a process of its own, so that other pages keep their speed meanwhile.
+ROWS_APART = 40_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +136,6 @@ class LiveSafety:
         return state
 
     def _derive(self) -> Derived:
-        # Needs the statistics packages; pages that only ask for what is kept start without them.
-        from lutetia.safety.context import derive_context
-        from lutetia.safety.reading import read_trial
-        from lutetia.workflow.safety_panels import make_views
-
         with self.trial.read() as reader:
             sequence, head = audit.head(reader)
             state, at = self._state(reader), reader.now
@@ -143,15 +143,27 @@ class LiveSafety:
                 dataset = live_dataset(reader, self.trial, head)
             except LutetiaError as error:
                 raise _DerivationError(state, str(error)) from error
+        return Derived(state, at, head, sequence, self._views(dataset, state))
+
+    def _views(self, dataset: Dataset, state: State) -> Views:
+        # Needs the statistics packages; pages that only ask for what is kept start without them.
+        from lutetia.workflow.safety_panels import derive_apart, derive_views
+
+        if sum(map(len, dataset.tables.values())) < ROWS_APART:
+            try:
+                return derive_views(dataset, self._say)
+            except LutetiaError as error:
+                raise _DerivationError(state, str(error)) from error
+        self._say("deriving in a process of its own")
         try:
-            self._step = "checking and cutting the tables"
-            data = read_trial(dataset)
-            self._step = "grading and summing doses"
-            context = derive_context(data)
-            views = make_views(context, self._say)
-        except LutetiaError as error:
-            raise _DerivationError(state, str(error)) from error
-        return Derived(state, at, head, sequence, views)
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                found = process.submit(derive_apart, dataset).result()
+        except BrokenExecutor as error:
+            text = "safety: the process of the derivation was ended from outside; look for free memory and try again"
+            raise _DerivationError(state, text) from error
+        if isinstance(found, str):
+            raise _DerivationError(state, found)
+        return found
 
     def _say(self, step: str) -> None:
         self._step = step
