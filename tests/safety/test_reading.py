@@ -93,6 +93,16 @@ def test_a_bad_optional_cell_is_missing_and_noted_a_bad_essential_one_lists_the_
     assert reasons(data, "doses") == [(2, "no administration of this cycle"), (3, "no administration of this cycle")]
 
 
+@pytest.mark.parametrize("huge", ["9" * 40, "1e12", "-1e300", "1e400"])
+def test_a_number_beyond_all_quantities_is_not_read(tmp_path: Path, huge: str) -> None:
+    tables = two_subjects()
+    tables["labs"][1]["value"] = huge
+    tables["administrations"][0]["administered_MBq"] = huge
+    data = trial(tmp_path, tables)
+    assert reasons(data, "labs") == [(3, "cannot be read")]
+    assert reasons(data, "administrations") == [(2, "cannot be read")]
+
+
 def test_an_unknown_arm_takes_its_subject_out_with_all_rows(tmp_path: Path) -> None:
     tables = two_subjects()
     tables["subjects"][1]["arm"] = "Z"

@@ -5,7 +5,6 @@ Not here: what rows of different tables say about each other (`lutetia.safety.re
 
 from __future__ import annotations
 
-import math
 import re
 from calendar import monthrange
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +26,7 @@ _WHOLE = re.compile(r"\d{1,6}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 _PARTIAL = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
 _YEARS = (1900, 2200)
+_LARGEST = 1e9  # no quantity of the tables comes near; far larger ones are slips of the keyboard and overflow
 _WORDS = {"yes": True, "no": False}
 
 
@@ -177,7 +177,7 @@ def _grade(text: str, kind: str) -> int | None:
 def _number(text: str, kind: str) -> float | None:
     if not text:
         return None
-    if not _NUMBER.fullmatch(text) or not math.isfinite(float(text)) or (kind == "amount" and float(text) < 0):
+    if not _NUMBER.fullmatch(text) or abs(float(text)) > _LARGEST or (kind == "amount" and float(text) < 0):
         raise _UnreadableError(f"found {text!r}; expected a number{' ≥ 0' if kind == 'amount' else ''}")
     return float(text)
 
@@ -278,8 +278,8 @@ def _typed_lab(row: Row, zone: ZoneInfo | None) -> dict[str, Any]:
 
 
 def _float(value: Decimal | None) -> float | None:
-    if value is not None and not math.isfinite(float(value)):
-        raise _UnreadableError(f"found {value}; expected a number of ordinary size")
+    if value is not None and not abs(float(value)) <= _LARGEST:
+        raise _UnreadableError(f"found {float(value):g}; expected a number of ordinary size, at most {_LARGEST:g}")
     return None if value is None else float(value)
 
 
