@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,13 @@ from tests.workflow.treated_trial import (
 
 from lutetia.errors import InputError, TransitionError
 from lutetia.trial.records import SYSTEM, Change, Create, Update
-from lutetia.workflow.administration import RecordAdministration, record_administration
+from lutetia.workflow.administration import (
+    CorrectAdministration,
+    NuclideGiven,
+    RecordAdministration,
+    correct_administration,
+    record_administration,
+)
 from lutetia.workflow.adverse_events import (
     ChangeGrade,
     CorrectEvent,
@@ -221,3 +228,26 @@ def test_a_void_version_is_not_administered_whatever_is_explained(story: Story) 
     command = RecordAdministration(SUBJECT, 1, 1, parts, given_despite="we had the syringe ready")
     refused(story, lambda: record_administration(story.trial, PHYSICIST, command), TransitionError, "VOID")
     hold_cycle(story.trial, PHYSICIAN, EndCycle(SUBJECT, 1, "new values"))
+
+
+def test_a_corrected_administration_corrects_the_account_of_its_batch(story: Story) -> None:
+    released(story)
+    story.batches("b")
+    start = DAY + timedelta(hours=1)
+    given = story.part("Lu-177", 3700.0, start=start)
+    command = RecordAdministration(SUBJECT, 1, 1, [given], {"Y-90": "not delivered"})
+    record_administration(story.trial, PHYSICIST, command)
+
+    def used(batch: str) -> float:
+        rows = story.rows("product_movements", batch=batch, kind="used")
+        return sum(float(row["activity_MBq"]) for row in rows)
+
+    def correct(part: NuclideGiven) -> None:
+        correct_administration(story.trial, PHYSICIST, CorrectAdministration(SUBJECT, 1, part, "typing error"))
+
+    correct(story.part("Lu-177", 3600.0, start=start))
+    assert (used("Lu-177-a"), used("Lu-177-b")) == (3600.0, 0.0)
+    correct(replace(story.part("Lu-177", 3650.0, start=start), batch="Lu-177-b"))
+    assert (used("Lu-177-a"), used("Lu-177-b")) == (0.0, 3650.0)
+    correct(story.part("Y-90", 3700.0, start=start))
+    assert used("Y-90-a") == 3700.0

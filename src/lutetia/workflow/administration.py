@@ -17,7 +17,7 @@ from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.states import check_transition
 from lutetia.trial.store import Trial
-from lutetia.workflow.batches import batch_of, use_edit
+from lutetia.workflow.batches import batch_of, corrected_use, use_edit
 from lutetia.workflow.course_records import cycle_of, local_day, study_of, subject_of, window_of
 from lutetia.workflow.edits import (
     allowed_subject,
@@ -139,6 +139,7 @@ def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministr
         checked = checked_part(reader, part, command.subject_id, where)
         values = amounts(part, checked)
         edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
+        edits += corrected_use(reader, actor, before, values)
         found = activity_deviations(reader, part.nuclide, values["administered_MBq"], float(before["prescribed_MBq"]))
         day = local_day(reader, subject_of(reader, command.subject_id)["site"], now_of(reader))
         return Change("correct_administration", [*edits, *deviation_edits(reader, command.subject_id, found, on=day)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -162,6 +163,27 @@ def use_edit(
 ) -> Edit:
     """The movement that an administration makes."""
     return _movement(reader, actor, batch, "used", activity_MBq, at, subject_id=subject_id, cycle=cycle)
+
+
+def corrected_use(reader: Reader, actor: Actor, before: Record, values: Mapping[str, Any]) -> list[Edit]:
+    """The movement of a corrected administration: its new activity, or that of another batch after all.
+
+    Parameters
+    ----------
+    before, values
+        The administration as it was stored, and its new values.
+    """
+    place = {"subject_id": before["subject_id"], "cycle": before["cycle"]}
+    used = reader.records("product_movements", batch=before["batch"], kind="used", **place) if before["batch"] else []
+    amount, at = values["administered_MBq"], values["started_at"]
+    same = before["batch"] == values["batch"]
+    edits: list[Edit] = [
+        Update("product_movements", int(row["record_id"]), {"activity_MBq": amount if same else 0.0, "moved_at": at})
+        for row in used
+    ]
+    if not (same and used):
+        edits.append(use_edit(reader, actor, values["batch"], activity_MBq=amount, at=at, **place))
+    return edits
 
 
 def _account(reader: Reader, batch: str) -> BatchAccount:
