@@ -327,3 +327,16 @@ def test_the_next_cycle_that_is_not_planned_leads_to_its_plan(story: Story, site
     answer = site.of("cora").post(f"{SUBJECT_PATH}/cycles/new", {"planned_on": "2025-12-01"})
     assert answer.status_code == 422
     assert "before randomisation" in answer.text
+
+
+def test_numbers_that_cannot_be_are_refused_never_a_fault(story: Story, site: Site) -> None:
+    number = planned(story, site)
+    browser = site.of("phil")
+    for cycle in ("99999999999999999999", "0", "-1", "x", "1e3"):
+        assert browser.get(f"{SUBJECT_PATH}/cycles/{cycle}").status_code == 404
+        assert browser.get(f"/api{SUBJECT_PATH}/cycles/{cycle}/doses").status_code == 422
+    for activity in ("1e308", "nan", "-1", "inf"):
+        path = cycle_path(number, f"what-if?activity.Lu-177={activity}&activity.Y-90=1")
+        assert browser.get(path).status_code == 422
+    assert browser.get(cycle_path(number, "what-if")).status_code == 422
+    assert browser.get(cycle_path(number, "prescription.pdf?version=77")).status_code == 404

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from lutetia.errors import InputError
 from lutetia.trial import queries
 from lutetia.web.context import Page
-from lutetia.web.pages.cycles_records import Shown, read_cycle, shown_proposal
+from lutetia.web.pages.cycles import MOST_MBQ
+from lutetia.web.pages.cycles_records import CycleNumber, Shown, read_cycle, shown_proposal
 from lutetia.workflow.proposal import WhatIf, what_if
-
-Number = Field(ge=1, le=99)
 
 
 class CycleOut(BaseModel):
@@ -85,7 +84,7 @@ class DoseOut(BaseModel):
 class WhatIfIn(BaseModel):
     """Activities to try, in MBq, one for every nuclide of the arm; `version` names a stored proposal."""
 
-    activities_MBq: dict[Literal["Lu-177", "Y-90"], float]
+    activities_MBq: dict[Literal["Lu-177", "Y-90"], Annotated[float, Field(ge=0, le=MOST_MBQ)]]
     version: int | None = Field(default=None, ge=1, le=10_000)
 
 
@@ -95,7 +94,7 @@ def cycles(page: Page, subject_id: str) -> list[CycleOut]:
     return [CycleOut(**{name: row[name] for name in CycleOut.model_fields}) for row in rows]
 
 
-def prescription(page: Page, subject_id: str, cycle: int) -> PrescriptionOut:
+def prescription(page: Page, subject_id: str, cycle: CycleNumber) -> PrescriptionOut:
     """The prescription of a cycle with its limits."""
     page.refuse_masked()
     shown = shown_proposal(page, read_cycle(page, subject_id, cycle))
@@ -115,14 +114,14 @@ def prescription(page: Page, subject_id: str, cycle: int) -> PrescriptionOut:
     )  # fmt: skip
 
 
-def doses(page: Page, subject_id: str, cycle: int) -> list[DoseOut]:
+def doses(page: Page, subject_id: str, cycle: CycleNumber) -> list[DoseOut]:
     """Doses of a cycle, by region, nuclide and method."""
     page.refuse_masked()
     return [DoseOut(**{name: row[name] for name in DoseOut.model_fields})
             for row in read_cycle(page, subject_id, cycle).doses]  # fmt: skip
 
 
-def try_activities(page: Page, subject_id: str, cycle: int, asked: WhatIfIn) -> list[LimitOut]:
+def try_activities(page: Page, subject_id: str, cycle: CycleNumber, asked: WhatIfIn) -> list[LimitOut]:
     """What other activities would mean for every limit; nothing is stored."""
     page.refuse_masked()
     read_cycle(page, subject_id, cycle)

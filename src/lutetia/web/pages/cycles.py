@@ -15,6 +15,7 @@ from lutetia.web.context import Page, PageContext
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles_actions import next_steps
 from lutetia.web.pages.cycles_records import (
+    CycleNumber,
     CycleRecords,
     Shown,
     printed_signatures,
@@ -25,8 +26,11 @@ from lutetia.workflow.course_records import GIVEN_STATES, lab_conditions
 from lutetia.workflow.dosimetry_pictures import KIND, SUPERSEDED
 from lutetia.workflow.proposal import WhatIf, what_if
 
+#: Largest activity that can be tried, in MBq.
+MOST_MBQ = 1e5
 
-def show(page: Page, subject_id: str, cycle: int) -> Response:
+
+def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The page of a cycle; the form that plans it where it is the next one and not planned yet."""
     every = queries.of_subject(page.reader, page.actor, "cycles", subject_id)
     following = max((int(c["cycle"]) for c in every), default=0) + 1
@@ -56,7 +60,7 @@ def render_cycle(page: PageContext, subject_id: str, cycle: int, *, problem: str
     return page.render("cycles/show.html", status=status, **values)
 
 
-def try_activities(page: Page, subject_id: str, cycle: int) -> Response:
+def try_activities(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """What other activities would mean for every limit: a fragment, computed at once; nothing is stored."""
     page.refuse_masked()
     asked = {name.partition(".")[2]: page.argument(name) for name in page.request.query_params if "." in name}
@@ -68,10 +72,13 @@ def try_activities(page: Page, subject_id: str, cycle: int) -> Response:
 
 def _activity(page: PageContext, name: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError as error:
         message = page.t("form.not_a_number", field=nuclide_text(name), found=text)
         raise InputError(message) from error
+    if not 0 <= value <= MOST_MBQ:
+        raise InputError(page.t("cycles.not_an_activity", nuclide=nuclide_text(name), most=f"{MOST_MBQ:.0f}"))
+    return value
 
 
 def what_if_fields(shown: Shown) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import shutil
 import tempfile
+import time
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from lutetia.trial import queries
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
-from lutetia.web.pages.cycles_records import read_cycle
+from lutetia.web.pages.cycles_records import CycleNumber, read_cycle
 from lutetia.workflow.case_preview import preview_case
 from lutetia.workflow.dicom_intake import SiteIdentities
 from lutetia.workflow.dosimetry import (
@@ -40,6 +41,7 @@ from lutetia.workflow.jobs import repeat_job
 from lutetia.workflow.received_case import TABLES, ImportReceived, import_received
 
 _LARGEST = 4 * 1024**3
+_KEPT_DAYS = 7
 _REPORTS = {"report.html": "text/html; charset=utf-8", "report.pdf": "application/pdf",
             "result.json": "application/json"}  # fmt: skip
 
@@ -66,13 +68,13 @@ class CalibrationForm:
     reason: str = ""
 
 
-def show(page: Page, subject_id: str, cycle: int) -> Response:
+def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Upload of a case, and what was recognised of one that waits."""
     page.refuse_masked()
     return _case_page(page, subject_id, cycle, _empty(page))
 
 
-def upload(page: Page, subject_id: str, cycle: int) -> Response:
+def upload(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Keep an uploaded case until it is imported, and show what was recognised."""
     page.refuse_masked()
     read_cycle(page, subject_id, cycle)
@@ -83,11 +85,12 @@ def upload(page: Page, subject_id: str, cycle: int) -> Response:
         form.errors["case"] = str(error)
         return _case_page(page, subject_id, cycle, form, status=422)
     place.parent.mkdir(mode=0o700, exist_ok=True)
+    _forget_old(place.parent)
     place.write_bytes(content)
     return page.redirect(f"/subjects/{subject_id}/cycles/{cycle}/dosimetry")
 
 
-def take_case(page: Page, subject_id: str, cycle: int) -> Response:
+def take_case(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Import the case that waits: keep its files and queue its dosimetry."""
     page.refuse_masked()
     form, place = page.form(view.FAMILY), _waiting(page, subject_id, cycle)
@@ -104,7 +107,7 @@ def take_case(page: Page, subject_id: str, cycle: int) -> Response:
     return _case_page(page, subject_id, cycle, form, status=422)
 
 
-def discard(page: Page, subject_id: str, cycle: int) -> Response:
+def discard(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Forget the uploaded case that waits."""
     _waiting(page, subject_id, cycle).unlink(missing_ok=True)
     return page.redirect(f"/subjects/{subject_id}/cycles/{cycle}/dosimetry")
@@ -194,18 +197,25 @@ def _safe(name: str) -> str:
     return path.as_posix()
 
 
+def _forget_old(folder: Path) -> None:
+    """Uploads that nobody imported go after some days."""
+    for left in folder.glob("*.zip"):
+        if time.time() - left.stat().st_mtime > _KEPT_DAYS * 86_400:
+            left.unlink(missing_ok=True)
+
+
 def _waiting(page: PageContext, subject_id: str, cycle: int) -> Path:
     name = hashlib.sha256(f"{page.actor.user_id}\n{subject_id}\n{cycle}".encode()).hexdigest()
     return page.trial.folder / "incoming" / f"{name}.zip"
 
 
-def show_images(page: Page, subject_id: str, cycle: int) -> Response:
+def show_images(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Received images of the cycle, with the form of what images do not say."""
     page.refuse_masked()
     return _images_page(page, subject_id, cycle, _empty(page))
 
 
-def take_images(page: Page, subject_id: str, cycle: int) -> Response:
+def take_images(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Make a case of the received images and queue its dosimetry."""
     page.refuse_masked()
     form = page.form(view.FAMILY)
@@ -244,13 +254,13 @@ def _images_page(page: PageContext, subject_id: str, cycle: int, form: Form, *, 
                  series=sorted(series.values(), key=lambda r: r["taken_at"] or ""))  # fmt: skip
 
 
-def show_missing(page: Page, subject_id: str, cycle: int) -> Response:
+def show_missing(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The form that says why no doses will come."""
     page.refuse_masked()
     return _page(page, subject_id, cycle, _empty(page), "missing")
 
 
-def take_missing(page: Page, subject_id: str, cycle: int) -> Response:
+def take_missing(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Record that no doses will come, and why."""
     page.refuse_masked()
     form = page.form(view.FAMILY)
@@ -286,7 +296,7 @@ def _attempt(form: Form, verb: Any) -> bool:
     return True
 
 
-def job(page: Page, subject_id: str, cycle: int) -> Response:
+def job(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The state of the cycle's last job as a fragment that asks again; the page is loaded anew when it has ended."""
     page.refuse_masked()
     found = read_cycle(page, subject_id, cycle)
@@ -300,7 +310,7 @@ def job(page: Page, subject_id: str, cycle: int) -> Response:
     return response
 
 
-def repeat(page: Page, subject_id: str, cycle: int) -> Response:
+def repeat(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Queue the failed job again."""
     page.refuse_masked()
     jobs = queries.records(page.reader, page.actor, "jobs", subject_id=subject_id, cycle=cycle, kind=KIND)
@@ -311,7 +321,7 @@ def repeat(page: Page, subject_id: str, cycle: int) -> Response:
     return page.redirect(f"/subjects/{subject_id}/cycles/{cycle}", notice="cycles.done.repeat")
 
 
-def report(page: Page, subject_id: str, cycle: int, name: str) -> Response:
+def report(page: Page, subject_id: str, cycle: CycleNumber, name: str) -> Response:
     """A report of the cycle's current result: HTML, PDF or the result as JSON."""
     page.refuse_masked()
     if name not in _REPORTS:

@@ -15,7 +15,7 @@ from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
-from lutetia.web.pages.cycles_records import CycleRecords, read_cycle, stale_reasons
+from lutetia.web.pages.cycles_records import CycleNumber, CycleRecords, read_cycle, stale_reasons
 from lutetia.workflow.administration import (
     CorrectAdministration,
     NuclideGiven,
@@ -37,13 +37,13 @@ class CorrectionForm:
     version: int
 
 
-def show(page: Page, subject_id: str, cycle: int) -> Response:
+def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The form, with the prescription beside it."""
     page.refuse_masked()
     return _form_page(page, subject_id, cycle, page.form(view.FAMILY))
 
 
-def record(page: Page, subject_id: str, cycle: int) -> Response:
+def record(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Record what was given."""
     page.refuse_masked()
     found = read_cycle(page, subject_id, cycle)
@@ -64,7 +64,7 @@ def record(page: Page, subject_id: str, cycle: int) -> Response:
     return _form_page(page, subject_id, cycle, form, status=422)
 
 
-def look(page: Page, subject_id: str, cycle: int) -> Response:
+def look(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """What the entries mean: activity at the start of infusion and its deviations, as a fragment; nothing is stored."""
     page.refuse_masked()
     form = page.form(view.FAMILY)
@@ -134,7 +134,7 @@ def _batches(page: PageContext, found: CycleRecords, nuclide: str) -> list[tuple
     return offered
 
 
-def show_correction(page: Page, subject_id: str, cycle: int) -> Response:
+def show_correction(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The form to right a wrong entry, of the nuclide that the address names."""
     page.refuse_masked()
     found = read_cycle(page, subject_id, cycle)
@@ -143,7 +143,7 @@ def show_correction(page: Page, subject_id: str, cycle: int) -> Response:
     return _correction(page, found, row, page.saved_form(view.FAMILY, record))
 
 
-def correct(page: Page, subject_id: str, cycle: int) -> Response:
+def correct(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Store a corrected entry."""
     page.refuse_masked()
     found = read_cycle(page, subject_id, cycle)

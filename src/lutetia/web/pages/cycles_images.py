@@ -14,6 +14,7 @@ from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
+from lutetia.web.pages.cycles_records import CycleNumber
 from lutetia.web.problems import status_of
 from lutetia.workflow.dicom_intake import (
     AssignImages,
@@ -114,7 +115,7 @@ def _quarantine(page: PageContext) -> list[dict[str, Any]]:
     return [r for r in rows if own is None or r["site"] in own]
 
 
-def thumbnail(page: Page, subject_id: str, cycle: int, sha256: str) -> Response:
+def thumbnail(page: Page, subject_id: str, cycle: CycleNumber, sha256: str) -> Response:
     """A coronal slice through the first region with outlines, for the cycle's page."""
     page.refuse_masked()
     rows = queries.records(page.reader, page.actor, "attachments", subject_id=subject_id, cycle=cycle, sha256=sha256)

@@ -39,13 +39,20 @@ from lutetia.report.numbers import (
 from lutetia.report.pdf import render_pdf
 from lutetia.web.context import Page, PageContext
 from lutetia.web.pages import cycles_view as view
-from lutetia.web.pages.cycles_records import CycleRecords, Shown, printed_signatures, read_cycle, shown_version
+from lutetia.web.pages.cycles_records import (
+    CycleNumber,
+    CycleRecords,
+    Shown,
+    printed_signatures,
+    read_cycle,
+    shown_version,
+)
 
 _TONES: dict[str, Severity] = {"RELEASED": "ok", "ADMINISTERED": "ok", "PROPOSED": "warning",
                                "OVERRIDE_PENDING": "warning", "VOID": "danger", "REJECTED": "danger"}  # fmt: skip
 
 
-def pdf(page: Page, subject_id: str, cycle: int) -> Response:
+def pdf(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The newest version (or the one that the address names) as PDF."""
     page.refuse_masked()
     found = read_cycle(page, subject_id, cycle)

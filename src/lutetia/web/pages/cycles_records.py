@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
+
+from fastapi import Path
 
 from lutetia.errors import LutetiaError, MissingRecordError
 from lutetia.trial import queries
@@ -20,6 +22,8 @@ from lutetia.workflow.course_records import facts_hash
 from lutetia.workflow.prescription import void_reasons
 from lutetia.workflow.proposal import WhatIf, preview_proposal, what_if
 
+#: Number of a cycle in an address; others than these cannot be.
+CycleNumber = Annotated[int, Path(ge=1, le=999)]
 #: States of a version that is neither rejected nor void.
 STANDING = ("PROPOSED", "OVERRIDE_PENDING", "RELEASED", "ADMINISTERED")
 #: States of a version that still may be given.

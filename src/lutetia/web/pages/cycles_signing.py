@@ -19,7 +19,7 @@ from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles import what_if_fields
-from lutetia.web.pages.cycles_records import CycleRecords, Shown, read_cycle, shown_proposal
+from lutetia.web.pages.cycles_records import CycleNumber, CycleRecords, Shown, read_cycle, shown_proposal
 from lutetia.workflow import prescription as workflow
 from lutetia.workflow.prescription_choice import REASONS, ProposeCycle
 
@@ -92,7 +92,7 @@ SIGNINGS: dict[str, Signing] = {
 def form_of(kind: str) -> Handler:
     """The page on which a person signs: what is signed, and the fields of the signature."""
 
-    def show(page: Page, subject_id: str, cycle: int) -> Response:
+    def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         page.refuse_masked()
         found = read_cycle(page, subject_id, cycle)
         shown = _to_sign(page, found, kind)
@@ -105,7 +105,7 @@ def form_of(kind: str) -> Handler:
 def sign(kind: str) -> Handler:
     """Check the signature's components, then do what it is for; mistakes are shown on the same page."""
 
-    def post(page: Page, subject_id: str, cycle: int) -> Response:
+    def post(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         page.refuse_masked()
         found = read_cycle(page, subject_id, cycle)
         form = page.form(view.FAMILY)

@@ -15,7 +15,7 @@ from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles import render_cycle
-from lutetia.web.pages.cycles_records import read_cycle
+from lutetia.web.pages.cycles_records import CycleNumber, read_cycle
 from lutetia.web.problems import status_of
 from lutetia.workflow import cycles as workflow
 from lutetia.workflow.prescription import VoidPrescription, void_prescription
@@ -93,7 +93,7 @@ STEPS: dict[str, Take] = {
 def form_of(step: str) -> Handler:
     """The page with the form of a step."""
 
-    def show(page: Page, subject_id: str, cycle: int) -> Response:
+    def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         page.refuse_masked()
         record = read_cycle(page, subject_id, cycle).cycle
         saved = {"planned_on": record["planned_on"]} if step == "move" else {}
@@ -105,7 +105,7 @@ def form_of(step: str) -> Handler:
 def take(step: str) -> Handler:
     """Do a step, or show its form again."""
 
-    def post(page: Page, subject_id: str, cycle: int) -> Response:
+    def post(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         page.refuse_masked()
         form, found = page.form(view.FAMILY), read_cycle(page, subject_id, cycle)
         page.close()
@@ -121,14 +121,14 @@ def _form_page(page: PageContext, subject_id: str, cycle: int, step: str, form: 
     return page.render("cycles/step.html", status=status, step=step, form=form, **view.head(page, found))
 
 
-def assess(page: Page, subject_id: str, cycle: int) -> Response:
+def assess(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Assess laboratory values and events by the protocol's rules."""
     page.refuse_masked()
     command = workflow.AssessCycle(subject_id, cycle)
     return _at_once(page, subject_id, cycle, lambda: workflow.assess_cycle(page.trial, page.actor, command), "assess")
 
 
-def close(page: Page, subject_id: str, cycle: int) -> Response:
+def close(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Close a cycle whose doses are known or recorded as missing."""
     page.refuse_masked()
     command = workflow.EndCycle(subject_id, cycle)
