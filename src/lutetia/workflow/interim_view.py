@@ -22,7 +22,7 @@ from lutetia.workflow.jobs import SILENT_S
 #: A job that waits longer than this, while no other runs, has no worker; a worker looks every second.
 PATIENCE_S = 10.0
 #: Steps that the analysis names, roughly: reading, deriving, a table each, record, two reports.
-USUAL_STEPS = 23
+USUAL_STEPS = 26
 
 
 @dataclass(frozen=True, slots=True)
