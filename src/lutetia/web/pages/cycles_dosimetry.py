@@ -11,7 +11,6 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections import Counter
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -27,6 +26,7 @@ from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles_records import CycleNumber, read_cycle
+from lutetia.web.reading_images import received_series
 from lutetia.workflow.case_preview import preview_case
 from lutetia.workflow.dicom_intake import SiteIdentities
 from lutetia.workflow.dosimetry import (
@@ -245,13 +245,9 @@ def _table(page: PageContext, name: str) -> bytes | None:
 
 
 def _images_page(page: PageContext, subject_id: str, cycle: int, form: Form, *, status: int = 200) -> Response:
-    rows = queries.records(page.reader, page.actor, "dicom_objects", subject_id=subject_id, cycle=cycle)
-    series: dict[str, dict[str, Any]] = {}
-    counted = Counter(r["series_uid"] for r in rows)
-    for row in rows:
-        series.setdefault(row["series_uid"], {**row, "count": counted[row["series_uid"]]})
+    series = received_series(page.reader, page.actor, subject_id=subject_id, cycle=cycle)
     return _page(page, subject_id, cycle, form, "images", status=status,
-                 series=sorted(series.values(), key=lambda r: r["taken_at"] or ""))  # fmt: skip
+                 series=sorted(series, key=lambda r: str(r["taken_at"] or "")))  # fmt: skip
 
 
 def show_missing(page: Page, subject_id: str, cycle: CycleNumber) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,12 @@ from starlette.responses import Response
 
 from lutetia.errors import LutetiaError, MissingRecordError
 from lutetia.trial import queries
-from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles_records import CycleNumber
 from lutetia.web.problems import status_of
+from lutetia.web.reading_images import received_series
 from lutetia.workflow.dicom_intake import (
     AssignImages,
     SiteIdentities,
@@ -24,6 +23,9 @@ from lutetia.workflow.dicom_intake import (
     release_quarantined,
     site_of_sender,
 )
+
+#: Objects in quarantine on one page; the next ones come when these are decided.
+_MOST_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +88,23 @@ def discard(page: Page) -> Response:
 
 def _page(page: PageContext, form: Form, *, status: int = 200) -> Response:
     subject_id = page.argument("subject_id")
-    where = {"subject_id": subject_id} if subject_id else {}
-    rows = queries.records(page.reader, page.actor, "dicom_objects", **where)
-    shown, part = page.paged(_series(rows))
-    cycles = queries.records(page.reader, page.actor, "cycles", **where)
-    by_subject: dict[str, list[tuple[str, str]]] = {}
-    for row in cycles:
-        by_subject.setdefault(row["subject_id"], []).append(
-            (str(row["cycle"]), page.t("cycles.cycle", number=row["cycle"]))
-        )
+    shown, part = page.paged(received_series(page.reader, page.actor, subject_id=subject_id))
+    cycles = {row["subject_id"]: _cycles(page, row["subject_id"]) for row in shown if row["cycle"] is None}
     return page.render("cycles/images.html", status=status, form=form, rows=shown, part=part, subject_id=subject_id,
-                       cycles=by_subject, quarantine=_quarantine(page))  # fmt: skip
+                       cycles=cycles, quarantine=_quarantine(page))  # fmt: skip
 
 
-def _series(rows: list[Record]) -> list[dict[str, Any]]:
-    counted = Counter(r["series_uid"] for r in rows)
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        found.setdefault(row["series_uid"], {**row, "count": counted[row["series_uid"]]})
-    return sorted(found.values(), key=lambda r: (r["cycle"] is not None, r["subject_id"], r["taken_at"] or ""))
+def _cycles(page: PageContext, subject_id: str) -> list[tuple[str, str]]:
+    rows = queries.records(page.reader, page.actor, "cycles", subject_id=subject_id)
+    return [(str(row["cycle"]), page.t("cycles.cycle", number=row["cycle"])) for row in rows]
 
 
 def _quarantine(page: PageContext) -> list[dict[str, Any]]:
-    """Waiting objects from senders of the person's sites."""
-    own = page.sites("enter_data")
-    rows = [{**r, "site": site_of_sender(page.reader, r["sender"])} for r in
-            page.reader.records("quarantine", state="waiting")]  # fmt: skip
-    return [r for r in rows if own is None or r["site"] in own]
+    """Waiting objects from senders of the person's sites, the oldest first."""
+    own, rows = page.sites("enter_data"), page.reader.records("quarantine", state="waiting")
+    sites = {sender: site_of_sender(page.reader, sender) for sender in {r["sender"] for r in rows}}
+    shown = [r for r in rows if own is None or sites[r["sender"]] in own]
+    return sorted(shown, key=lambda r: str(r["received_at"]))[:_MOST_SHOWN]
 
 
 def thumbnail(page: Page, subject_id: str, cycle: CycleNumber, sha256: str) -> Response:
