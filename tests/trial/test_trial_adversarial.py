@@ -289,3 +289,17 @@ def test_a_backup_with_an_altered_header_is_refused_in_words(tmp_path: Path) -> 
         (tmp_path / "altered").write_bytes(text + b"\n" + content)
         with pytest.raises((InputError, StorageError)):
             backup.verify_backup(tmp_path / "altered", secret=secret)
+
+
+@pytest.mark.requirement(1)
+@pytest.mark.parametrize("name", ["system", "worker", "dicom-node"])
+def test_no_person_acts_under_the_name_of_the_program(trial: Trial, name: str) -> None:
+    with pytest.raises(InputError, match="the program itself acts"):
+        accounts.add_user(trial, ADMIN, user_id=name, name="Somebody", password=PASSWORD)
+
+
+@pytest.mark.parametrize("name", ["../protocol.toml", "a/b.toml", "..\\x.toml", ".."])
+def test_a_file_of_the_study_does_not_lead_out_of_a_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="plain name"):
+        Trial.create(tmp_path / "t", study=Study("DUO", "S", files={name: b"x"}))
+    assert not (tmp_path / "t").exists()

@@ -40,11 +40,12 @@ from lutetia.workflow.adverse_events import (
     record_event,
     report_serious,
 )
+from lutetia.workflow.batches import ReceiveBatch, receive_batch
 from lutetia.workflow.consent import RecordConsent, WithdrawConsent, record_consent, withdraw_consent
-from lutetia.workflow.cycles import EndCycle, hold_cycle
+from lutetia.workflow.cycles import EndCycle, MoveCycle, hold_cycle, move_cycle
 from lutetia.workflow.documents import PutInForce, put_in_force
 from lutetia.workflow.jobs import Outcome, claim_job, job_edit, repeat_job
-from lutetia.workflow.laboratory import ImportLabs, preview_labs
+from lutetia.workflow.laboratory import EnterLabs, ImportLabs, LabEntry, enter_labs, preview_labs
 from lutetia.workflow.missing import RecordMissing, record_missing
 from lutetia.workflow.prescription import LowerPrescription, lower_prescription, read_standing
 
@@ -251,3 +252,28 @@ def test_a_corrected_administration_corrects_the_account_of_its_batch(story: Sto
     assert (used("Lu-177-a"), used("Lu-177-b")) == (0.0, 3650.0)
     correct(story.part("Y-90", 3700.0, start=start))
     assert used("Y-90-a") == 3700.0
+
+
+@pytest.mark.requirement(31)
+@pytest.mark.parametrize("value", ["1e400", "1_0", "１２", "1e-400", "12345678901"])
+def test_a_laboratory_value_is_written_in_plain_digits(story: Story, value: str) -> None:
+    refused(story, lambda: story.labs(sample="odd", platelets=value), InputError, "expected plain digits")
+
+
+def test_the_day_of_a_sample_is_kept_in_one_form(story: Story) -> None:
+    entry = LabEntry("platelets", "240", "10^9/L", "150", "400")
+    enter_labs(story.trial, COORDINATOR, EnterLabs(SUBJECT, "2026-W01-1", [entry], sample_id="week"))
+    assert story.row("labs", sample_id="week")["taken_at"] == "2025-12-29"
+
+
+@pytest.mark.requirement(31)
+@pytest.mark.parametrize("day", ["9999-12-31", "2037-01-01"])
+def test_a_cycle_is_not_planned_in_another_age(story: Story, day: str) -> None:
+    command = MoveCycle(SUBJECT, 1, day, "typing")
+    refused(story, lambda: move_cycle(story.trial, COORDINATOR, command), InputError, "check the year")
+
+
+@pytest.mark.parametrize("at", ["1930-11-01T08:00:00+00:00", "9999-12-31T23:00:00+00:00"])
+def test_a_batch_is_of_this_age(story: Story, at: str) -> None:
+    command = ReceiveBatch("B1", "Lu-177", "DOTA-TATE", "01", "Maker", 9000.0, at, at, "2026-01-10")
+    refused(story, lambda: receive_batch(story.trial, PHYSICIST, command), InputError, "check the year")

@@ -22,6 +22,8 @@ from lutetia.trial.store import Trial
 #: Failed attempts until an account is locked, and the waits between attempts from the third on (assumption).
 MAXIMUM_FAILURES = 8
 FIRST_WAIT_SECONDS = 2
+#: Names under which the program acts in the trail; no person has one of them.
+PROGRAMS = frozenset({"system", "worker", "dicom-node"})
 #: Roles that see arms, subject by subject or, as the board, in sums.
 _UNMASKED = frozenset(ROLES) - ALWAYS_MASKED - {"administrator"}
 
@@ -61,6 +63,8 @@ def add_user(
     seen = user_id.isprintable() and unicodedata.normalize("NFKC", user_id) == user_id
     if not user_id.strip() or not name.strip() or user_id != user_id.strip().lower() or not seen:
         raise InputError(f"user: found {user_id!r}; expected a lower-case account name and the person's printed name")
+    if user_id in PROGRAMS:
+        raise InputError(f"user: found {user_id!r}, under which the program itself acts; expected a person's own name")
     hashed = authenticator_of(trial).hash(password)
     values = {
         "user_id": user_id, "name": name, "email": email, "state": "active", "password_hash": hashed,

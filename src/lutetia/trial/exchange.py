@@ -111,7 +111,7 @@ def create_from_dataset(folder: Path, source: Path, *, url: str | None = None, *
         `demonstration`, `clock` and `authenticator` of `Trial.create`. Simulated data make a demonstration trial.
     """
     data = read_dataset(source)
-    names = [entry["name"] for entry in data.snapshot["files"] if entry["name"].endswith(_FILES)]
+    names = [Path(entry["name"]).name for entry in data.snapshot["files"] if entry["name"].endswith(_FILES)]
     simulated = bool(data.study.get("simulated") or data.snapshot.get("simulated"))
     options = {"demonstration": simulated} | options
     study = study_of({name: (source / name).read_bytes() for name in names}, identifier=source.resolve().name)

@@ -311,6 +311,9 @@ def database_url(folder: Path) -> str | URL:
 
 
 def _study_change(trial: Trial, study: Study) -> Change:
+    for name in study.files:
+        if name in ("", "..") or name != Path(name).name or "\\" in name:
+            raise InputError(f"study: found the file name {name!r}; expected a plain name, such as protocol.toml")
     at = utc_text(trial.clock.now())
     stored = {name: trial.files.put(content) for name, content in study.files.items()}
     values = {

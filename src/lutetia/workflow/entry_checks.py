@@ -82,6 +82,7 @@ disposition      | on                | date    |                                
 disposition      | reason            | text    |                                   |            |
 """  # noqa: E501
 
+YEARS_AHEAD = 10  # assumption: nothing is planned and nothing expires later than this
 _NO_YES = {"true": "yes", "false": "no"}
 
 
@@ -217,7 +218,7 @@ def _date(rule: FieldRule, text: str, now: datetime) -> str:
     latest = datetime.fromtimestamp(now.timestamp() + 14 * 3600, UTC).date().isoformat()
     if not rule.future and found > latest[: len(found)]:
         raise InputError(f"{rule.field}: found {found}, which is in the future; today is {now.date().isoformat()}")
-    if found < "1920":
+    if found < "1920" or found[:4] > str(now.year + YEARS_AHEAD):
         raise InputError(f"{rule.field}: found {found}; expected a date of this trial; check the year")
     return found
 
@@ -228,6 +229,8 @@ def _instant(rule: FieldRule, text: str, now: datetime) -> str:
         raise InputError(f"{rule.field}: found a date without time of day; expected 2026-01-12T09:30:00+01:00")
     if not rule.future and datetime.fromisoformat(found) > now:
         raise InputError(f"{rule.field}: found {found}, which is in the future; it is now {now.isoformat()}")
+    if found < "1990" or found[:4] > str(now.year + YEARS_AHEAD):
+        raise InputError(f"{rule.field}: found {found}; expected a time of this trial; check the year")
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from lutetia.workflow.missing import MISSING_CODES, missing_code
 
 MAX_ROWS = 20_000
 NEW, SAME, CHANGED, REFUSED = "new", "same", "changed", "refused"
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?([eE][+-]?[0-9])?|\.[0-9]{1,20}")
 _STORED = ("taken_at", "visit", "qualifier", "value", "unit", "lln", "uln", "missing_reason")
 
 
@@ -302,6 +304,7 @@ def _checked_row(
 ) -> LabRow:  # fmt: skip
     plain = _plain(row)
     value = read_rows([plain], "", zone=context.zone)[0]
+    _check_digits(plain)
     _check_moment(value, context, now)
     values = _stored_values(plain, value, context.subject["subject_id"])
     key = (values["subject_id"], values["sample_id"], values["analyte"])
@@ -330,6 +333,13 @@ def _plain(row: Mapping[str, str]) -> dict[str, str]:
     return plain
 
 
+def _check_digits(plain: Mapping[str, str]) -> None:
+    """Values are kept as text, so that the text itself has to be a number for every program that reads it."""
+    for name in ("value", "lln", "uln"):
+        if plain[name] and not _PLAIN_NUMBER.fullmatch(plain[name]):
+            raise InputError(f"{name}: found {plain[name]!r}; expected plain digits such as 4.1")
+
+
 def analytes_unit(name: str) -> str:
     """The unit used inside for an analyte, for rows without a value; empty for an unknown name."""
     found = analytes().get(name.strip().lower())
@@ -348,7 +358,7 @@ def _check_moment(value: LabValue, context: _Context, now: datetime) -> None:
 
 def _stored_values(plain: Mapping[str, str], value: LabValue, subject_id: str) -> dict[str, Any]:
     """The row as it is stored: value, unit and limits as the laboratory printed them."""
-    moment = value.taken_at.astimezone(UTC).isoformat() if value.has_time else plain["taken_at"]
+    moment = value.taken_at.astimezone(UTC).isoformat() if value.has_time else value.taken_at.date().isoformat()
     sample = plain["sample_id"] or f"T{moment[:16].replace('-', '').replace(':', '')}"
     return {
         "subject_id": subject_id, "sample_id": sample, "analyte": value.analyte, "taken_at": moment,
