@@ -120,7 +120,9 @@ def test_baseline_answers_are_kept_and_wrong_ones_named_beside_their_fields(tria
     trial.commit(Change("correct", [Update("baseline", {"subject_id": subject_id, "item": "ki67"}, {"value": "16"})]),
                  SYSTEM, "pathology report")  # fmt: skip
     old = {"version_ki67": "1", "version_diabetes": "1", "reason": "typing error", **kept}
-    assert site.post(path, old).status_code == 409
+    stale = site.post(path, old)
+    assert stale.status_code == 409
+    assert re.search(r"Ki-67 15 16", words(stale.text)), "both versions"
     assert {r["item"]: r["value"] for r in records(trial, "baseline", subject_id=subject_id)}["ki67"] == "16"
 
 

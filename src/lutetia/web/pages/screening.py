@@ -18,6 +18,7 @@ from lutetia.web.pages.subject_forms import (
     show_form,
     signed_take,
     take,
+    take_lines,
     version_of,
 )
 from lutetia.web.pages.subject_frame import blank, subject_page
@@ -81,7 +82,9 @@ def record_baseline(page: Page, subject_id: str) -> Response:
     command = screening.RecordBaseline(
         subject_id, answers, reason=form.value("reason").strip() or None, versions=_versions(form, answers)
     )
-    return take(page, subject_id, spec, form, screening.record_baseline, command)
+    return take_lines(
+        page, subject_id, spec, form, screening.record_baseline, command, table="baseline", column="value"
+    )
 
 
 def eligibility_form(page: Page, subject_id: str) -> Response:
@@ -98,7 +101,16 @@ def answer_eligibility(page: Page, subject_id: str) -> Response:
     command = eligibility.AnswerEligibility(
         subject_id, answers, reason=form.value("reason").strip() or None, versions=_versions(form, answers)
     )
-    return take(page, subject_id, spec, form, eligibility.answer_eligibility, command)
+    return take_lines(
+        page,
+        subject_id,
+        spec,
+        form,
+        eligibility.answer_eligibility,
+        command,
+        table="eligibility_items",
+        column="answer",
+    )
 
 
 def sign_form(page: Page, subject_id: str) -> Response:

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
+from lutetia.errors import StaleRecordError
+from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.web.context import PageContext
 from lutetia.web.field_messages import attempt_fields
@@ -95,6 +97,28 @@ def take(
     if attempt_fields(form, spec.names, verb, page.trial, page.actor, *arguments):
         return page.redirect(f"/subjects/{subject_id}{spec.back}", notice=f"{spec.family}.done")
     return show_form(page, subject_id, spec, form, status=422)
+
+
+def take_lines(
+    page: PageContext,
+    subject_id: str,
+    spec: FormSpec,
+    form: Form,
+    verb: Callable[..., object],
+    command: object,
+    *,
+    table: str,
+    column: str,
+) -> Response:
+    """`take` for a form whose fields are records of their own; a stale one shows both versions of each line."""
+    try:
+        return take(page, subject_id, spec, form, verb, command)
+    except StaleRecordError as error:
+        rows = queries.of_subject(page.reader, page.actor, table, subject_id)
+        saved = {row["item"]: row[column] or "" for row in rows}
+        pairs = ((_worded(page, spec.family, f).label, form.value(f.name), saved.get(f.name, "")) for f in spec.fields)
+        differing = [line for line in pairs if line[1] != line[2]]
+        return page.render("errors/stale.html", status=409, versions=differing, saved=str(error))
 
 
 def read_and_take(
