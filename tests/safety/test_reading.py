@@ -246,6 +246,16 @@ def test_a_prescription_signed_after_the_cut_was_a_proposal_at_the_cut(tmp_path:
     assert (after["state"], after["signed_by"], after["override_by"]) == ("RELEASED", "physician", "second")
 
 
+def test_a_prior_dose_that_is_not_stated_is_told_and_not_silently_none(tmp_path: Path) -> None:
+    tables = two_subjects()
+    tables["subjects"][1]["prior_kidney_Gy"] = ""
+    tables["subjects"][2]["prior_marrow_Gy"] = ""  # never treated
+    found = [f for f in trial(tmp_path, tables).accounting.findings if f.kind == "prior dose not stated"]
+    assert [(f.rows, f.text) for f in found] == [
+        ((3,), "prior_kidney_Gy: not stated for 1 treated subject; taken as none")
+    ]
+
+
 def test_a_partial_date_spans_its_month(tmp_path: Path) -> None:
     event = trial(tmp_path, two_subjects())["adverse_events"].iloc[0]
     assert (str(event["started_on"].date()), str(event["started_on_last"].date())) == ("2026-02-01", "2026-02-28")

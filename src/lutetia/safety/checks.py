@@ -149,6 +149,18 @@ def _people(sheets: Sheets, study: Study, day: date) -> list[Finding]:
     return found
 
 
+def _prior_doses(sheets: Sheets, study: Study, day: date) -> list[Finding]:
+    """A dose of prior therapy that is not stated counts as none against a limit; this says so."""
+    treated = {row["subject_id"] for row in sheets["administrations"].rows}
+    found = []
+    for column in ("prior_kidney_Gy", "prior_marrow_Gy"):
+        rows = [r for r in sheets["subjects"].rows if r["subject_id"] in treated and r[column] is None]
+        if rows:
+            text = f"{column}: not stated for {len(rows)} treated subject{'s' if len(rows) > 1 else ''}; taken as none"
+            found.append(Finding("prior dose not stated", "subjects", tuple(r["row"] for r in rows), text))
+    return found
+
+
 def _same_moment(sheets: Sheets, study: Study, day: date) -> list[Finding]:
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for row in sheets["labs"].rows:
@@ -193,5 +205,6 @@ CHECKS: Sequence[Callable[[Sheets, Study, date], list[Finding]]] = (
     _limits_of_normal,
     _implausible,
     _people,
+    _prior_doses,
     _same_moment,
 )
