@@ -16,6 +16,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 from tests.plan.case_files import case_data, table_cycle, write_case
 
@@ -30,6 +31,7 @@ from lutetia.workflow.randomisation import GenerateList, generate_list
 
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 WARSAW = ZoneInfo("Europe/Warsaw")
+_AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 #: A list whose first subject at site 01 is in arm B (both nuclides).
 SEED = bytes([3]) * 32
 STATISTICIAN = Actor("unmasked-statistician", "Hugo Baran", (Grant("unmasked_statistician"),))
@@ -96,6 +98,16 @@ class Story:
     def local(self, moment: datetime) -> str:
         """As a field of date and time takes it."""
         return moment.astimezone(WARSAW).strftime("%Y-%m-%dT%H:%M")
+
+    def faults(self) -> list[str]:
+        """Serious and critical findings of axe-core on the page that is shown."""
+        wanted = {"resultTypes": ["violations"], "iframes": False, "runOnly": list(_AXE_TAGS)}
+        violations = Axe().run(self.tab, options=wanted).response["violations"]
+        return [
+            f"{v['id']} ({v['impact']}): {v['nodes'][0]['html'][:160]}: {v['nodes'][0].get('failureSummary', '')[:200]}"
+            for v in violations
+            if v["impact"] in ("serious", "critical")
+        ]
 
     def prescribed(self, subject_id: str, cycle: int) -> dict[str, float]:
         """MBq of each nuclide as released."""

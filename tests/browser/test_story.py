@@ -130,6 +130,7 @@ def signed_step(story: Story, step: str, button: str, notice: str) -> None:
     for number in range(conditions.get_by_role("checkbox").count() if conditions.count() else 0):
         conditions.get_by_role("checkbox").nth(number).check()
     story.sign()
+    assert story.faults() == []
     story.button(button)
     story.says(notice)
 
@@ -183,6 +184,7 @@ def doses(story: Story, subject: str, number: int) -> None:
     open_cycle(story, subject, number)
     story.sees("Absorbed doses")
     story.sees("Measured curves")
+    assert story.faults() == []
 
 
 def imported(story: Story, subject: str) -> None:
