@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import socket
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,6 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import uvicorn
+from playwright.sync_api import sync_playwright
 from sqlalchemy import select
 from tests.support.virtual_safety import virtual_trial
 from tests.web.browsing import PASSWORD, ROOT, Browser, PlainAuthenticator, TestClient, person
@@ -282,6 +286,34 @@ def test_data_and_the_whole_trial_are_exported_by_rights(enter: Callable[[str], 
     ) as archive:
         assert len(archive.read("doses.csv").splitlines()) == 1
     assert enter("board").get("/exports").status_code == 403
+
+
+def test_a_click_on_a_mark_opens_the_subject(app: Any, debian_tool: Callable[[str], str]) -> None:
+    complaints: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, sync_playwright() as player:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        browser = player.chromium.launch(executable_path=debian_tool("chromium"), args=["--no-sandbox"])
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        tab = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900}).new_page()
+        tab.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto("/sign-in")
+        tab.get_by_label("User name").fill(person("unmasked_statistician"))
+        tab.get_by_label("Password").fill(PASSWORD)
+        tab.get_by_role("button", name="Sign in").click()
+        tab.get_by_role("link", name="Safety").click()
+        mark = tab.locator(".spots a").nth(3)
+        mark.wait_for(state="attached", timeout=60_000)
+        path = mark.get_attribute("href")
+        assert str(mark.locator("title").text_content()).startswith(f"{str(path).rpartition('/')[2]}: ")
+        mark.locator("circle").click()
+        tab.wait_for_url(f"**{path}")
+        browser.close()
+        server.should_exit = True
+        thread.join(timeout=10)
+    assert not complaints
 
 
 def test_a_change_of_data_is_said_and_newer_figures_are_offered(enter: Callable[[str], Browser], trial: Trial) -> None:

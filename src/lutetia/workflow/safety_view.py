@@ -79,8 +79,7 @@ class LiveSafety:
     _running: Future[Derived] | None = None
     _failed: tuple[State, str] | None = None
     _step: str = ""
-    _seen: State | None = None
-    _seen_head: int = 0
+    _mark: tuple[int, int] = (0, 0)
 
     def ask(self, *, retry: bool = False) -> Answer:
         """What there is; starts a derivation where the data are newer, never waits for one."""
@@ -123,17 +122,15 @@ class LiveSafety:
 
     def _state(self, reader: Reader) -> State:
         """The data's state; only rows of the trail since the last look are searched."""
-        sequence, _ = audit.head(reader)
-        seen, day = self._seen, reader.now[:10]
-        found = 0 if seen is None else seen.sequence
-        if sequence > self._seen_head:
+        head, _ = audit.head(reader)
+        searched, found = self._mark  # one value, so that threads never mix the two
+        if head > searched:
             newer = select(func.max(AUDIT.c.sequence)).where(
-                AUDIT.c.sequence > self._seen_head, AUDIT.c.table_name.in_([*TABLES, "study"])
+                AUDIT.c.sequence > searched, AUDIT.c.table_name.in_([*TABLES, "study"])
             )
             found = max(found, reader.value(newer) or 0)
-        state = State(day, found)
-        self._seen, self._seen_head = state, sequence
-        return state
+            self._mark = (head, found)
+        return State(reader.now[:10], found)
 
     def _derive(self) -> Derived:
         with self.trial.read() as reader:
