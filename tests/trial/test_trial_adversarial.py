@@ -114,7 +114,7 @@ def test_the_reason_of_an_action_on_hidden_tables_is_hidden_at_all_its_rows(tria
             assert "yttrium" not in str(trail).lower()
             assert "was misspelt" in [entry.reason for entry in trail]
         assert "YTTRIUM" in str(audit_trail(reader, MANAGER, limit=500))
-        assert "yttrium" not in str(queries.records(reader, MASKED, "files"))
+        assert queries.records(reader, MASKED, "files") == []
 
 
 def test_who_is_masked_does_not_sit_on_the_board(trial: Trial) -> None:

@@ -13,6 +13,7 @@ from tests.workflow.treated_trial import (
     COORDINATOR,
     PHYSICIAN,
     PHYSICIST,
+    STATISTICIAN,
     SUBJECT,
     Story,
     make_story,
@@ -20,7 +21,10 @@ from tests.workflow.treated_trial import (
 )
 
 from lutetia.errors import InputError, TransitionError
+from lutetia.trial import queries
+from lutetia.trial.queries_audit import audit_trail
 from lutetia.trial.records import SYSTEM, Change, Create, Update
+from lutetia.trial.schema import SCHEMA
 from lutetia.workflow.administration import (
     CorrectAdministration,
     NuclideGiven,
@@ -277,3 +281,22 @@ def test_a_cycle_is_not_planned_in_another_age(story: Story, day: str) -> None:
 def test_a_batch_is_of_this_age(story: Story, at: str) -> None:
     command = ReceiveBatch("B1", "Lu-177", "DOTA-TATE", "01", "Maker", 9000.0, at, at, "2026-01-10")
     refused(story, lambda: receive_batch(story.trial, PHYSICIST, command), InputError, "check the year")
+
+
+@pytest.mark.requirement(10)
+def test_masked_readers_see_the_same_rows_of_a_cycle_with_one_nuclide_and_with_two(tmp_path: Path) -> None:
+    trails, tables = [], []
+    for arm in ("A", "B"):
+        story = make_story(tmp_path / arm, arm=arm, draws=30)
+        story.at(DAY - timedelta(hours=20))
+        story.assessed("2026-01-12")
+        released(story)
+        story.give(1, 1)
+        with story.trial.read() as reader:
+            trail = audit_trail(reader, STATISTICIAN, limit=500)
+            trails.append([(e.action, e.table, e.key, e.kind, e.reason) for e in trail])
+            seen = [t for t in SCHEMA if t not in ("randomisation_list", "study")]
+            tables.append({table: len(queries.records(reader, STATISTICIAN, table)) for table in seen})
+        story.trial.close()
+    assert trails[0] == trails[1]
+    assert tables[0] == tables[1]

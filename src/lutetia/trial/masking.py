@@ -16,9 +16,10 @@ from lutetia.trial.reader import Record
 _HIDDEN = """
 prescriptions forecasts administrations doses truth results overrides assessments allocations randomisation_schemes
 randomisation_list randomisation_events product_batches product_movements jobs reports attachments dicom_objects
-quarantine
+quarantine signature_records files
 """
-#: Tables of which a masked reader sees no row.
+#: Tables of which a masked reader sees no row. A signature of a prescription has a row a nuclide in
+#: `signature_records`, and the sizes in `files` grow with the nuclides.
 HIDDEN_TABLES = frozenset(_HIDDEN.split())
 #: Columns, by table, that a masked reader does not see.
 HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
@@ -35,7 +36,6 @@ HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
     "consents": frozenset({"note"}),
     "lesions": frozenset({"note"}),
     "notices": frozenset({"text"}),
-    "files": frozenset({"name"}),
     "redactions": frozenset({"replacement"}),
     "snapshots": frozenset({"file_sha256"}),
 }
