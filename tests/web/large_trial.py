@@ -27,9 +27,11 @@ _MBQ = {"Lu-177": 6173.9, "Y-90": 3291.7}
 _BATCH = 4000
 
 
-def add_courses(trial: Trial, *, subjects: int, samples: int, cycles: int = 4, sites: tuple[str, ...]) -> list[str]:
+def add_courses(
+    trial: Trial, *, subjects: int, samples: int, sites: tuple[str, ...], cycles: int = 4, first: int = 1001
+) -> list[str]:
     """Write randomised subjects with cycles, doses, samples of ten analytes each, visits and queries; their numbers."""
-    names = [f"DUO-{sites[n % len(sites)]}-{1001 + n:04d}" for n in range(subjects)]
+    names = [f"DUO-{sites[n % len(sites)]}-{first + n:04d}" for n in range(subjects)]
     with trial.read() as reader:
         first_query = reader.next_number("queries", "query_id")
     waiting: list[Create] = []
