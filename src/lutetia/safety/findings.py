@@ -202,13 +202,13 @@ def association(context: Context) -> Finding:
         )
     deeper = [a for a, s in slopes.items() if s.estimate < 0 and (s.p_adjusted or 1.0) < ALPHA]
     rest = [a for a in slopes if a not in deeper]
-    text = f"First cycle, adjusted for arm, change of the nadir per {STEP_Gy:g} Gy: "
+    text = f"Within arms (first cycle, change of the nadir per {STEP_Gy:g} Gy): "
     parts = [f"shown for {_and([f'{_small(a)} {_estimate(slopes[a], chr(37))}' for a in deeper])}"] if deeper else []
     parts += [f"not shown for {_and([f'{_small(a)} {_estimate(slopes[a], chr(37))}' for a in rest])}"] if rest else []
     ranks = {a: f.rank for a, f in found.items() if isinstance(f.rank, Result)}
     tied = [a for a, r in ranks.items() if r.estimate < 0 and (r.p_adjusted or 1.0) < ALPHA]
     words = _and([f"{_small(a)} (ρ {number(ranks[a].estimate, most=2)})" for a in tied])
-    text += "; ".join(parts) + ". Over all subjects, arms mixed (rank correlation, Holm): "
+    text += "; ".join(parts) + ". Across arms, which differ in more than dose (rank correlation, Holm): "
     text += f"shown for {words}." if tied else "not shown for any blood count."
     return Finding("association", question, text, "shown" if deeper else "not shown", "T13, F7")
 
@@ -321,7 +321,7 @@ def stopping(context: Context) -> Finding:
         states = ", ".join(f"{arm} {s.events} of {s.n}" for arm, s in found.status.items())
         words = f"at or above the boundary: arm {_and(over)}" if over else "no arm is at its boundary"
         words += "".join(
-            f"; arm {arm} was at it when {n} subjects were evaluable ({events} events)"
+            f"; arm {arm} was at it when {n} subjects were evaluable ({events} event{'' if events == 1 else 's'})"
             for arm, (n, events) in found.earlier.items()
         )
         parts.append(f"{found.monitor.id}: {words} (events of evaluable subjects: {states})")

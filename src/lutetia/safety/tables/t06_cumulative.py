@@ -115,7 +115,8 @@ def _sensitivity(table: TableBuilder, context: Context, block: _Block) -> None:
     if own["complete"].all():
         return
     filled = own[_is_filled(own)]
-    label = f"Sensitivity: with {len(filled)} subjects' missing cycles filled in"
+    whose = "1 subject's" if len(filled) == 1 else f"{len(filled)} subjects'"
+    label = f"Sensitivity: with {whose} missing cycles filled in"
     row = table.row(block.key, label, level=1, arm=block.arm)
     known = own[own["sensitivity_Gy"].notna()]
     rows = {"doses": [r for p in known["rows"] for r in p]}
