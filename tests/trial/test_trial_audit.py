@@ -52,6 +52,9 @@ def test_the_database_refuses_to_change_remove_or_insert_audit_rows_by_hand(tria
     refused(
         trial, f"INSERT INTO audit SELECT sequence + 100, {columns.partition(', ')[2]} FROM audit WHERE sequence = 3"
     )
+    if trial.database.kind == "sqlite":
+        next_one = f"SELECT {trial.head().sequence + 1}, {columns.partition(', ')[2]} FROM audit WHERE sequence = 3"
+        refused(trial, f"INSERT OR REPLACE INTO audit {next_one}")
     with trial.read() as reader:
         assert audit.verify(reader).rows == trial.head().sequence
 

@@ -13,6 +13,8 @@ from lutetia.trial.schema import SCHEMA
 _REDACTED = """EXISTS (SELECT 1 FROM redactions r WHERE r.target = OLD.sequence AND r.replacement = NEW.body
  AND r.confirmed_by IS NOT NULL AND r.confirmed_by <> r.proposed_by) AND NEW.sequence = OLD.sequence"""
 _NEXT = "(SELECT COALESCE(MAX(sequence), 0) + 1 FROM audit)"
+#: INSERT OR REPLACE would take the place of a row with an equal hash without asking the trigger against deletion.
+_SAME_HASH = "EXISTS (SELECT 1 FROM audit a WHERE a.hash = NEW.hash)"
 #: Tables of which no program may delete a row, with or without audit.
 _KEPT = ("users", "grants", "sessions", "signatures", "signature_records", "allocations", "redactions")
 
@@ -38,7 +40,7 @@ def _sqlite() -> list[str]:
     return [
         _refuse("audit_no_update", "audit", "UPDATE"),
         _refuse("audit_no_delete", "audit", "DELETE"),
-        _refuse("audit_in_sequence", "audit", "INSERT", f"NEW.sequence <> {_NEXT}"),
+        _refuse("audit_in_sequence", "audit", "INSERT", f"NEW.sequence <> {_NEXT} OR {_SAME_HASH}"),
         _refuse("audit_bodies_no_update", "audit_bodies", "UPDATE", f"NOT ({_REDACTED})"),
         _refuse("audit_bodies_no_delete", "audit_bodies", "DELETE"),
         _refuse(
