@@ -256,7 +256,7 @@ def categories(rules: Rules, activity: FloatArray, state: IntArray, last: FloatA
     Parameters
     ----------
     activity, last
-        Shape (..., nuclide): activities, NaN where nothing is given; last non-zero prescription, 0 where there was none.
+        Shape (..., nuclide): activities, NaN where nothing is given; last prescription above 0, 0 where none.
     state
         Shape (...): index into `STATES`.
     """

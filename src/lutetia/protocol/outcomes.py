@@ -17,7 +17,7 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class DoseForecast:
-    """A predicted cumulative dose: nominal value; mean, sd, central 95 % interval and P(over the limit) of its draws."""
+    """A predicted cumulative dose: nominal value; mean, sd, central 95 % interval and P(over limit) of its draws."""
 
     value_Gy: float
     mean_Gy: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from functools import lru_cache
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -115,6 +116,11 @@ def parse_protocol(content: bytes, *, where: str = "protocol") -> Protocol:
     ProtocolError
         If the text is not TOML, has unknown keys, or contradicts itself.
     """
+    return _parsed(content, where)
+
+
+@lru_cache(maxsize=16)
+def _parsed(content: bytes, where: str) -> Protocol:
     try:
         table = tomllib.loads(content.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
