@@ -58,4 +58,4 @@ def level_calibration(level: str, blocks: int, subjects: int) -> dict[str, Any]:
 def worst_class(row: dict[str, Any]) -> float:
     """Largest |came true − said| of a class with enough forecasts, in points of probability."""
     enough = [b for b in row["bins"] if b["forecasts"] >= FEWEST]
-    return max(100.0 * abs(b["came_true"] - b["said"]) for b in enough)
+    return float(max(100.0 * abs(b["came_true"] - b["said"]) for b in enough))
