@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from functools import lru_cache
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast

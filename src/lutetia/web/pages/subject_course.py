@@ -37,7 +37,7 @@ def show(page: Page, subject_id: str) -> Response:
     """How the subject's course stands."""
     subject = queries.subject(page.reader, page.actor, subject_id)
     found = {
-        name: queries.of_subject(page.reader, page.actor, name, subject_id)
+        name: queries.records(page.reader, page.actor, name, subject_id=subject_id)
         for name in ("cycles", "administrations", "doses", "prescriptions", "forecasts", "disposition", "visits",
                      "responses", "serious_events", "queries", "missing_reasons", "labs")
     }  # fmt: skip
