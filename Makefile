@@ -6,6 +6,7 @@ BIN := .venv/bin
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Lutetia needs Python 3.11 or newer")'
+	@echo 'Installing into .venv; this takes a minute or more ...'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,nuclides,postgresql,dask]'
 	touch $@

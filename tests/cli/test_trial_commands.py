@@ -112,3 +112,15 @@ def test_an_archive_makes_the_same_trial_again_and_tables_make_a_dataset(data: P
 
 def test_an_up_to_date_trial_is_left_as_it_is_by_an_upgrade(data: Path) -> None:
     assert "has schema" in run("trial", data, "--upgrade")
+
+
+def test_a_password_that_is_too_short_leaves_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUTETIA_PASSWORD", "short")
+    (tmp_path / "study.toml").write_text(STUDY)
+    with pytest.raises(InputError, match="expected at least 12; nothing was made"):
+        run("trial", tmp_path / "DATA", "--study", tmp_path / "study.toml", "--admin", "mn")
+    assert not (tmp_path / "DATA").exists()
+
+
+def test_a_worker_without_jobs_says_so(data: Path) -> None:
+    assert "no job of" in run("worker", data, "--once")

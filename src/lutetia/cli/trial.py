@@ -43,12 +43,13 @@ def trial(
     if upgrade:
         _upgraded(data)
         return
+    password = None if admin is None else _password()  # first: nothing is made for a password that is refused
     with progress_line() as show:
         show("making the trial")
         made = _made(data, study=study, tables=tables, archive=archive, url=url, demonstration=demonstration)
     with made as found:
-        if admin is not None:
-            _administrator(found, admin, admin_name or admin)
+        if admin is not None and password is not None:
+            _administrator(found, admin, admin_name or admin, password)
         end = found.head()
         print(f"{data}: {end.sequence} audit rows, head {end.head}")
 
@@ -92,13 +93,28 @@ def _study_files(path: Path) -> dict[str, bytes]:
     return files | ({protocol.name: protocol.read_bytes()} if protocol is not None and protocol.is_file() else {})
 
 
-def _administrator(found: Trial, user_id: str, name: str) -> None:
+def _password() -> str:
     import os
 
+    from lutetia.errors import InputError
+    from lutetia.trial.authentication import MINIMUM_LENGTH
+
+    password = os.environ.get(_PASSWORD) or typer.prompt(
+        f"Password of the administrator, at least {MINIMUM_LENGTH} characters",
+        hide_input=True,
+        confirmation_prompt=True,
+    )
+    if len(password) < MINIMUM_LENGTH:
+        raise InputError(
+            f"password: found {len(password)} characters; expected at least {MINIMUM_LENGTH}; nothing was made"
+        )
+    return str(password)
+
+
+def _administrator(found: Trial, user_id: str, name: str, password: str) -> None:
     from lutetia.trial import accounts
     from lutetia.trial.records import SYSTEM
 
-    password = os.environ.get(_PASSWORD) or typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     with found.read() as reader:
         known = reader.find("users", {"user_id": user_id})
     if known is None:

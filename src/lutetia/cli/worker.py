@@ -37,8 +37,12 @@ def worker(
 
     with Trial.open(data) as trial:
         if once:
+            done = 0
             while (job := run_next(trial, name, JOB_KINDS)) is not None:
                 _say(job)
+                done += 1
+            if not done:
+                print(f"worker: no job of {data} waits")
             return
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, ended)

@@ -68,7 +68,9 @@ def _evaluate(table: MonotoneCubic, mass_g: ArrayLike, density_g_per_mL: float) 
     mass = np.asarray(mass_g, dtype=np.float64)
     low, high = MASS_LIMITS_g
     if not (np.isfinite(mass).all() and (mass >= low).all() and (mass <= high).all()):
-        raise PhysicsError(f"region mass: found {mass_g!r} g; expected finite masses between {low} and {high:.0f} g")
+        raise PhysicsError(
+            f"region mass: found {mass.tolist()} g; expected finite masses between {low} and {high:.0f} g"
+        )
     if not 0.05 <= density_g_per_mL <= 5.0:
         raise PhysicsError(f"density: found {density_g_per_mL} g/mL; expected 0.05 to 5")
     return np.asarray(table(np.log(mass * density_g_per_mL**2)))

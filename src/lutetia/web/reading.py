@@ -17,7 +17,7 @@ from lutetia.trial.schema import DATA
 _VISITS, _SUBJECTS, _QUERIES = DATA["visits"], DATA["subjects"], DATA["queries"]
 _PRESCRIPTIONS, _FORECASTS = DATA["prescriptions"], DATA["forecasts"]
 #: States of subjects for whom nothing more is due.
-_OVER = ("SCREEN_FAILED", "COMPLETED", "CONSENT_WITHDRAWN", "LOST", "DEAD")
+OVER = ("SCREEN_FAILED", "COMPLETED", "CONSENT_WITHDRAWN", "LOST", "DEAD")
 
 
 def due_visits(reader: Reader, actor: Actor, *, until: str, limit: int) -> list[Record]:
@@ -26,7 +26,7 @@ def due_visits(reader: Reader, actor: Actor, *, until: str, limit: int) -> list[
         select(_VISITS.c.subject_id, _VISITS.c.visit, _VISITS.c.cycle, _VISITS.c.due_on, _VISITS.c.window_to_on,
                _SUBJECTS.c.site)
         .join(_SUBJECTS, _SUBJECTS.c.subject_id == _VISITS.c.subject_id)
-        .where(_VISITS.c.state == "PLANNED", _VISITS.c.due_on <= until, _SUBJECTS.c.state.not_in(_OVER))
+        .where(_VISITS.c.state == "PLANNED", _VISITS.c.due_on <= until, _SUBJECTS.c.state.not_in(OVER))
         .order_by(_VISITS.c.due_on, _VISITS.c.subject_id)
         .limit(limit)
     )  # fmt: skip

@@ -12,16 +12,18 @@ from sqlalchemy import func, select
 
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.schema import DATA
+from lutetia.web.reading import OVER
 
-_VISITS, _QUERIES, _CYCLES = DATA["visits"], DATA["queries"], DATA["cycles"]
+_VISITS, _QUERIES, _CYCLES, _SUBJECTS = DATA["visits"], DATA["queries"], DATA["cycles"], DATA["subjects"]
 _GIVEN = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")
 
 
 def next_visits(reader: Reader, subjects: Sequence[str]) -> dict[str, Record]:
-    """The earliest planned visit of each subject."""
+    """The earliest planned visit of each subject for whom anything is still due."""
     planned = (
         select(_VISITS.c.subject_id, _VISITS.c.visit, _VISITS.c.due_on, _VISITS.c.window_to_on)
-        .where(_VISITS.c.state == "PLANNED", _VISITS.c.subject_id.in_(list(subjects)))
+        .join(_SUBJECTS, _SUBJECTS.c.subject_id == _VISITS.c.subject_id)
+        .where(_VISITS.c.state == "PLANNED", _VISITS.c.subject_id.in_(list(subjects)), _SUBJECTS.c.state.not_in(OVER))
         .order_by(_VISITS.c.due_on.desc())
     )
     return {row["subject_id"]: row for row in reader.rows(planned)}

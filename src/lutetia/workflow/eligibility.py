@@ -148,12 +148,17 @@ def checklist_faults(reader: Reader, subject_id: str) -> list[str]:
     for item in checklist_of(study_record(reader)["settings"]):
         answer = answers.get(item.item)
         if answer is None:
-            faults.append(f"{item.item} is not answered")
+            faults.append(f"{_words(item.item)} is not answered")
         elif answer != item.required:
-            faults.append(f"{item.item} is answered {answer}, which excludes the subject")
+            faults.append(f"{_words(item.item)} is answered {answer}, which excludes the subject")
     if not main_consents(reader, subject_id):
         faults.append("no consent in force is recorded")
     return faults
+
+
+def _words(item: str) -> str:
+    """The name of a checklist item as people read it."""
+    return item.replace("_", " ")
 
 
 def enrolment_faults(reader: Reader, subject_id: str) -> list[str]:
