@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     ),
     "navigation.study": (
         ("navigation.documents", "/documents", "document", SIGNED_IN),
+        ("randomisation_list.title", "/randomisation-list", "key", SIGNED_IN),
         ("navigation.audit", "/audit", "shield", "read_audit"),
         ("navigation.locks", "/locks", "lock", "lock"),
     ),

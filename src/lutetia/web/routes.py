@@ -9,6 +9,7 @@ from __future__ import annotations
 from lutetia.web.pages import account, audit, documents, overview, queries, sign_in, sites, slices, system, users
 from lutetia.web.routes_api import API_ROUTES
 from lutetia.web.routes_cycles import CYCLE_ROUTES
+from lutetia.web.routes_randomisation import RANDOMISATION_ROUTES
 from lutetia.web.routes_safety import SAFETY_ROUTES
 from lutetia.web.routes_subjects import SUBJECT_ROUTES
 from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
@@ -37,6 +38,7 @@ ROUTES: tuple[Route, ...] = (
     # subjects
     *SUBJECT_ROUTES,
     *CYCLE_ROUTES,
+    *RANDOMISATION_ROUTES,
     # images of a cycle
     Route("GET", f"{CYCLE}/slices", slices.show, "see_subject", site_of_subject),
     Route("GET", f"{CYCLE}/slices/{{sha256}}/{{view}}/{{level}}.png", slices.picture, "see_subject", site_of_subject),
@@ -52,6 +54,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/documents/{document_id}/file", documents.download, SIGNED_IN),
     Route("POST", "/documents", documents.add, "manage_users"),
     Route("POST", "/documents/in-force", documents.put_in_force, "manage_users"),
+    Route("POST", "/documents/amendment", documents.amend, "manage_users"),
+    Route("POST", "/documents/signatures", documents.sign, "sign_forms"),
     # audit
     Route("GET", "/audit", audit.show, "read_audit"),
     Route("POST", "/audit/reviews", audit.review, "read_audit"),

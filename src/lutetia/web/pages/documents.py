@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from starlette.responses import Response
 
 from lutetia.trial import queries
+from lutetia.trial.signatures import printed, signatures_of
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
-from lutetia.workflow import documents
+from lutetia.workflow import documents, study_setup
+
+Meaning = Literal["approved", "read"]
+_MEANINGS = "document_signature.meanings"
+#: Forms of the page, each with the family of its words.
+_FORMS = {"add": "documents", "force": "documents", "amendment": "amendment", "signature": "document_signature"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,22 @@ class DocumentForm:
     title: str
     version: str
     valid_from_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AmendmentForm:
+    """Why the protocol is amended, and the version of the study's record that the person saw."""
+
+    reason: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureForm:
+    """What is signed, and what the signature says."""
+
+    document_id: str
+    meaning: Meaning
 
 
 def show(page: Page) -> Response:
@@ -51,6 +73,32 @@ def put_in_force(page: Page) -> Response:
     return page.redirect("/documents", notice="documents.put_in_force")
 
 
+def amend(page: Page) -> Response:
+    """Put an amended protocol in force."""
+    form, file = page.form("amendment"), page.upload("protocol_file")
+    if file is None:
+        form.errors["protocol_file"] = page.t("form.missing", field=form.label("protocol_file"))
+    sent = form.read(AmendmentForm)
+    if sent is not None and file is not None:
+        command = study_setup.AmendProtocol(file[1], sent.reason, sent.version)
+        if form.attempt(study_setup.amend_protocol, page.trial, page.actor, command) is not None:
+            return page.redirect("/documents", notice="amendment.done")
+        form.errors["protocol_file"] = form.errors.pop("")
+    return _list(page, form, part="amendment", status=422)
+
+
+def sign(page: Page) -> Response:
+    """Sign a version of a document."""
+    form = page.form("document_signature")
+    sent = form.read(SignatureForm)
+    signed = page.confirmed(form) if sent is not None else None
+    if sent is not None and signed is not None:
+        command = documents.SignDocument(sent.document_id, page.t(f"{_MEANINGS}.{sent.meaning}"), signed)
+        if form.attempt(documents.sign_document, page.trial, page.actor, command) is not None:
+            return page.redirect("/documents", notice="document_signature.done")
+    return _list(page, form, part="signature", status=422)
+
+
 def download(page: Page, document_id: str) -> Response:
     """The file of a version; reading it is noted in the trail.."""
     record, content = documents.read_document(page.trial, page.actor, document_id)
@@ -68,9 +116,17 @@ def _list(page: PageContext, form: Form, *, part: str = "add", status: int = 200
     for row in queries.records(page.reader, page.actor, "document_sites"):
         places.setdefault(row["document_id"], []).append(row)
     sites = [(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")]
-    empty = Form(page.t, "documents", page.services.study.zone)
+    zone = page.services.study.zone
+    empty = {name: Form(page.t, family, zone) for name, family in _FORMS.items()}
+    signatures = {
+        row["document_id"]: [
+            printed(s, zone=zone.key) for s in signatures_of(page.reader, "documents", row["record_id"])
+        ]
+        for row in rows
+    }
     return page.render(
         "documents/list.html", status=status, documents=rows, places=places, sites=sites, kinds=documents.KINDS,
-        add_form=form if part == "add" else empty, force_form=form if part == "force" else empty,
-        people=queries.people(page.reader), keeps=page.may("manage_users"),
+        forms=empty | {part: form}, people=queries.people(page.reader), keeps=page.may("manage_users"),
+        signs=page.may("sign_forms"), study=queries.study(page.reader), signatures=signatures,
+        meanings=[(m, page.t(f"{_MEANINGS}.{m}")) for m in get_args(Meaning)],
     )  # fmt: skip

@@ -15,7 +15,7 @@ from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.randomisation_records import stratum_levels
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
-from lutetia.web.pages.subject_forms import Field, FormSpec, show_form, take
+from lutetia.web.pages.subject_forms import Field, FormSpec, read_and_take, show_form, take
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import randomisation
 
@@ -84,6 +84,19 @@ def unblind(page: Page, subject_id: str) -> Response:
     return subject_page(page, subject_id, "randomisation", "subjects/unblinded.html", arm=arm)
 
 
+def cross_over_form(page: Page, subject_id: str) -> Response:
+    """The form of a cycle that was given as in another arm."""
+    page.refuse_masked()
+    return show_form(page, subject_id, _cross_over(page, subject_id), blank(page, "cross_over"))
+
+
+def record_cross_over(page: Page, subject_id: str) -> Response:
+    """Record the arm as treated; the randomised one stays."""
+    page.refuse_masked()
+    spec, verb = _cross_over(page, subject_id), randomisation.record_cross_over
+    return read_and_take(page, subject_id, spec, randomisation.RecordCrossOver, verb)
+
+
 _UNBLIND = FormSpec(
     "unblinding", "randomisation", "/randomisation/unblinding", _BACK,
     (
@@ -112,6 +125,7 @@ def _show(page: PageContext, subject_id: str, form: Form, *, status: int = 200) 
         page, subject_id, "randomisation", "subjects/randomisation.html", status=status, done=done, asked=asked,
         problem=problem, factors=factors, form=form, receipt=_receipt(page, subject_id) if done else None,
         events=_events(page, subject_id), may_randomise=page.may("randomise", subject["site"]),
+        may_cross_over=page.may("record_administration", subject["site"]) and not page.masked,
     )  # fmt: skip
 
 
@@ -158,6 +172,18 @@ def _stratum(page: PageContext, subject_id: str) -> FormSpec:
                 kind = Field("select", name, tuple((v, v) for v in levels), label=label, hint=hint)
                 fields.append(kind if levels else Field("text", name, label=label, hint=hint))
     return FormSpec("stratum", "randomisation", "/randomisation/stratum", _BACK, tuple(fields), reason="required")
+
+
+def _cross_over(page: PageContext, subject_id: str) -> FormSpec:
+    """Cycles of the subject, and the arms of the protocol but the randomised one."""
+    own = queries.subject(page.reader, page.actor, subject_id)["arm"]
+    cycles = [str(row["cycle"]) for row in queries.of_subject(page.reader, page.actor, "cycles", subject_id)]
+    arms = [arm for arm in queries.study(page.reader)["settings"].get("arms", ()) if arm != own]
+    fields = (
+        Field("select", "cycle", [(c, c) for c in cycles]),
+        Field("select", "as_treated_arm", [(a, a) for a in arms]),
+    )
+    return FormSpec("cross_over", "randomisation", "/randomisation/cross-over", _BACK, fields, reason="required")
 
 
 def _factor(page: PageContext, name: str) -> str:
