@@ -19,6 +19,7 @@ from lutetia.trial.reader import Record
 from lutetia.trial.states import CYCLE_BEFORE_GIVEN, SUBJECT_RANDOMISED
 from lutetia.web.context import Page, PageContext
 from lutetia.web.pages.audit import field_words, table_words
+from lutetia.web.pages.cycles_view import marked, unit
 from lutetia.web.pages.subject_frame import subject_page
 from lutetia.web.pictures import Dot, sparkline
 from lutetia.workflow.course_records import protocol_of, risk_factors
@@ -57,7 +58,7 @@ def _cycle(page: PageContext, cycle: Record, found: dict[str, list[Record]]) -> 
     return {
         "number": place, "state": cycle["state"], "tone": _CYCLE_TONES.get(cycle["state"], ""),
         "words": page.t.known(f"course.states.{cycle['state']}", otherwise=cycle["state"] or ""),
-        "on": cycle["state_on"] if cycle["state"] not in CYCLE_BEFORE_GIVEN else cycle["planned_on"],
+        "on": _day_given(cycle, found) if cycle["state"] not in CYCLE_BEFORE_GIVEN else cycle["planned_on"],
         "given": started is not None or cycle["state"] not in CYCLE_BEFORE_GIVEN,
         "activities": [_activity(a) for a in own["administrations"]],
         "doses": [_dose(d) for d in own["doses"] if _is_total(d, "cycle")][:3],
@@ -66,9 +67,17 @@ def _cycle(page: PageContext, cycle: Record, found: dict[str, list[Record]]) -> 
     }  # fmt: skip
 
 
+def _day_given(cycle: Record, found: dict[str, list[Record]]) -> str | None:
+    """Local day of the infusion, from its visit, which masked persons may see too; else of the cycle's last state."""
+    name = f"cycle {cycle['cycle']}"
+    days = (v["done_on"] for v in found["visits"] if v["visit"] == name and v["state"] == "DONE")
+    day: str | None = next(days, None) or cycle["state_on"]
+    return day
+
+
 def _activity(row: Record) -> dict[str, str]:
     return {
-        "nuclide": row["nuclide"],
+        "nuclide": marked(row["nuclide"]),
         "given": gigabecquerel(row["administered_MBq"]),
         "prescribed": gigabecquerel(row["prescribed_MBq"]),
     }
@@ -94,7 +103,7 @@ def _proposal(page: PageContext, cycle: int, prescriptions: list[Record]) -> dic
     return {
         "words": page.t.known(f"course.prescriptions.{state}", otherwise=state or ""),
         "tone": {"RELEASED": "ok", "PROPOSED": "warning", "OVERRIDE_PENDING": "warning"}.get(state, ""),
-        "activities": [(r["nuclide"], gigabecquerel(r["prescribed_MBq"] or r["proposed_MBq"])) for r in rows],
+        "activities": [(marked(r["nuclide"]), gigabecquerel(r["prescribed_MBq"] or r["proposed_MBq"])) for r in rows],
     }
 
 
@@ -198,7 +207,7 @@ def _spark(
     return {
         "label": label, "svg": sparkline(dots, days=ends, infusions=starts, normal=(last.lln, last.uln)),
         "value": f"{last.qualifier if last.qualifier in ('<', '>') else ''}{given_number(last.value)}",
-        "unit": "" if last.unit == "1" else last.unit.replace("10^9", "10⁹"),
+        "unit": "" if last.unit == "1" else unit(last.unit),
         "on": last.taken_at.date().isoformat(), "grade": last.grade,
         "worst": worst, "count": len(rows),
     }  # fmt: skip
@@ -213,8 +222,9 @@ def _timeline(page: PageContext, found: dict[str, list[Record]]) -> list[dict[st
     t, today = page.t, page.today()
     lines = [(d["on"], t.known(f"course.events.{d['event']}", otherwise=d["event"].replace("_", " ")), "", "")
              for d in found["disposition"]]  # fmt: skip
-    lines += [(c["state_on"], t("course.cycle_given", cycle=c["cycle"]), "ok", "")
-              for c in found["cycles"] if c["state"] not in CYCLE_BEFORE_GIVEN | {"CANCELLED", "WITHHELD"}]  # fmt: skip
+    given = [c for c in found["cycles"] if c["state"] not in CYCLE_BEFORE_GIVEN | {"CANCELLED", "WITHHELD"}]
+    lines += [(_day_given(c, found), t("course.cycle_given", cycle=c["cycle"]), "ok", "") for c in given]
+    infusions = {f"cycle {c['cycle']}" for c in given}
     lines += [
         (r["assessed_on"], t("course.response", response=r["response"] or "–"), "", "") for r in found["responses"]
     ]
@@ -223,6 +233,8 @@ def _timeline(page: PageContext, found: dict[str, list[Record]]) -> list[dict[st
     ]
     for visit in found["visits"]:
         done = visit["state"] == "DONE"
+        if done and visit["visit"] in infusions:
+            continue
         window = "" if done or not visit["window_from_on"] else f"{visit['window_from_on']} – {visit['window_to_on']}"
         late = not done and (visit["window_to_on"] or visit["due_on"] or "9") < today
         tone = "planned" if not done and not late else ("danger" if late else "")
