@@ -122,6 +122,11 @@ def matrix_lines(matrix: Sequence[Requirement]) -> list[str]:
     return [*lines, "", f"{passed} of {len(matrix)} requirements passed"]
 
 
+def _own_environment() -> dict[str, str]:
+    """The environment without what another run of pytest put there for itself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+
 def _run(tests: Path) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as beside:
         result = Path(beside) / "results.json"
@@ -129,7 +134,7 @@ def _run(tests: Path) -> list[dict[str, object]]:
         found = subprocess.run(
             command,
             cwd=tests.resolve().parent,
-            env={**os.environ, RESULT_FILE: str(result)},
+            env={**_own_environment(), RESULT_FILE: str(result)},
             capture_output=True,
             text=True,
             check=False,
