@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
 from fastapi import Depends, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse
@@ -20,6 +24,9 @@ from lutetia.web.security import BodyLimit, RateLimit, SecurityHeaders
 from lutetia.web.settings import Settings
 from lutetia.web.slices import SliceCache
 from lutetia.web.texts import texts
+
+#: Pages that are worked on at the same time; the others wait in order.
+THREADS = 2
 
 
 def create_app(
@@ -44,6 +51,7 @@ def create_app(
         title="Lutetia", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
         description="JSON API of a trial. Sign in with POST /api/session; send its token as `Authorization: Bearer`.",
         responses={status: {"model": ProblemBody} for status in (401, 403, 404, 409, 422)},
+        lifespan=_few_threads,
     )  # fmt: skip
     words = texts(chosen.language)
     app.state.services = Services(
@@ -57,6 +65,13 @@ def create_app(
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*chosen.hosts], www_redirect=False)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+@asynccontextmanager
+async def _few_threads(app: FastAPI) -> AsyncIterator[None]:
+    """Work on few pages at a time: more threads than cores take Python's lock from each other and all get slower."""
+    anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def add_route(app: FastAPI, route: Route) -> None:
