@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -19,12 +17,11 @@ from numpy.typing import NDArray
 from lutetia.core.volume import RegionMask, Volume
 from lutetia.errors import PhysicsError
 from lutetia.report import palette
-from lutetia.report.figures.slice_stack import radiological_turn
+from lutetia.report.figures.slice_stack import inner_edge, label_font, radiological_turn, rgb_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
     from PIL.ImageDraw import ImageDraw as ImageDrawing
-    from PIL.ImageFont import FreeTypeFont
 
 FloatArray = NDArray[np.float64]
 View = Literal["axial", "coronal"]
@@ -180,7 +177,7 @@ def _tile(plane: _Plane, names: Sequence[str], top: float, *, height: int) -> PI
     heat = np.clip(enlarged(plane.spect) / top, 0.0, 1.0)
     rgb = _blend(None if plane.ct is None else enlarged(plane.ct), heat)
     for name, mask in plane.masks:
-        rgb[_outline(enlarged(mask.astype(np.float64)) >= 0.5)] = _rgb(_colour(names, name))
+        rgb[inner_edge(enlarged(mask.astype(np.float64)) >= 0.5)] = rgb_of(_colour(names, name))
     tile = Image.fromarray(np.round(rgb * 255).astype(np.uint8), mode="RGB")
     draw = ImageDraw.Draw(tile)
     for words, anchor, where in (
@@ -188,7 +185,9 @@ def _tile(plane: _Plane, names: Sequence[str], top: float, *, height: int) -> PI
         ("L", "rs", (size[0] - 8, height - 8)),
         (plane.title, "lt", (8, 8)),
     ):
-        draw.text(where, words, font=_font(15), fill="#ffffff", anchor=anchor, stroke_width=2, stroke_fill="#000000")
+        draw.text(
+            where, words, font=label_font(15), fill="#ffffff", anchor=anchor, stroke_width=2, stroke_fill="#000000"
+        )
     return tile
 
 
@@ -214,20 +213,11 @@ def _body_box(plane: _Plane) -> tuple[slice, slice]:
     return found[0], found[1]
 
 
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The inner edge of a mask, two pixels wide."""
-    inner = mask
-    for _ in range(2):
-        padded = np.pad(inner, 1)
-        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return mask & ~inner
-
-
 def _legend_lines(names: Sequence[str], width: int) -> list[list[str]]:
     lines: list[list[str]] = [[]]
     used = 0.0
     for name in dict.fromkeys(names):
-        needed = _font(15).getlength(name) + 44
+        needed = label_font(15).getlength(name) + 44
         if lines[-1] and used + needed > width:
             lines.append([])
             used = 0.0
@@ -242,22 +232,9 @@ def _draw_legend(draw: ImageDrawing, names: Sequence[str], lines: Sequence[Seque
         for name in line:
             draw.rectangle((left, top, left + 18, top + 14), fill="#202020")
             draw.rectangle((left + 3, top + 3, left + 15, top + 11), outline=_colour(names, name), width=2)
-            draw.text((left + 25, top + 7), name, font=_font(15), fill=palette.INK, anchor="lm")
-            left += _font(15).getlength(name) + 44
+            draw.text((left + 25, top + 7), name, font=label_font(15), fill=palette.INK, anchor="lm")
+            left += label_font(15).getlength(name) + 44
 
 
 def _colour(names: Sequence[str], name: str) -> str:
     return OUTLINES[list(dict.fromkeys(names)).index(name) % len(OUTLINES)]
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
-    return red, green, blue
-
-
-@cache
-def _font(size: int) -> FreeTypeFont:
-    from PIL import ImageFont
-
-    data = (files("lutetia.report") / "fonts" / "Inter-SemiBold.otf").read_bytes()
-    return ImageFont.truetype(io.BytesIO(data), size)

@@ -229,12 +229,14 @@ def slice_png(
     if outlines:
         for n, (_, mask) in enumerate(stack.masks):
             if _plane(mask, view, level).any():
-                rgb[_edge(enlarged(mask) >= 0.5)] = _rgb(outline_colour(n))
+                rgb[inner_edge(enlarged(mask) >= 0.5)] = rgb_of(outline_colour(n))
     picture = Image.fromarray(np.round(rgb * 255).astype(np.uint8), mode="RGB")
     draw = ImageDraw.Draw(picture)
     left, right = EDGES[view]
     for words, anchor, where in ((left, "lm", (8, size[1] // 2)), (right, "rm", (size[0] - 8, size[1] // 2))):
-        draw.text(where, words, font=_font(18), fill="#ffffff", anchor=anchor, stroke_width=2, stroke_fill="#000000")
+        draw.text(
+            where, words, font=label_font(18), fill="#ffffff", anchor=anchor, stroke_width=2, stroke_fill="#000000"
+        )
     data = io.BytesIO()
     picture.save(data, format="PNG", compress_level=1)
     return data.getvalue()
@@ -279,7 +281,7 @@ def _blend(ct: FloatArray | None, heat: FloatArray, window: tuple[float, float],
     return np.asarray(grey * (1.0 - share) + colour * share)
 
 
-def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def inner_edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Inner edge of a mask, two pixels wide."""
     inner = mask
     for _ in range(2):
@@ -288,13 +290,15 @@ def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask & ~inner
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
+def rgb_of(colour: str) -> tuple[float, float, float]:
+    """Red, green and blue of a colour such as ``#0b5394``, each 0–1."""
     red, green, blue = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
     return red, green, blue
 
 
 @cache
-def _font(size: int) -> FreeTypeFont:
+def label_font(size: int) -> FreeTypeFont:
+    """The packaged font of words in pictures, at a size in pixels."""
     from PIL import ImageFont
 
     data = (files("lutetia.report") / "fonts" / "Inter-SemiBold.otf").read_bytes()
