@@ -6,12 +6,12 @@ every interval is the true one. The dosimetry itself is imported as any other ca
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from lutetia.errors import CaseError, InputError
 from lutetia.imaging.sorting import Export, ScanGroup, Series, sort_folder
@@ -22,6 +22,7 @@ from lutetia.workflow.course_records import GivenCycle, given_cycles, protocol_o
 from lutetia.workflow.dicom_intake import Identities, write_images
 from lutetia.workflow.dosimetry import ImportCase, Imported, import_case
 from lutetia.workflow.edits import allowed_subject
+from lutetia.workflow.study_text import toml_text
 
 TABLES = ("regions", "blood", "whole_body")
 
@@ -80,65 +81,51 @@ def _case_text(
         raise CaseError(f"subject {command.subject_id}, cycle {command.cycle}: is not given yet; record it first")
     subject, protocol = subject_of(reader, command.subject_id), protocol_of(trial, reader)
     zone = site_zone(reader, subject["site"])
-    lines = ['schema = "lutetia.case/1"', f"timezone = {_toml(str(zone) if zone else 'UTC')}", "[subject]"]
-    facts = {"id": command.subject_id, "sex": subject["sex"], "age_years": subject["age_years"]}
-    facts |= {"height_cm": subject["height_cm"], "weight_kg": subject["weight_kg"], "hematocrit": command.hematocrit}
-    lines += _pairs(facts)
-    lines += ["[protocol]", f"name = {_toml(protocol.name)}", f"arm = {_toml(subject['arm'])}"]
-    recovery = {"recovery_csv": "recovery.csv"} if command.recovery is not None else {}
-    lines += ["[calibration]", *_pairs({**command.calibration, **recovery})]
     shift = timedelta(days=identities.shift_days(command.subject_id))
-    for given in course:
-        lines += ["[[cycles]]", f"number = {given.ordinal}", *_starts(given, shift)]
-    for scan in export.scans:
-        lines += ["[[cycles.scans]]", *_scan(scan, folder)]
-    for series, index in export.segmentations:
-        lines += ["[[cycles.segmentation]]", *_outlines(series, index, folder)]
-    lines += _tables(command)
-    return "\n".join(lines) + "\n"
+    facts = {name: subject[name] for name in ("sex", "age_years", "height_cm", "weight_kg")}
+    recovery = {"recovery_csv": "recovery.csv"} if command.recovery is not None else {}
+    cycles = [_given(given, shift) for given in course]
+    cycles[-1] |= _measured(command, export, folder)
+    return toml_text(
+        {
+            "schema": "lutetia.case/1",
+            "timezone": str(zone) if zone else "UTC",
+            "subject": {"id": command.subject_id, **facts, "hematocrit": command.hematocrit},
+            "protocol": {"name": protocol.name, "arm": subject["arm"]},
+            "calibration": {**command.calibration, **recovery},
+            "cycles": cycles,
+        }
+    )
 
 
-def _starts(given: GivenCycle, shift: timedelta) -> list[str]:
+def _given(given: GivenCycle, shift: timedelta) -> dict[str, Any]:
     """Start of each infusion, moved as the images are, and what was given."""
-    starts = ", ".join(f"{_toml(n)} = {(at + shift).isoformat()}" for n, at in given.started_at.items())
-    return [f"administered_at = {{ {starts} }}", "[cycles.administered_MBq]", *_pairs(given.administered_MBq)]
+    starts = {nuclide: at + shift for nuclide, at in given.started_at.items()}
+    return {"number": given.ordinal, "administered_at": starts, "administered_MBq": given.administered_MBq}
 
 
-def _scan(scan: ScanGroup, folder: Path) -> list[str]:
-    found = {"spect": _place(scan.spect, folder)}
-    return _pairs(found | ({"ct": _place(scan.ct, folder)} if scan.ct is not None else {}))
+def _measured(command: ImportReceived, export: Export, folder: Path) -> dict[str, Any]:
+    """Scans, outlines and tables of the cycle."""
+    tables: dict[str, Any] = {name: {"file": f"{name}.csv"} for name in command.tables}
+    if "regions" in tables and command.masses_g:
+        tables["regions"]["masses_g"] = command.masses_g
+    outlines = [_outlines(series, index, folder) for series, index in export.segmentations]
+    return {"scans": [_scan(scan, folder) for scan in export.scans], "segmentation": outlines, **tables}
 
 
-def _outlines(series: Series, index: int | None, folder: Path) -> list[str]:
+def _scan(scan: ScanGroup, folder: Path) -> dict[str, str | None]:
+    return {"spect": _place(scan.spect, folder), "ct": None if scan.ct is None else _place(scan.ct, folder)}
+
+
+def _outlines(series: Series, index: int | None, folder: Path) -> dict[str, str | int]:
     if index is None:
         raise CaseError("outlines: do not say which scan they were drawn on; send the series they refer to as well")
-    return _pairs({"file": series.files[0].relative_to(folder).as_posix(), "scan": index + 1})
-
-
-def _tables(command: ImportReceived) -> list[str]:
-    lines: list[str] = []
-    for name in command.tables:
-        lines += [f"[cycles.{name}]", f'file = "{name}.csv"']
-        if name == "regions" and command.masses_g:
-            masses = ", ".join(f"{_toml(region)} = {mass:g}" for region, mass in command.masses_g.items())
-            lines.append(f"masses_g = {{ {masses} }}")
-    return lines
+    return {"file": series.files[0].relative_to(folder).as_posix(), "scan": index + 1}
 
 
 def _place(series: Series, folder: Path) -> str:
     """The folder of a series; the node wrote one a series."""
     return series.files[0].parent.relative_to(folder).as_posix()
-
-
-def _pairs(values: Mapping[str, object]) -> list[str]:
-    return [f"{_toml(key)} = {_toml(value)}" for key, value in values.items() if value is not None]
-
-
-def _toml(value: object) -> str:
-    """A TOML value; JSON's strings, numbers and booleans are TOML's too."""
-    if isinstance(value, date):
-        return value.isoformat()
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _write_tables(command: ImportReceived, folder: Path) -> None:

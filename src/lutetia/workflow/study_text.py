@@ -1,4 +1,4 @@
-"""A study's settings as the text of `study.toml`, and back: plain tables, texts, numbers and lists.
+"""Tables as TOML text, such as `study.toml` or a case: plain tables, texts, numbers, dates and lists.
 
 The text reads back to the same value; keys keep their order, tables come after plain keys.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 from lutetia.errors import InputError
@@ -16,7 +17,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_text(table: Mapping[str, Any]) -> str:
-    """TOML of a table of texts, numbers, booleans, lists of them, tables, and lists of tables.
+    """TOML of a table of texts, numbers, booleans, dates, lists of them, tables, and lists of tables; None is left out.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, str):
         # A JSON text is a TOML basic string, but for DEL, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
