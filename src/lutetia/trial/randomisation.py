@@ -8,7 +8,6 @@ then runs through simulation, replay and the parametrised tests.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -153,11 +152,6 @@ def spec_bytes(spec: RandomisationSpec) -> bytes:
 def spec_hash(spec: RandomisationSpec, seed: bytes) -> str:
     """SHA-256(seed ‖ specification), published before the first subject."""
     return commitment(seed, spec_bytes(check_spec(spec)))
-
-
-def spec_sha256(spec: RandomisationSpec) -> str:
-    """SHA-256 of the specification alone."""
-    return hashlib.sha256(spec_bytes(spec)).hexdigest()
 
 
 def read_spec(text: str | bytes, *, where: str = "randomisation") -> RandomisationSpec:

@@ -26,11 +26,6 @@ def any_site(reader: Reader, path: Mapping[str, Any]) -> None:
     """The right is needed at some site; the handler shows only what `Page.sites` permits."""
 
 
-def site_in_path(reader: Reader, path: Mapping[str, Any]) -> str:
-    """The site is part of the address."""
-    return str(path["site"])
-
-
 def site_of_subject(reader: Reader, path: Mapping[str, Any]) -> str:
     """The site of the subject in the address.
 
