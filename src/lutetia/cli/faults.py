@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 from lutetia import __version__
+from lutetia.core.faults import positions
 
 
 def log_file() -> Path:
@@ -28,8 +28,8 @@ def record_fault(error: BaseException) -> str:
     The error's text is left out: it may quote a file's contents, and files may hold names.
     """
     reference = uuid4().hex[:8]
-    frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
-    entry = f"{datetime.now(UTC).isoformat()} {reference} lutetia {__version__} {type(error).__name__}\n{frames}\n"
+    kind = type(error).__name__
+    entry = f"{datetime.now(UTC).isoformat()} {reference} lutetia {__version__} {kind}\n{positions(error)}\n"
     path = log_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

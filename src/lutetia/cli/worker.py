@@ -18,8 +18,11 @@ def worker(
 ) -> None:
     """Compute imported cases and interim analyses in the background; several may run, and a crash loses nothing.
 
+    The log (standard error) holds the code positions of faults, under the references that pages show.
+
     Example: lutetia worker DATA
     """
+    import logging
     import os
     import signal
     import socket
@@ -31,6 +34,7 @@ def worker(
 
     name = f"{socket.gethostname()}:{os.getpid()}"
     stop = threading.Event()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
 
     def ended(number: int, frame: FrameType | None) -> None:
         stop.set()

@@ -6,8 +6,6 @@ To add one: a line of `STATUS`. Whatever is not ours becomes a 500 with a refere
 from __future__ import annotations
 
 import logging
-import secrets
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lutetia.core.faults import logged
 from lutetia.errors import (
     AccessDeniedError,
     AuditError,
@@ -123,11 +122,8 @@ class Faults:
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
-            reference = secrets.token_hex(4).upper()
-            # Code positions only: an error's text and the address may quote what a person typed.
-            frames = "".join(traceback.format_list(traceback.extract_tb(error.__traceback__)))
-            route = getattr(scope.get("route"), "path", "no route")
-            log.error("fault %s: %s at %s %s\n%s", reference, type(error).__name__, scope["method"], route, frames)
+            route = getattr(scope.get("route"), "path", "no route")  # the address may quote what a person typed
+            reference = logged(log, error, f"{scope['method']} {route}")
             request = Request(scope, receive)
             response = await run_in_threadpool(_then_closed, request, lambda: _fault(request, reference))
             await response(scope, receive, send)

@@ -1,22 +1,26 @@
 """Background work: a queue in the database, and what a worker process does with it.
 
 A job is claimed inside the write lock, so that two workers never take the same one; while it runs, the worker gives
-signs of life; a job whose worker went silent is queued again, up to `MAX_ATTEMPTS` times. The result of a job and its
-state are one change with one audit trail. To add a kind: a `Handler` in the dictionary that the worker is given.
+signs of life; a job whose worker ended in the middle is done again after those that nobody has tried, and fails after
+`MAX_ATTEMPTS` attempts, so that no case can block the queue. The result of a job and its state are one change with one
+audit trail. To add a kind: a `Handler` in the dictionary that the worker is given.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 
-from lutetia.errors import LutetiaError, MissingRecordError, TransitionError
+from lutetia.core.faults import logged
+from lutetia.errors import LutetiaError, MissingRecordError, StorageError, TransitionError
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
@@ -27,6 +31,11 @@ HEARTBEAT_S = 15.0
 SILENT_S = 90.0  # a worker that gave no sign of life for so long is taken for dead
 MAX_ATTEMPTS = 3
 WORKER = Actor("worker", "Lutetia worker")
+#: Key under which every worker of the trial notes that it looks into the queue.
+ANSWERS = "worker"
+_AWAY_S = 5.0  # pause after the store could not be used
+
+log = logging.getLogger("lutetia.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +66,9 @@ def claim_job(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record
 
     def change(reader: Reader) -> Change:
         edits: list[Edit] = []
-        for job in reader.records("jobs"):
-            if job["kind"] not in kinds:
-                continue
-            if job["state"] == "RUNNING" and _silent(reader, job):
-                edits += _given_up(reader, job)
-                if int(job["attempts"]) >= MAX_ATTEMPTS:
-                    continue
-            elif job["state"] != "QUEUED":
+        for job in _to_do(reader, kinds):
+            if int(job["attempts"]) >= MAX_ATTEMPTS:
+                edits.append(_given_up(reader, job))
                 continue
             values = {"state": "RUNNING", "worker": worker, "started_at": reader.now, "error": None,
                       "attempts": int(job["attempts"]) + 1}  # fmt: skip
@@ -72,8 +76,9 @@ def claim_job(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record
             return Change("claim_job", edits, result=int(job["record_id"]))
         return Change("claim_job", edits)
 
-    if not _anything(trial, kinds):
-        return None
+    with trial.read() as reader:  # spares the write lock while nothing is to be done
+        if not _to_do(reader, kinds):
+            return None
     receipt = trial.commit(change, WORKER)
     if receipt.result is None:
         return None
@@ -86,8 +91,8 @@ def claim_job(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record
 def run_next(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record | None:
     """Do one job, if there is one, and return its record after it ended.
 
-    An error that is meant for the user ends the job as FAILED with its text. Any other error ends the worker, as does
-    a crash; the job is then queued again when its signs of life have stopped.
+    An error that is meant for the user ends the job as FAILED with its text; a fault of ours ends it as FAILED with a
+    reference to the log. Where memory is short, the job is tried again, as after a crash of the worker.
     """
     job = claim_job(trial, worker, kinds)
     if job is None:
@@ -97,7 +102,13 @@ def run_next(trial: Trial, worker: str, kinds: Mapping[str, Handler]) -> Record 
             outcome = kinds[job["kind"]](trial, job)
             _finish(trial, job, outcome)
         except LutetiaError as error:
-            _fail(trial, job, str(error))
+            _end(trial, job, "FAILED", str(error))
+        except MemoryError as error:
+            logged(log, error, f"job {job['job_id']} ({job['kind']})")
+            _end(trial, job, *_out_of_memory(job))
+        except Exception as error:  # noqa: BLE001 - the edge of the worker: one broken case must not end all others
+            reference = logged(log, error, f"job {job['job_id']} ({job['kind']})")
+            _end(trial, job, "FAILED", f"a fault of Lutetia's; the worker's log tells more under reference {reference}")
     with trial.read() as reader:
         return reader.record("jobs", int(job["record_id"]))
 
@@ -106,9 +117,18 @@ def run_worker(
     trial: Trial, worker: str, kinds: Mapping[str, Handler], *, stop: threading.Event, poll_s: float = 1.0,
     done: Callable[[Record], None] = lambda job: None,
 ) -> None:  # fmt: skip
-    """Do jobs until `stop` is set; looks for a new one every `poll_s` seconds."""
+    """Do jobs until `stop` is set; looks for a new one every `poll_s` seconds, also after the store was away."""
+    answered = -HEARTBEAT_S
     while not stop.is_set():
-        job = run_next(trial, worker, kinds)
+        try:
+            if time.monotonic() - answered >= HEARTBEAT_S:
+                answered = time.monotonic()
+                trial.touch(ANSWERS)
+            job = run_next(trial, worker, kinds)
+        except StorageError as error:
+            log.warning("the trial's store cannot be used now (%s); the worker goes on looking", error)
+            stop.wait(max(poll_s, _AWAY_S))
+            continue
         if job is None:
             stop.wait(poll_s)
         else:
@@ -141,11 +161,12 @@ def repeat_job(trial: Trial, actor: Actor, job_id: int) -> Receipt:
     return trial.commit(change, actor)
 
 
-def _anything(trial: Trial, kinds: Mapping[str, Handler]) -> bool:
-    """Whether a waiting or running job exists; spares the write lock while there is none."""
-    with trial.read() as reader:
-        waiting = [j for state in ("QUEUED", "RUNNING") for j in reader.records("jobs", state=state)]
-        return any(j["kind"] in kinds and (j["state"] == "QUEUED" or _silent(reader, j)) for j in waiting)
+def _to_do(reader: Reader, kinds: Mapping[str, Handler]) -> list[Record]:
+    """Jobs of these kinds that wait or whose worker went silent; those that nobody has tried come first."""
+    waiting = reader.records("jobs", state="QUEUED")
+    silent = [job for job in reader.records("jobs", state="RUNNING") if _silent(reader, job)]
+    found = [job for job in (*waiting, *silent) if job["kind"] in kinds]
+    return sorted(found, key=lambda job: (int(job["attempts"]), int(job["job_id"])))
 
 
 def _silent(reader: Reader, job: Record) -> bool:
@@ -154,12 +175,19 @@ def _silent(reader: Reader, job: Record) -> bool:
     return datetime.fromisoformat(reader.now) - datetime.fromisoformat(last) > timedelta(seconds=SILENT_S)
 
 
-def _given_up(reader: Reader, job: Record) -> list[Edit]:
-    """A job whose worker went silent: queued again by the claim that follows, or failed after too many attempts."""
+def _given_up(reader: Reader, job: Record) -> Update:
+    """A job in which the worker ended too often."""
+    text = f"the worker ended {MAX_ATTEMPTS} times while it worked on this job; look into its log, then repeat the job"
+    return Update("jobs", int(job["record_id"]), {"state": "FAILED", "error": text, "finished_at": reader.now})
+
+
+def _out_of_memory(job: Record) -> tuple[str, str]:
+    """State and message of a job for which memory was short: tried again, and failed after too many attempts."""
     if int(job["attempts"]) < MAX_ATTEMPTS:
-        return []
-    text = f"the worker stopped {MAX_ATTEMPTS} times during this job; look into the worker's log, then repeat the job"
-    return [Update("jobs", int(job["record_id"]), {"state": "FAILED", "error": text, "finished_at": reader.now})]
+        return "QUEUED", "memory was short; this job is tried again"
+    return "FAILED", (
+        f"memory was short in {MAX_ATTEMPTS} attempts; run the worker on a machine with more, then repeat the job"
+    )
 
 
 def _finish(trial: Trial, job: Record, outcome: Outcome) -> None:
@@ -172,12 +200,14 @@ def _finish(trial: Trial, job: Record, outcome: Outcome) -> None:
     trial.commit(change, WORKER, outcome.reason)
 
 
-def _fail(trial: Trial, job: Record, text: str) -> None:
+def _end(trial: Trial, job: Record, state: str, text: str) -> None:
+    """End this attempt with a message, unless another worker has taken the job over."""
+
     def change(reader: Reader) -> Change:
         current = reader.record("jobs", int(job["record_id"]))
         if current["state"] != "RUNNING" or current["attempts"] != job["attempts"]:
             return Change("job lost", [])
-        values = {"state": "FAILED", "finished_at": reader.now, "error": text}
+        values = {"state": state, "finished_at": reader.now if state == "FAILED" else None, "error": text}
         return Change(f"job {job['kind']} failed", [Update("jobs", int(current["record_id"]), values)])
 
     trial.commit(change, WORKER)
@@ -203,7 +233,9 @@ def _signs_of_life(trial: Trial, job: Record) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_S):
-            trial.touch(_key(job))
+            with suppress(StorageError):  # the next beat tries again; who stays silent too long loses the job
+                trial.touch(_key(job))
+                trial.touch(ANSWERS)
 
     thread = threading.Thread(target=beat, name=f"job {job['job_id']}", daemon=True)
     thread.start()
