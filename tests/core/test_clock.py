@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from lutetia.core.clock import hours_between, localise, time_zone
+from lutetia.core.clock import first_instant, hours_between, instants_of, localise, time_zone
 from lutetia.errors import InputError
 
 WARSAW = time_zone("Europe/Warsaw")
@@ -42,6 +42,41 @@ def test_times_without_any_offset_are_refused_with_the_remedy() -> None:
         localise(datetime(2026, 7, 1, 12), None, where="cycle 1, start")
     with pytest.raises(InputError, match="without offset"):
         hours_between(datetime(2026, 7, 1, 12), datetime(2026, 7, 2, 12, tzinfo=UTC))
+
+
+def test_a_local_time_names_one_instant_none_or_two() -> None:
+    def offsets(moment: datetime, zone: str = "Europe/Warsaw") -> list[float]:
+        found = instants_of(moment, time_zone(zone))
+        assert all(m.replace(tzinfo=None, fold=0) == moment for m in found)
+        return [(m.utcoffset() or timedelta()) / timedelta(hours=1) for m in found]
+
+    assert offsets(datetime(2026, 3, 29, 1, 59)) == [1.0]
+    assert offsets(datetime(2026, 3, 29, 2)) == offsets(datetime(2026, 3, 29, 2, 59)) == []
+    assert offsets(datetime(2026, 3, 29, 3)) == [2.0]
+    assert offsets(datetime(2026, 10, 25, 1, 59)) == [2.0]
+    assert offsets(datetime(2026, 10, 25, 2)) == offsets(datetime(2026, 10, 25, 2, 59)) == [2.0, 1.0]
+    assert offsets(datetime(2026, 10, 25, 3)) == [1.0]
+    assert offsets(datetime(2026, 4, 5, 1, 45), "Australia/Lord_Howe") == [11.0, 10.5]
+    assert offsets(datetime(2026, 10, 4, 2, 15), "Australia/Lord_Howe") == []
+    assert offsets(datetime(2026, 10, 25, 2, 30), "UTC") == [0.0]
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_time_that_clocks_skip_or_repeat_is_refused_with_what_to_write(fold: int) -> None:
+    skipped = "x: found 2026-03-29T02:30, which does not exist in Europe/Warsaw: clocks skip it; write a time before"
+    with pytest.raises(InputError, match=skipped):
+        localise(datetime(2026, 3, 29, 2, 30, fold=fold), WARSAW, where="x")
+    twice = r"twice in Europe/Warsaw.*write 2026-10-25T02:30\+02:00 or 2026-10-25T02:30\+01:00"
+    with pytest.raises(InputError, match=twice):
+        localise(datetime(2026, 10, 25, 2, 30, fold=fold), WARSAW, where="x")
+    chosen = datetime.fromisoformat("2026-10-25T02:30+01:00")
+    assert localise(chosen, WARSAW, where="x") == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+
+def test_a_day_begins_at_its_first_instant_even_where_midnight_is_skipped() -> None:
+    beirut = first_instant(datetime(2026, 3, 29), time_zone("Asia/Beirut"))  # 00:00 becomes 01:00
+    assert beirut.astimezone(UTC) == datetime(2026, 3, 28, 22, tzinfo=UTC)
+    assert first_instant(datetime(2026, 3, 29), WARSAW).utcoffset() == timedelta(hours=1)
 
 
 @pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "Warsaw time"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -64,8 +64,8 @@ def test_blank_optional_fields_take_their_defaults_and_given_values_come_from_th
         ("on", "02.03.2026", "on: found “02.03.2026”; write a date as YYYY-MM-DD"),
         ("on", "2026-02-30", "found “2026-02-30”"),
         ("taken_at", "half past nine", "write date and time"),
-        ("taken_at", "2026-03-29T02:30", "does not exist or exists twice in Europe/Warsaw"),
-        ("given_at", "2026-10-25T02:30", "does not exist or exists twice"),
+        ("taken_at", "2026-03-29T02:30", "2026-03-29 02:30 does not exist in Europe/Warsaw, because clocks skip it"),
+        ("given_at", "2026-10-25T02:30", "2026-10-25 02:30 exists twice in Europe/Warsaw, because clocks go back"),
         ("related", "certain", "related: choose one of the offered values"),
         ("name", "x" * 20_001, "found 20001 characters"),
     ],
@@ -75,6 +75,23 @@ def test_what_cannot_be_read_has_a_message_beside_its_field_and_is_kept(field: s
     assert tried.read(Entry) is None
     assert message in tried.error(field)
     assert tried.value(field) == typed
+
+
+@pytest.mark.parametrize(("offset", "utc"), [("+02:00", "00:30"), ("+01:00", "01:30")])
+def test_of_a_time_that_exists_twice_the_chosen_one_is_taken_and_written_back(offset: str, utc: str) -> None:
+    local, chosen = "2026-10-25T02:30", f"2026-10-25T02:30{offset}"
+    found = form(name="x", taken_at=[local, chosen], given_at=[local, chosen]).read(Entry)
+    assert found is not None
+    assert found.given_at is not None
+    assert found.taken_at == f"2026-10-25T02:30:00{offset}"
+    assert found.given_at.astimezone(UTC).isoformat() == f"2026-10-25T{utc}:00+00:00"
+    stored = {"taken_at": f"2026-10-25T{utc}:00+00:00"}
+    assert values_of(stored, WARSAW) == {"taken_at": [local, chosen]}
+    other_day = form(name="x", taken_at=["2026-10-25T04:30", chosen]).read(Entry)
+    assert other_day is not None
+    assert other_day.taken_at == "2026-10-25T04:30:00+01:00", "a choice of another time is left alone"
+    for wrong in ("", "2026-10-25T02:30+05:00", "2026-10-25T02:31+02:00"):
+        assert form(name="x", taken_at=[local, wrong]).read(Entry) is None
 
 
 def test_a_refusal_that_the_person_corrects_is_shown_on_the_form_and_others_are_pages() -> None:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from lutetia.clinical.analytes import analytes, canonical_analyte, unit_factor
 from lutetia.core.chain import Doubt
-from lutetia.core.clock import localise
+from lutetia.core.clock import first_instant, localise
 from lutetia.errors import InputError, LutetiaError
 
 COLUMNS = (
@@ -173,6 +173,8 @@ def _moment(text: str, place: str, zone: ZoneInfo | None) -> tuple[datetime, boo
         raise InputError(
             f"{place}: taken_at: found {text!r}; expected a time such as 2026-02-03T08:15:00+01:00"
         ) from error
+    if zone is not None and len(text) <= len("2026-02-03"):
+        return first_instant(moment, zone), False
     return localise(moment, zone, where=f"{place}: taken_at"), len(text) > len("2026-02-03")
 
 

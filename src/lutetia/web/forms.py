@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
+from lutetia.core.clock import instants_of
 from lutetia.errors import (
     AccessError,
     DuplicateRecordError,
@@ -197,31 +198,54 @@ class Form:
         except ValueError as error:
             raise self._wrong("not_a_date", name, found=text) from error
 
+    def instants(self, name: str) -> tuple[datetime, ...]:
+        """The two instants of a local time over which clocks go back, to choose from; empty for every other text."""
+        try:
+            moment = datetime.fromisoformat(self.value(name).strip())
+        except ValueError:
+            return ()
+        found = () if moment.tzinfo is not None else instants_of(moment, self.zone)
+        return found if len(found) == 2 else ()
+
+    def chosen(self, name: str) -> datetime | None:
+        """Which of `instants` was chosen: the field is sent once more, with offset."""
+        texts = self.values.get(name, ())[1:]
+        return next((m for m in self.instants(name) if m.isoformat(timespec="minutes") in texts), None)
+
     def _moment(self, name: str, text: str) -> datetime:
-        """A local time with its offset; hours that a change of clocks skips or repeats are refused."""
+        """A local time with its offset; of two instants of one name one has to be chosen."""
         try:
             moment = datetime.fromisoformat(text)
         except ValueError as error:
             raise self._wrong("not_a_moment", name, found=text) from error
         if moment.tzinfo is not None:
             return moment
-        early, late = (moment.replace(tzinfo=self.zone, fold=fold) for fold in (0, 1))
-        if early.utcoffset() != late.utcoffset():
-            raise self._wrong("no_such_hour", name, found=moment.strftime("%Y-%m-%d %H:%M"), zone=self.zone.key)
-        return early
+        found = instants_of(moment, self.zone)
+        chosen = found[0] if len(found) == 1 else self.chosen(name)
+        if chosen is None:
+            key = "two_such_times" if found else "no_such_time"
+            raise self._wrong(key, name, found=moment.strftime("%Y-%m-%d %H:%M"), zone=self.zone.key)
+        return chosen
 
 
 def values_of(record: Mapping[str, Any], zone: ZoneInfo) -> dict[str, list[str]]:
-    """A saved record as the text of a form; instants become local times as `datetime-local` inputs want them."""
-    return {name: [_written(name, value, zone)] for name, value in record.items() if value is not None}
+    """A saved record as the text of a form; instants become local times as `datetime-local` inputs want them.
+
+    Of a local time that exists twice the chosen instant follows.
+    """
+    return {name: _written(name, value, zone) for name, value in record.items() if value is not None}
 
 
-def _written(name: str, value: Any, zone: ZoneInfo) -> str:
+def _written(name: str, value: Any, zone: ZoneInfo) -> list[str]:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return ["yes" if value else "no"]
     if name.endswith("_at") and isinstance(value, str) and len(value) > 10:
-        return datetime.fromisoformat(value).astimezone(zone).strftime("%Y-%m-%dT%H:%M")
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+        local = datetime.fromisoformat(value).astimezone(zone)
+        naive = local.replace(tzinfo=None, fold=0)
+        twice = len(instants_of(naive, zone)) == 2
+        chosen = [local.isoformat(timespec="minutes")] if twice else []
+        return [naive.isoformat(timespec="minutes"), *chosen]
+    return [f"{value:.12g}" if isinstance(value, float) else str(value)]
 
 
 @cache
