@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from tests.support.enrolment import actor, make_trial, screened
 
-from lutetia.errors import AccessDeniedError, IdentityError, InputError, StaleRecordError
+from lutetia.errors import AccessDeniedError, DuplicateRecordError, IdentityError, InputError, StaleRecordError
 from lutetia.trial import Trial
 from lutetia.trial.access import ROLES
+from lutetia.trial.schema import AUDIT
 from lutetia.trial.signatures import confirm_demonstration, is_signed, status
 from lutetia.workflow.oversight import (
     AUDIT_REVIEWED,
@@ -45,21 +47,43 @@ def verified(trial: Trial) -> str:
 
 def test_a_verified_record_shows_as_changed_after_a_correction(trial: Trial) -> None:
     assert verified(trial) == "open"
-    verify_source(trial, MO, VerifySource("baseline", record(trial), 1))
+    verify_source(trial, MO, VerifySource([("baseline", record(trial), 1)]))
     assert verified(trial) == "verified"
     record_baseline(trial, CO, RecordBaseline("01-001", {"grade": "3"}, reason="report"))
     assert verified(trial) == "changed"
     with pytest.raises(StaleRecordError):
-        verify_source(trial, MO, VerifySource("baseline", record(trial), 1))
-    verify_source(trial, MO, VerifySource("baseline", record(trial), 2))
+        verify_source(trial, MO, VerifySource([("baseline", record(trial), 1)]))
+    verify_source(trial, MO, VerifySource([("baseline", record(trial), 2)]))
     assert verified(trial) == "verified"
+
+
+def test_many_records_are_verified_in_one_action_or_none_of_them(trial: Trial) -> None:
+    record_baseline(trial, CO, RecordBaseline("01-001", {"ki67": "4", "primary_site": "ileum"}))
+    with trial.read() as reader:
+        numbers = {row["item"]: int(row["record_id"]) for row in reader.records("baseline", subject_id="01-001")}
+    record_baseline(trial, CO, RecordBaseline("01-001", {"ki67": "5", "primary_site": "jejunum"}, reason="report"))
+    seen, before = [("baseline", number, 1) for number in numbers.values()], trial.head()
+    with pytest.raises(StaleRecordError, match="ki67, baseline 01-001 / primary_site changed since you compared"):
+        verify_source(trial, MO, VerifySource(seen))
+    assert trial.head().sequence == before.sequence, "one stale record refuses all"
+    now = [("baseline", number, 1 if item == "grade" else 2) for item, number in numbers.items()]
+    verify_source(trial, MO, VerifySource([now[0]]))
+    assert verify_source(trial, MO, VerifySource([*now, now[0]])).result == len(now) - 1
+    with trial.read() as reader:
+        rows = reader.rows(select(AUDIT.c.action).where(AUDIT.c.sequence > before.sequence + 1))
+        assert [row["action"] for row in rows] == ["verify_source"] * (len(now) - 1)
+        assert all(verification_state(reader, "baseline", number) == "verified" for number in numbers.values())
+    with pytest.raises(DuplicateRecordError, match="all of these records verified"):
+        verify_source(trial, MO, VerifySource(now))
+    with pytest.raises(InputError, match="found no record"):
+        verify_source(trial, MO, VerifySource([]))
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "monitor"])
 def test_only_a_monitor_of_the_site_verifies_source_data(trial: Trial, role: str) -> None:
     for person in (actor(role), actor("monitor", "02")):
         with pytest.raises(AccessDeniedError):
-            verify_source(trial, person, VerifySource("baseline", record(trial), 1))
+            verify_source(trial, person, VerifySource([("baseline", record(trial), 1)]))
 
 
 @pytest.mark.requirement(11)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from lutetia.errors import InputError
-from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Sign, Touch, Trial, access
-from lutetia.trial.schema import AUDIT
+from lutetia.errors import DuplicateRecordError, InputError, StaleRecordError
+from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Sign, Trial, access
+from lutetia.trial.schema import AUDIT, key_text, spec_of
 from lutetia.trial.signatures import Confirmed
 from lutetia.workflow.signing import record_site
 
@@ -17,11 +18,9 @@ AUDIT_REVIEWED = "audit trail reviewed"
 
 @dataclass(frozen=True, slots=True)
 class VerifySource:
-    """A record that agrees with its source document; `version` is the one the monitor compared."""
+    """Records that agree with their source documents: table, number, and the version that the monitor compared."""
 
-    table: str
-    record: int
-    version: int
+    records: Sequence[tuple[str, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +33,54 @@ class ReviewAudit:
 
 
 def verify_source(trial: Trial, actor: Actor, command: VerifySource) -> Receipt:
-    """Mark a version of a record as agreeing with its source; a later change shows as not verified.
+    """Mark versions of records as agreeing with their sources, all or none; a later change shows as not verified.
+
+    What is verified already stays as it is; `result` is how many were marked now.
 
     Raises
     ------
     AccessDeniedError
-        Unless a monitor of the record's site asks.
-    StaleRecordError, DuplicateRecordError
-        If the record changed since it was compared, or this version is verified already.
+        Unless a monitor of every record's site asks.
+    InputError
+        If no record is named.
+    StaleRecordError
+        If records changed since they were compared; all of them are named and none is marked.
+    DuplicateRecordError
+        If every one of these versions is verified already.
     """
+    if not command.records:
+        raise InputError("source verification: found no record; expected at least one; tick one or more")
 
     def change(reader: Reader) -> Change:
-        row = reader.record(command.table, command.record)
-        site = record_site(reader, command.table, row)
-        access.require(actor, "verify_source", site)
-        values = {"table_name": command.table, "record": command.record, "verified_version": command.version,
-                  "subject_id": row.get("subject_id"), "site": site, "verified_by": actor.user_id,
-                  "verified_at": reader.now}  # fmt: skip
-        edits: list[Edit] = [Touch(command.table, command.record, command.version), Create("verifications", values)]
-        return Change("verify_source", edits)
+        stale: list[str] = []
+        edits: list[Edit] = []
+        for table, record, version in dict.fromkeys(command.records):
+            row = reader.record(table, record)
+            site = record_site(reader, table, row)
+            access.require(actor, "verify_source", site)
+            if row["record_version"] != version:
+                stale.append(f"{table} {key_text(spec_of(table), row)}")
+            key = {"table_name": table, "record": record, "verified_version": version}
+            if reader.find("verifications", key) is None:
+                values = {"subject_id": row.get("subject_id"), "site": site, "verified_by": actor.user_id,
+                          "verified_at": reader.now}  # fmt: skip
+                edits.append(Create("verifications", key | values))
+        _refuse_stale(stale)
+        if not edits:
+            raise DuplicateRecordError(
+                "source verification: found all of these records verified; expected one that is not"
+            )
+        return Change("verify_source", edits, result=len(edits))
 
     return trial.commit(change, actor)
+
+
+def _refuse_stale(named: Sequence[str]) -> None:
+    if named:
+        raise StaleRecordError(
+            f"source verification: found {', '.join(named)} changed since you compared; nothing was marked; compare "
+            "what is saved now, then mark again"
+        )
 
 
 def verification_state(reader: Reader, table: str, record: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lutetia.errors import MissingRecordError
+from lutetia.errors import DuplicateRecordError, MissingRecordError, StaleRecordError
 from lutetia.trial import queries
 from lutetia.trial.masking import HIDDEN, hidden_table
 from lutetia.trial.reader import Record
@@ -48,22 +48,20 @@ def show(page: Page, subject_id: str) -> Response:
 
 
 def verify(page: Page, subject_id: str) -> Response:
-    """Mark the chosen records as agreeing with their sources, in the versions that the monitor saw."""
+    """Mark the chosen records as agreeing with their sources, in the versions that the monitor saw; all or none."""
     form = page.form("records")
     chosen = _chosen(form)
     if not chosen:
         form.errors[""] = page.t("records.choose")
-    for table, record, version in chosen:
-        _of_subject(page, subject_id, table, record)
-        if (
-            form.attempt(
-                oversight.verify_source, page.trial, page.actor, oversight.VerifySource(table, record, version)
-            )
-            is None
-        ):
-            break
-    if form.errors:
         return _show(page, subject_id, form.value("table"), form, status=422)
+    for table, record, _ in chosen:
+        _of_subject(page, subject_id, table, record)
+    try:
+        oversight.verify_source(page.trial, page.actor, oversight.VerifySource(chosen))
+    except (StaleRecordError, DuplicateRecordError) as error:
+        form.errors[""] = str(error)
+        page.close()  # the list is shown as it is now
+        return _show(page, subject_id, form.value("table"), form, status=409)
     return page.redirect(f"/subjects/{subject_id}/records?table={chosen[0][0]}", notice="records.verified")
 
 
