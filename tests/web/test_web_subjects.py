@@ -229,6 +229,9 @@ def test_sources_are_verified_in_the_version_that_the_monitor_saw(new_browser: N
     assert "changed since its verification" in monitor.get(one).text
     stale = monitor.post(f"{path}/verify", {"table": "labs", "chosen": f"{row['record_id']}:{row['record_version']}"})
     assert stale.status_code == 409
+    assert f"labs {TREATED} / S0 / platelets changed since you compared" in words(stale.text)
+    now = f'value="{row["record_id"]}:{row["record_version"] + 1}"'
+    assert now in stale.text, "the list stands there as it is now"
 
 
 @pytest.mark.requirement(35)
