@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 from lutetia.errors import (
@@ -408,3 +409,21 @@ def test_no_other_layer_opens_a_writing_transaction() -> None:
 
 def test_errors_are_those_meant_for_users() -> None:
     assert issubclass(TrialError, LutetiaError)
+
+
+def test_a_reading_that_keeps_its_records_asks_the_database_once_and_lends_copies(
+    trial: Trial, coordinator: Actor
+) -> None:
+    enrol(trial, coordinator)
+    asked: list[str] = []
+    listener = lambda *given: asked.append(given[2]) if " FROM " in given[2] else None  # noqa: E731
+    event.listen(trial.database.engine, "before_cursor_execute", listener)
+    with trial.read(keep=True) as reader:
+        first = reader.record("subjects", KEY)
+        first["weight_kg"] = 0.0
+        trial.commit(Change("weigh", [Update("subjects", KEY, {"weight_kg": 71.0})]), coordinator, "weighed again")
+        asked.clear()
+        assert reader.records("subjects", **KEY)[0]["weight_kg"] == 70.5
+        assert asked == []
+    event.remove(trial.database.engine, "before_cursor_execute", listener)
+    assert row(trial)["weight_kg"] == 71.0

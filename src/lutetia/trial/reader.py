@@ -21,10 +21,22 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Queries on one state of the database; `now` is the trial's time at which the reading began (UTC text)."""
+    """Queries on one state of the database.
+
+    Parameters
+    ----------
+    connection
+        In its transaction.
+    now
+        The trial's time at which the reading began (UTC text).
+    kept
+        Records that were read before, given again (as copies) to whoever asks the same; only for a short reading, in
+        which nothing is written.
+    """
 
     connection: Connection
     now: str
+    kept: dict[Any, list[Record]] | None = None
 
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> list[Record]:
         """All rows of a SELECT."""
@@ -43,11 +55,16 @@ class Reader:
 
     def records(self, table: str, **where: Any) -> list[Record]:
         """Records whose columns equal `where`, in the order of their key."""
-        return self.rows(*_prepared(table, where))
+        if self.kept is None:
+            return self.rows(*_prepared(table, where))
+        asked = (table, frozenset(where.items()))
+        if asked not in self.kept:
+            self.kept[asked] = self.rows(*_prepared(table, where))
+        return [dict(row) for row in self.kept[asked]]
 
     def find(self, table: str, key: Key) -> Record | None:
         """The record with this number or key, or None."""
-        return self.row(*_prepared(table, key_condition(table, key)))
+        return next(iter(self.records(table, **key_condition(table, key))), None)
 
     def record(self, table: str, key: Key) -> Record:
         """The record with this number or key.

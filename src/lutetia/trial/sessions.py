@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -68,8 +69,13 @@ def sign_in(
     return SignedIn(token, actor, user["must_change"] == "yes", missing)
 
 
-def resume(trial: Trial, token: str) -> Actor:
+def resume(trial: Trial, token: str, *, reader: Reader | None = None) -> Actor:
     """The person behind a token, with the roles held now; notes the session's use.
+
+    Parameters
+    ----------
+    reader
+        A reading that has just begun, to look the session up in; None begins one.
 
     Raises
     ------
@@ -77,14 +83,14 @@ def resume(trial: Trial, token: str) -> Actor:
         If the session has ended, was revoked or stood idle too long (it ends then, with its audit row).
     """
     digest = hashlib.sha256(token.encode()).hexdigest()
-    with trial.read() as reader:
-        found = reader.records("sessions", token_hash=digest, ended_at=None)
+    with trial.read() if reader is None else nullcontext(reader) as reading:
+        found = reading.records("sessions", token_hash=digest, ended_at=None)
         if not found:
             raise SignInError("session: has ended; expected an open one; sign in again")
         session = found[0]
-        last = last_use(reader, session)
-        idle = timedelta(minutes=idle_minutes(reader))
-        actor = _actor(reader, session)
+        last = last_use(reading, session)
+        idle = timedelta(minutes=idle_minutes(reading))
+        actor = _actor(reading, session)
     now = trial.clock.now()
     if now - last > idle:
         _end(trial, session["session_id"], "idle", actor)

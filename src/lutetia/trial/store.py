@@ -121,10 +121,16 @@ class Trial:
         return _assembled(folder, database, clock, authenticator, demonstration=demonstration)
 
     @contextmanager
-    def read(self) -> Iterator[Reader]:
-        """A reader on one consistent state; nothing can be written through it."""
+    def read(self, *, keep: bool = False) -> Iterator[Reader]:
+        """A reader on one consistent state; nothing can be written through it.
+
+        Parameters
+        ----------
+        keep
+            Whether records are kept while it is open, so that asking again costs nothing; for a short reading.
+        """
         with self.database.reading() as connection:
-            yield Reader(connection, utc_text(self.clock.now()))
+            yield Reader(connection, utc_text(self.clock.now()), {} if keep else None)
 
     def commit(self, change: ChangeSource, actor: Actor, reason: str | None = None) -> Receipt:
         """Write a change and its audit rows in one transaction: the one way into the database.

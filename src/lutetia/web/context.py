@@ -134,7 +134,7 @@ class PageContext:
     def reader(self) -> Reader:
         """One state of the trial for the whole request; nothing can be written through it."""
         if self._reader is None:
-            self._reader = self._open.enter_context(self.trial.read())
+            self._reader = self._open.enter_context(self.trial.read(keep=True))
         return self._reader
 
     @property
@@ -348,9 +348,10 @@ def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
 
 def _open(request: Request, services: Services, route: Route, sent: FormData | None) -> PageContext:
     token = token_of(request, services.settings)
-    session = find(services.trial, token, use=route.action != PAUSED) if token else None
-    page = PageContext(request, services, route, session, sent)
-    request.state.page = page
+    page = request.state.page = PageContext(request, services, route, None, sent)
+    if token:
+        page.session = find(services.trial, token, use=route.action != PAUSED, reader=page.reader)
+    session = page.session
     if request.method in UNSAFE and by_cookie(request):
         secret = token if session is not None else visitor_secret(request)
         found = sent.get("csrf") if sent is not None else None
@@ -360,6 +361,8 @@ def _open(request: Request, services: Services, route: Route, sent: FormData | N
         )
     if route.action != PUBLIC:
         _admit(page)
+    if request.method in UNSAFE:
+        page.close()  # what the handler reads before and after its change is not the state of the check
     return page
 
 
@@ -377,8 +380,6 @@ def _admit(page: PageContext) -> None:
     if session.must_change_password:
         raise PasswordDueError("account: found a password that the administrator chose; choose your own first")
     access.require(session.actor, route.action, route.site_of(page.reader, page.request.path_params))
-    if page.request.method in UNSAFE:
-        page.close()  # what the handler reads before and after its change is not the state of the check
 
 
 class PasswordDueError(AccessDeniedError):

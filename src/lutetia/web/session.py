@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from starlette.responses import Response
 
 from lutetia.errors import SignInError
 from lutetia.trial import access, sessions
-from lutetia.trial.reader import Record
+from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor
 from lutetia.trial.store import Trial
 from lutetia.web.settings import Settings
@@ -48,24 +49,25 @@ class Session:
     codes_needed: bool
 
 
-def find(trial: Trial, token: str, *, use: bool = True) -> Session | None:
+def find(trial: Trial, token: str, *, use: bool = True, reader: Reader | None = None) -> Session | None:
     """The session of a token, also an ended one; None for an unknown token.
 
     Parameters
     ----------
     use
         Whether the person does something; False leaves the time of last use alone.
+    reader
+        A reading that has just begun, to look the session up in; None begins one.
     """
     digest = hashlib.sha256(token.encode()).hexdigest()
-    if use:
+    if not use:
+        return _stored(trial, digest)
+    with trial.read() if reader is None else nullcontext(reader) as reading:
         try:
-            actor = sessions.resume(trial, token)
+            actor = sessions.resume(trial, token, reader=reading)
         except SignInError:
             return _stored(trial, digest)
-        with trial.read() as reader:
-            user = reader.record("users", {"user_id": actor.user_id})
-        return _session(user, actor, "open")
-    return _stored(trial, digest)
+        return _session(reading.record("users", {"user_id": actor.user_id}), actor, "open")
 
 
 def _stored(trial: Trial, digest: str) -> Session | None:
