@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.workflow.treated_trial import COORDINATOR, ELSEWHERE, OFFICER, SUBJECT, Story, make_story, person
 
-from lutetia.errors import AccessDeniedError, InputError, ReasonRequiredError
+from lutetia.errors import AccessDeniedError, InputError, ReasonRequiredError, StaleRecordError
+from lutetia.trial import SYSTEM, Change, Create
+from lutetia.workflow.course_records import lab_values
 from lutetia.workflow.laboratory import (
     CHANGED,
     NEW,
@@ -24,6 +27,7 @@ from lutetia.workflow.laboratory import (
     import_labs,
     preview_labs,
 )
+from lutetia.workflow.laboratory_reading import graded_values, strange_rows
 from lutetia.workflow.missing import MISSING_CODES, RecordMissing, missing_code, record_missing
 
 HEADER = "subject_id,sample_id,analyte,taken_at,value,unit,lln,uln,missing_reason\n"
@@ -75,6 +79,11 @@ REFUSALS = {
     "limits upside down": (GOOD.replace(",150,400,", ",400,150,"), "not below uln"),
     "nothing": (GOOD.replace(",240,", ",,"), "is missing"),
     "value and reason": (GOOD.replace(",400,", ",400,not done"), "keep one"),
+    "a field too many": (GOOD.replace(",150,400,", ",150,4,5,"), "found 10 fields; expected 9; put a text"),
+    "cut off": (f"{SUBJECT},S1,platelets,2026-01-04T08:00\n", "found 4 fields; expected 9; the row is cut off"),
+    "misspelt": (GOOD.replace("platelets", "plateletts"), "unknown analyte 'plateletts'; did you mean platelets?"),
+    "a time twice": (GOOD.replace("2026-01-04T08:00:00+01:00", "2025-10-26T02:30"), "exists twice in Europe/Warsaw"),
+    "no such time": (GOOD.replace("2026-01-04T08:00:00+01:00", "2025-03-30T02:30"), "does not exist in Europe/Warsaw"),
     "unknown reason": (GOOD.replace(",240,", ",,").replace(",400,", ",400,forgot"), "expected one of not done"),
 }
 
@@ -103,15 +112,77 @@ def test_the_same_sample_twice_in_a_file_is_refused(story: Story) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        (b"", "labs.csv: is empty"),
+        (b"\xef\xbb\xbf \r\n", "labs.csv: is empty"),
         (b"a,b\n1,2\n", "column 'subject_id' is missing"),
+        ((HEADER.replace("lln", "value") + GOOD).encode(), "the column 'value' stands 2 times; keep one"),
+        ((HEADER + GOOD.replace("240", "2\x0040")).encode(), "zero byte in line 2"),
+        ((HEADER + GOOD.replace("10^9/L", "µmol/l")).encode("latin-1"), "is not UTF-8 text"),
+        ((HEADER + GOOD * 20_001).encode(), "found 20001 rows; expected 1 to 20000; split the file"),
         (HEADER.encode(), "expected 1 to"),
         (b"\xff\xfe\x00", "not UTF-8"),
-        (HEADER.replace(",", ";").encode(), "expected ','"),
+        (HEADER.replace(",", ";").encode(), "columns are separated by ';'; expected ',' and numbers with a decimal"),
+        (HEADER.replace(",", "\t").encode(), "columns are separated by tabs; expected ','"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(story: Story, content: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words):
         preview_labs(story.trial, COORDINATOR, ImportLabs(content, "labs.csv"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_that_says_how_it_is_encoded_is_read_with_its_line_ends_and_blank_rows(
+    story: Story, encoding: str
+) -> None:
+    text = "\r\n".join((HEADER.strip(), "", GOOD.replace("10^9/L", "10⁹/L").strip(), ",,,,,,,,", GOOD.strip()))
+    rows = preview_labs(story.trial, COORDINATOR, ImportLabs(text.encode(encoding), "labs.csv")).rows
+    assert [(r.number, r.status) for r in rows] == [(3, NEW), (5, REFUSED)]
+    assert "in row 3 already" in rows[1].reason, "rows are numbered as in the spreadsheet"
+
+
+def test_units_may_differ_from_row_to_row_and_a_corrected_one_changes_the_stored_value(story: Story) -> None:
+    rows = [f"{SUBJECT},S{i},creatinine,2026-01-04T08:00:00+01:00,{v},{u},,,\n"
+            for i, (v, u) in enumerate((("70", "µmol/l"), ("0.8", "mg/dL"), ("70", "mg/dL")))]  # fmt: skip
+    found = import_labs(story.trial, COORDINATOR, file(*rows)).preview
+    assert [len(r.findings) for r in found.rows] == [0, 0, 1], "the third is not plausible in its unit"
+    again = dry_run(story, rows[1], rows[2].replace("mg/dL", "umol/L"))
+    assert [r.status for r in again.rows] == [SAME, CHANGED]
+    assert "unit: stored is 'mg/dL'" in again.rows[1].reason
+
+
+def entered(value: str, analyte: str = "platelets", **more: Any) -> EnterLabs:
+    entry = LabEntry(analyte, value, "10^9/L", "150", "400")
+    return EnterLabs(SUBJECT, "2026-01-04T08:00+01:00", [entry], "S1", **more)
+
+
+def test_of_two_forms_on_one_sample_the_second_is_refused_even_with_a_reason(story: Story) -> None:
+    enter_labs(story.trial, COORDINATOR, entered("240", versions={}))
+    with pytest.raises(StaleRecordError, match="sample S1, platelets: somebody stored another value"):
+        enter_labs(story.trial, COORDINATOR, entered("250", versions={}, reason="mine"))
+    enter_labs(story.trial, COORDINATOR, entered("240", versions={}))
+    first = entered("250", versions={"platelets": 1}, reason="typing error")
+    enter_labs(story.trial, COORDINATOR, first)
+    with pytest.raises(StaleRecordError):
+        enter_labs(story.trial, COORDINATOR, replace(first, entries=entered("260").entries))
+    enter_labs(story.trial, COORDINATOR, entered("4.1", "neutrophils", versions={"platelets": 1}))
+    assert {r["analyte"]: r["value"] for r in story.rows("labs")} == {"platelets": "250", "neutrophils": "4.1"}
+
+
+def test_a_stored_row_that_is_not_understood_is_left_out_of_readings_and_stops_decisions(story: Story) -> None:
+    import_labs(story.trial, COORDINATOR, file(GOOD))
+    odd = {"subject_id": SUBJECT, "sample_id": "S1", "taken_at": "2026-01-04T07:00:00+00:00", "unit": "10^9/L"}
+    rows = [odd | {"analyte": "plankton", "value": "3"}, odd | {"analyte": "alt", "value": "30"},
+            odd | {"analyte": "krill", "missing_reason": "not done"}]  # fmt: skip
+    story.trial.commit(Change("odd", [Create("labs", row) for row in rows]), SYSTEM)
+    with story.trial.read() as reader:
+        assert list(graded_values(reader, SUBJECT)) == ["platelets"]
+        strange = {row["analyte"]: why for row, why in strange_rows(reader, SUBJECT)}
+        assert "unknown analyte" in strange["plankton"]
+        assert "found unit '10^9/L'" in strange["alt"]
+        assert "unknown analyte" in strange["krill"]
+        with pytest.raises(InputError, match=r"sample S1, (plankton|alt): is not understood .*; correct it"):
+            lab_values(reader, SUBJECT)
+    assert dry_run(story, GOOD.replace(",S1,", ",S2,")).rows[0].status == NEW, "entry goes on"
 
 
 def test_a_subject_of_another_site_is_refused(story: Story) -> None:

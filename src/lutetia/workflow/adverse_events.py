@@ -5,19 +5,19 @@ A row of the sequence is one period of one grade. Not here: grades of laboratory
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from lutetia.errors import InputError, MissingRecordError, TransitionError
+from lutetia.errors import DuplicateRecordError, InputError, MissingRecordError, TransitionError
 from lutetia.trial import access
 from lutetia.trial.clock import instant
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import RELATED, local_day, subject_of
-from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, query_edits, required_text
+from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, query_edits, required_text, same_record
 from lutetia.workflow.entry_checks import RULES, SoftFinding, check_form, dates_in_order
 
 REPORT_WITHIN = timedelta(hours=24)  # from awareness, for serious events
@@ -36,22 +36,29 @@ class RecordEvent:
 
 @dataclass(frozen=True, slots=True)
 class ChangeGrade:
-    """The event goes on with another grade from a day on; the period before ends there."""
+    """The event goes on with another grade from a day on; the period before ends there.
+
+    `record_id` and `version` are those of the period that the person saw as the last one.
+    """
 
     subject_id: str
     ae_id: str
     grade: int
     started_on: str
+    record_id: int | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EndEvent:
-    """The event has ended, with an outcome."""
+    """The event has ended, with an outcome; `record_id` and `version` as in `ChangeGrade`."""
 
     subject_id: str
     ae_id: str
     ended_on: str
     outcome: str
+    record_id: int | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +85,15 @@ class ReportSerious:
 
 @dataclass(frozen=True, slots=True)
 class JudgeSerious:
-    """A physician's causality (none, possible, probable, definite) or a safety officer's expectedness."""
+    """A physician's causality (none, possible, probable, definite) or a safety officer's expectedness.
+
+    `version` is that of the record of the serious event that the person saw.
+    """
 
     subject_id: str
     ae_id: str
     judgement: str
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +121,9 @@ def record_event(trial: Trial, actor: Actor, command: RecordEvent) -> str:
         subject = subject_of(reader, command.subject_id)
         found = check_form("adverse_events", command.values, now=now_of(reader), where="adverse event")
         _check_together(found.values, reader, subject)
-        known = [r["ae_id"] for r in reader.records("adverse_events", subject_id=command.subject_id)]
-        numbers = {int(name) for name in known if name.isdecimal()}  # imported ones may be named otherwise
+        known = reader.records("adverse_events", subject_id=command.subject_id)
+        _refuse_twin(known, found.values)
+        numbers = {int(r["ae_id"]) for r in known if r["ae_id"].isdecimal()}  # imported ones may be named otherwise
         ae_id = f"{max(numbers, default=0) + 1:03d}"
         row = {"subject_id": command.subject_id, "ae_id": ae_id, "seq": 1, **found.values}
         findings = [*found.findings, *_unusual(found.values, subject)]
@@ -139,6 +151,7 @@ def change_grade(trial: Trial, actor: Actor, command: ChangeGrade) -> Receipt:
     def change(reader: Reader) -> Change:
         last = _last_period(reader, command.subject_id, command.ae_id)
         where = f"adverse event {command.ae_id}"
+        same_record(last, command.record_id, where)
         if last["ongoing"] != "yes":
             raise TransitionError(f"{where}: ended on {last['ended_on']}; record a new event instead")
         if int(last["grade"]) == command.grade:
@@ -152,7 +165,8 @@ def change_grade(trial: Trial, actor: Actor, command: ChangeGrade) -> Receipt:
                              "outcome fatal, and when the site learnt of it")  # fmt: skip
         row = {"subject_id": command.subject_id, "ae_id": command.ae_id, "seq": int(last["seq"]) + 1,
                **checked, "expected": last["expected"]}  # fmt: skip
-        closed = Update("adverse_events", int(last["record_id"]), {"ended_on": command.started_on, "ongoing": "no"})
+        ended = {"ended_on": command.started_on, "ongoing": "no"}
+        closed = Update("adverse_events", int(last["record_id"]), ended, command.version)
         return Change("change_grade", [closed, Create("adverse_events", row)])
 
     return trial.commit(change, actor, "grade changed")
@@ -171,13 +185,14 @@ def end_event(trial: Trial, actor: Actor, command: EndEvent) -> Receipt:
     def change(reader: Reader) -> Change:
         last = _last_period(reader, command.subject_id, command.ae_id)
         where = f"adverse event {command.ae_id}"
+        same_record(last, command.record_id, where)
         if last["ongoing"] != "yes":
             raise TransitionError(f"{where}: ended on {last['ended_on']} already; correct it with a reason")
         values = _entered(last) | {"ended_on": command.ended_on, "outcome": command.outcome, "ongoing": "no"}
         checked = check_form("adverse_events", values, now=now_of(reader), where=where).values
         _check_together(checked, reader, subject_of(reader, command.subject_id))
         new = {k: checked[k] for k in ("ended_on", "outcome", "ongoing")}
-        return Change("end_event", [Update("adverse_events", int(last["record_id"]), new)])
+        return Change("end_event", [Update("adverse_events", int(last["record_id"]), new, command.version)])
 
     return trial.commit(change, actor, "event ended")
 
@@ -254,7 +269,7 @@ def judge_causality(trial: Trial, actor: Actor, command: JudgeSerious) -> Receip
         serious = _serious(reader, command.subject_id, command.ae_id)
         values = {"causality": command.judgement, "causality_by": actor.user_id, "causality_at": reader.now}
         last = _last_period(reader, command.subject_id, command.ae_id)
-        edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values)]
+        edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values, command.version)]
         edits.append(Update("adverse_events", int(last["record_id"]), {"related": command.judgement}))
         return Change("judge_causality", edits)
 
@@ -273,7 +288,7 @@ def judge_expectedness(trial: Trial, actor: Actor, command: JudgeSerious) -> Rec
         values = {"expectedness": command.judgement, "expectedness_by": actor.user_id,
                   "expectedness_at": reader.now}  # fmt: skip
         word = "yes" if command.judgement == "expected" else "no"
-        edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values),
+        edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values, command.version),
                              Update("adverse_events", int(last["record_id"]), {"expected": word})]  # fmt: skip
         if word == "no" and (serious["causality"] or last["related"]) in RELATED:
             text = f"subject {command.subject_id}: serious event {command.ae_id} is related and unexpected"
@@ -321,6 +336,16 @@ def _check_together(values: Mapping[str, Any], reader: Reader, subject: Record) 
     died = [d["on"] for d in reader.records("disposition", subject_id=subject["subject_id"], event="died")]
     if died and values["started_on"] > min(died)[: len(values["started_on"])]:
         raise InputError(f"{where}: found started_on {values['started_on']}, after the subject died on {min(died)}")
+
+
+def _refuse_twin(known: Sequence[Record], values: Mapping[str, Any]) -> None:
+    """Refuse the same entry once more, as when a form is sent twice."""
+    for row in known:
+        if all(row[name] == value for name, value in values.items()):
+            raise DuplicateRecordError(
+                f"adverse event: the same entry is stored already as event {row['ae_id']}; for another event of that "
+                "kind, tell them apart in the term"
+            )
 
 
 def _unusual(values: Mapping[str, Any], subject: Record) -> list[SoftFinding]:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from lutetia.clinical.analytes import canonical_analyte
 from lutetia.clinical.ctcae import criteria
-from lutetia.clinical.labs import LabValue, read_rows
+from lutetia.clinical.labs import LabValue, read_row
 from lutetia.core.clock import time_zone
-from lutetia.errors import InputError, MissingRecordError
+from lutetia.errors import InputError, LutetiaError, MissingRecordError
 from lutetia.plan.case import Case
 from lutetia.protocol.findings import Patient, ToxicityEvent, read_toxicity_rules
 from lutetia.protocol.records import Protocol
@@ -92,9 +93,10 @@ def local_day(reader: Reader, site: str, moment: datetime) -> str:
 def given_cycles(reader: Reader, subject_id: str) -> tuple[GivenCycle, ...]:
     """Cycles in which at least one nuclide was administered, in order."""
     rows = [c for c in reader.records("cycles", subject_id=subject_id) if c["state"] in GIVEN_STATES]
+    every = reader.records("administrations", subject_id=subject_id)
     found = []
     for ordinal, row in enumerate(sorted(rows, key=lambda r: int(r["cycle"])), start=1):
-        parts = reader.records("administrations", subject_id=subject_id, cycle=row["cycle"])
+        parts = [a for a in every if a["cycle"] == row["cycle"]]
         given = [p for p in parts if p["administered_MBq"]]
         found.append(
             GivenCycle(
@@ -109,13 +111,40 @@ def given_cycles(reader: Reader, subject_id: str) -> tuple[GivenCycle, ...]:
     return tuple(found)
 
 
+def readable_labs(reader: Reader, subject_id: str) -> tuple[list[LabValue], list[tuple[Record, str]]]:
+    """Laboratory values in the units used inside, missing ones left out; and the rows that are not understood.
+
+    A row of those says why, such as an analyte or a unit that this version does not know.
+    """
+    zone = site_zone(reader, subject_of(reader, subject_id)["site"]) or ZoneInfo("UTC")
+    found, strange = [], []
+    for row in reader.records("labs", subject_id=subject_id):
+        try:
+            if row["value"] is None:
+                canonical_analyte(row["analyte"])
+                continue
+            texts = {k: "" if v is None else str(v) for k, v in row.items() if k != "further"}
+            found.append(read_row(texts, "", zone=zone))
+        except LutetiaError as error:
+            strange.append((row, str(error).removeprefix(": ")))
+    return found, strange
+
+
 def lab_values(reader: Reader, subject_id: str) -> list[LabValue]:
-    """Laboratory values of a subject in the units used inside; missing ones are left out."""
-    site = subject_of(reader, subject_id)["site"]
-    zone = site_zone(reader, site) or ZoneInfo("UTC")
-    rows = [r for r in reader.records("labs", subject_id=subject_id) if r["value"] is not None]
-    texts = [{k: "" if v is None else str(v) for k, v in r.items() if k != "further"} for r in rows]
-    return read_rows(texts, f"labs of {subject_id}", zone=zone)
+    """Laboratory values of a subject in the units used inside; missing ones are left out. For decisions.
+
+    Raises
+    ------
+    InputError
+        If a stored value is not understood: no decision leaves a value out without a word.
+    """
+    found, strange = readable_labs(reader, subject_id)
+    if unread := [(row, why) for row, why in strange if row["value"] is not None]:
+        row, why = unread[0]
+        raise InputError(
+            f"labs of {subject_id}: sample {row['sample_id']}, {row['analyte']}: is not understood ({why}); correct it"
+        )
+    return found
 
 
 def lab_conditions(reader: Reader, subject_id: str, as_of: datetime) -> tuple[str, ...]:

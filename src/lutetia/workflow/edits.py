@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from lutetia.errors import InputError
+from lutetia.errors import InputError, StaleRecordError
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Create, Edit, Update
@@ -116,6 +116,27 @@ def subject_step(reader: Reader, subject: Mapping[str, Any], state: str) -> Upda
     check_transition("subject", subject["state"], state, where=f"subject {subject['subject_id']}")
     on = local_day(reader, subject["site"], now_of(reader))
     return Update("subjects", int(subject["record_id"]), {"state": state, "state_on": on})
+
+
+def changed_record(table: str, stored: Record, values: Mapping[str, Any], version: int | None) -> Update:
+    """New values of a stored record, of which the person saw `version` (0: none yet, None: not compared).
+
+    Values that are stored already make no conflict, whoever stored them.
+    """
+    new = {name: value for name, value in values.items() if stored[name] != value}
+    return Update(table, int(stored["record_id"]), new, version if new else None)
+
+
+def same_record(row: Record, record_id: int | None, where: str) -> None:
+    """Refuse a form that was opened on another record than the one that it would change now.
+
+    Raises
+    ------
+    StaleRecordError
+        If `record_id` is given and is another one.
+    """
+    if record_id not in (None, row["record_id"]):
+        raise StaleRecordError(f"{where}: somebody changed it since you opened it; reload, compare and save again")
 
 
 def file_edits(reader: Reader, actor: Actor, contents: Mapping[str, tuple[str, int, str]]) -> list[Edit]:

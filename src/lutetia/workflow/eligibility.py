@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lutetia.errors import InputError, TransitionError, TrialError, UnknownNameError
+from lutetia.errors import InputError, StaleRecordError, TransitionError, TrialError, UnknownNameError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Sign, Trial
 from lutetia.trial.seals import covering_signatures
 from lutetia.trial.signatures import VALID, Confirmed, status
@@ -56,10 +56,15 @@ class AnswerEligibility:
 
 @dataclass(frozen=True, slots=True)
 class SignEligibility:
-    """A physician's signature over checklist and consent; `confirmed` comes from `trial.signatures.confirm`."""
+    """A physician's signature over checklist and consent; `confirmed` comes from `trial.signatures.confirm`.
+
+    `seen` are number and version of the records that the physician was shown (`records_to_sign`); None compares
+    nothing.
+    """
 
     subject_id: str
     confirmed: Confirmed
+    seen: Mapping[int, int] | None = None
 
 
 def read_eligibility(trial: Trial, actor: Actor, subject_id: str) -> EligibilityForm:
@@ -124,6 +129,8 @@ def sign_eligibility(trial: Trial, actor: Actor, command: SignEligibility) -> Re
         Without the right to sign at the site.
     TrialError
         If an answer is missing or excludes the subject, or the consent is not in force; all faults are named.
+    StaleRecordError
+        If an answer or the consent is another one than the physician was shown.
     """
     subject = allowed_subject(trial, actor, "sign_forms", command.subject_id)
 
@@ -131,6 +138,11 @@ def sign_eligibility(trial: Trial, actor: Actor, command: SignEligibility) -> Re
         current = subject_of(reader, command.subject_id)
         if faults := checklist_faults(reader, command.subject_id):
             raise TrialError(f"subject {command.subject_id}: cannot be signed as eligible: {'; '.join(faults)}")
+        if command.seen is not None and command.seen != records_to_sign(reader, command.subject_id):
+            raise StaleRecordError(
+                f"subject {command.subject_id}: an answer or the consent changed since you opened the page; read them "
+                "again, then sign"
+            )
         edits: list[Edit] = [Sign(_signed_records(reader, command.subject_id), ELIGIBILITY, command.confirmed)]
         if current["state"] != "ELIGIBLE":
             event = {"subject_id": command.subject_id, "event": "eligible",
@@ -139,6 +151,12 @@ def sign_eligibility(trial: Trial, actor: Actor, command: SignEligibility) -> Re
         return Change("sign_eligibility", edits)
 
     return trial.commit(change, actor)
+
+
+def records_to_sign(reader: Reader, subject_id: str) -> dict[int, int]:
+    """Number and version of each record that the signature of eligibility covers."""
+    return {number: int(reader.record(table, number)["record_version"])
+            for table, number in _signed_records(reader, subject_id)}  # fmt: skip
 
 
 def checklist_faults(reader: Reader, subject_id: str) -> list[str]:

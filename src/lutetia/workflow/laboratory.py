@@ -7,8 +7,6 @@ Plausibility and visit windows are soft: the value is stored and a query is open
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +17,18 @@ from zoneinfo import ZoneInfo
 
 from lutetia.clinical.analytes import analytes
 from lutetia.clinical.ctcae import grade_value, worst_grade
-from lutetia.clinical.labs import COLUMNS, LabValue, baseline, check_values, read_rows
-from lutetia.errors import InputError, LutetiaError
+from lutetia.clinical.labs import COLUMNS, LabValue, baseline, check_values, read_row
+from lutetia.errors import InputError, LutetiaError, StaleRecordError
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import given_cycles, lab_values, site_zone, study_of
+from lutetia.workflow.course_records import given_cycles, readable_labs, site_zone, study_of
 from lutetia.workflow.edits import now_of, query_edits
 from lutetia.workflow.entry_checks import SoftFinding
+from lutetia.workflow.laboratory_file import FileRow, table_rows
 from lutetia.workflow.missing import MISSING_CODES, missing_code
 
-MAX_ROWS = 20_000
 NEW, SAME, CHANGED, REFUSED = "new", "same", "changed", "refused"
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?([eE][+-]?[0-9])?|\.[0-9]{1,20}")
 _STORED = ("taken_at", "visit", "qualifier", "value", "unit", "lln", "uln", "missing_reason")
@@ -63,7 +61,11 @@ class LabEntry:
 
 @dataclass(frozen=True, slots=True)
 class EnterLabs:
-    """One sample of one subject, entered by hand."""
+    """One sample of one subject, entered by hand.
+
+    `versions` are those of the sample's stored values that the person saw, by analyte (none: there was none); None
+    compares nothing.
+    """
 
     subject_id: str
     taken_at: str
@@ -71,11 +73,15 @@ class EnterLabs:
     sample_id: str = ""
     visit: str = ""
     reason: str | None = None
+    versions: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LabRow:
-    """What the checks say of one row: `number` counts from 2 (the header is row 1), `values` is what is stored."""
+    """What the checks say of one row: `number` counts from 2 (the header is row 1), `values` is what is stored.
+
+    `stored_version` is that of the record which the row repeats or changes, 0 where there is none.
+    """
 
     number: int
     status: str
@@ -85,6 +91,7 @@ class LabRow:
     values: Mapping[str, Any]
     grade: int | None = None
     findings: tuple[str, ...] = ()
+    stored_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ def preview_labs(trial: Trial, actor: Actor, command: ImportLabs) -> LabPreview:
         If the file is no CSV table with the needed columns.
     """
     access.require(actor, "enter_data")
-    rows = _table(command)
+    rows = table_rows(command.content, command.file_name)
     with trial.read() as reader:
         return _checked(reader, actor, rows)
 
@@ -137,8 +144,12 @@ def import_labs(trial: Trial, actor: Actor, command: ImportLabs) -> LabsStored:
         If stored values would change and no reason is given.
     """
     access.require(actor, "enter_data")
-    rows = _table(command)
-    return _store(trial, actor, rows, reason=command.reason, skip_refused=command.skip_refused, action="import_labs")
+    rows = table_rows(command.content, command.file_name)
+
+    def change(reader: Reader) -> Change:
+        return _change(reader, _checked(reader, actor, rows), "import_labs", skip_refused=command.skip_refused)
+
+    return _stored(trial.commit(change, actor, command.reason))
 
 
 def enter_labs(trial: Trial, actor: Actor, command: EnterLabs) -> LabsStored:
@@ -150,41 +161,49 @@ def enter_labs(trial: Trial, actor: Actor, command: EnterLabs) -> LabsStored:
         If a value cannot be stored: one line for each.
     ReasonRequiredError
         If a stored value would change and no reason is given.
+    StaleRecordError
+        If a value that would change is another one than the person saw.
     """
     access.require(actor, "enter_data")
     head = {"subject_id": command.subject_id, "sample_id": command.sample_id, "taken_at": command.taken_at,
             "visit": command.visit}  # fmt: skip
-    rows = [head | {name: str(getattr(entry, name)) for name in LabEntry.__slots__} for entry in command.entries]
-    if not rows:
+    entered = [head | {name: str(getattr(entry, name)) for name in LabEntry.__slots__} for entry in command.entries]
+    if not entered:
         raise InputError("laboratory values: found none; enter at least one, or say why it is missing")
-    return _store(trial, actor, rows, reason=command.reason, skip_refused=False, action="enter_labs")
+    rows = [FileRow(number, row) for number, row in enumerate(entered, start=2)]
 
-
-def _store(
-    trial: Trial,
-    actor: Actor,
-    rows: Sequence[Mapping[str, str]],
-    *,
-    reason: str | None,
-    skip_refused: bool,
-    action: str,
-) -> LabsStored:
     def change(reader: Reader) -> Change:
         preview = _checked(reader, actor, rows)
-        if preview.refused and not skip_refused:
-            lines = [f"row {r.number}: {r.reason}" for r in preview.refused]
-            more = [] if len(lines) <= 20 else [f"… and {len(lines) - 20} more"]
-            raise InputError("\n".join(["laboratory values: nothing was stored", *lines[:20], *more]))
-        edits: list[Edit] = []
-        asked = 0
-        for row in preview.rows:
-            made, queries = _row_edits(reader, row, asked)
-            edits += made
-            asked += queries
-        edits += _visits_done(reader, preview)
-        return Change(action, edits, result=(preview, asked))
+        _refuse_stale(preview, command.versions)
+        return _change(reader, preview, "enter_labs", skip_refused=False)
 
-    receipt = trial.commit(change, actor, reason)
+    return _stored(trial.commit(change, actor, command.reason))
+
+
+def _refuse_stale(preview: LabPreview, versions: Mapping[str, int] | None) -> None:
+    """Refuse a form of which a value was stored or changed since the person opened it."""
+    for row in preview.rows if versions is not None else ():
+        if row.status in (NEW, CHANGED) and row.stored_version != (versions or {}).get(row.analyte, 0):
+            where = f"sample {row.values['sample_id']}, {row.analyte}"
+            raise StaleRecordError(f"{where}: somebody stored another value since you opened the form; compare both")
+
+
+def _change(reader: Reader, preview: LabPreview, action: str, *, skip_refused: bool) -> Change:
+    """The edits of a dry run; `result` is the preview and the number of queries."""
+    if preview.refused and not skip_refused:
+        lines = [f"row {r.number}: {r.reason}" for r in preview.refused]
+        more = [] if len(lines) <= 20 else [f"… and {len(lines) - 20} more"]
+        raise InputError("\n".join(["laboratory values: nothing was stored", *lines[:20], *more]))
+    edits: list[Edit] = []
+    asked = 0
+    for row in preview.rows:
+        made, queries = _row_edits(reader, row, asked)
+        edits += made
+        asked += queries
+    return Change(action, [*edits, *_visits_done(reader, preview)], result=(preview, asked))
+
+
+def _stored(receipt: Receipt) -> LabsStored:
     preview, asked = receipt.result
     return LabsStored(preview, asked, receipt)
 
@@ -210,39 +229,12 @@ def _row_edits(reader: Reader, row: LabRow, asked: int) -> tuple[list[Edit], int
     key = {k: row.values[k] for k in ("subject_id", "sample_id", "analyte")}
     edit: Edit = Create("labs", row.values)
     if row.status == CHANGED:
-        edit = Update("labs", key, {k: v for k, v in row.values.items() if k not in key})
+        edit = Update("labs", key, {k: v for k, v in row.values.items() if k not in key}, row.stored_version)
     findings = [SoftFinding("value", text) for text in row.findings]
     site = reader.record("subjects", {"subject_id": row.subject_id})["site"] if findings else ""
     queries = query_edits(reader, findings, subject_id=row.subject_id, site=site, table="labs", values=row.values,
                           after=asked)  # fmt: skip
     return [edit, *queries], len(findings)
-
-
-def _table(command: ImportLabs) -> list[dict[str, str]]:
-    """Rows of the file as text; only the form of the file is checked."""
-    try:
-        text = command.content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{command.file_name}: is not UTF-8 text; save the table as CSV (UTF-8)") from error
-    first = text.partition("\n")[0]
-    if "," not in first and ";" in first:
-        raise InputError(f"{command.file_name}: columns are separated by ';'; expected ',' and a decimal point")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        columns = [c.strip() for c in reader.fieldnames or []]
-    except csv.Error as error:
-        raise InputError(f"{command.file_name}: is no CSV table ({error}); save it again as CSV") from error
-    reader.fieldnames = columns
-    for needed in ("subject_id", "analyte", "taken_at", "value", "unit"):
-        if needed not in columns:
-            raise InputError(f"{command.file_name}: the column {needed!r} is missing; expected {', '.join(COLUMNS)}")
-    try:
-        rows = [{k: (v or "").strip() for k, v in row.items() if isinstance(k, str)} for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{command.file_name}: is no CSV table ({error}); save it again as CSV") from error
-    if not rows or len(rows) > MAX_ROWS:
-        raise InputError(f"{command.file_name}: found {len(rows)} rows; expected 1 to {MAX_ROWS}; split the file")
-    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,23 +250,24 @@ class _Context:
     values: Sequence[LabValue]
 
 
-def _checked(reader: Reader, actor: Actor, rows: Iterable[Mapping[str, str]]) -> LabPreview:
+def _checked(reader: Reader, actor: Actor, rows: Iterable[FileRow]) -> LabPreview:
     contexts: dict[str, _Context | str] = {}
     seen: dict[tuple[str, str, str], int] = {}
     version = str((study_of(reader)["settings"] or {}).get("ctcae", "5.0"))
     found = []
-    for number, row in enumerate(rows, start=2):
-        subject_id = row.get("subject_id", "").strip()
+    for line in rows:
+        subject_id, analyte = line.values.get("subject_id", "").strip(), line.values.get("analyte", "")
         if subject_id not in contexts:
             contexts[subject_id] = _context(reader, actor, subject_id)
         context = contexts[subject_id]
-        if isinstance(context, str):
-            found.append(LabRow(number, REFUSED, context, subject_id, row.get("analyte", ""), {}))
+        reason = line.problem or (context if isinstance(context, str) else "")
+        if reason or isinstance(context, str):
+            found.append(LabRow(line.number, REFUSED, reason, subject_id, analyte, {}))
             continue
         try:
-            found.append(_checked_row(row, number, context, seen, now=now_of(reader), version=version))
+            found.append(_checked_row(line.values, line.number, context, seen, now=now_of(reader), version=version))
         except LutetiaError as error:
-            found.append(LabRow(number, REFUSED, str(error), subject_id, row.get("analyte", ""), {}))
+            found.append(LabRow(line.number, REFUSED, str(error).removeprefix(": "), subject_id, analyte, {}))
     return LabPreview(tuple(found))
 
 
@@ -294,7 +287,7 @@ def _context(reader: Reader, actor: Actor, subject_id: str) -> _Context | str:
         visits={r["visit"]: r for r in reader.records("visits", subject_id=subject_id)},
         ended=min(ended, default=None),
         first_start=given[0].start if given else None,
-        values=lab_values(reader, subject_id),
+        values=readable_labs(reader, subject_id)[0],
     )
 
 
@@ -303,7 +296,7 @@ def _checked_row(
     version: str,
 ) -> LabRow:  # fmt: skip
     plain = _plain(row)
-    value = read_rows([plain], "", zone=context.zone)[0]
+    value = read_row(plain, "", zone=context.zone)
     _check_digits(plain)
     _check_moment(value, context, now)
     values = _stored_values(plain, value, context.subject["subject_id"])
@@ -315,7 +308,9 @@ def _checked_row(
     values["further"] = {"ctcae": version, "grade_at_entry": grade} if grade is not None else None
     findings = [d.message for d in check_values([value])] + _window_findings(value, plain, context)
     status, reason = _against_stored(values, context)
-    return LabRow(number, status, reason, key[0], value.analyte, values, grade, tuple(findings))
+    stored = context.stored.get((values["sample_id"], values["analyte"]))
+    version_then = 0 if stored is None else int(stored["record_version"])
+    return LabRow(number, status, reason, key[0], value.analyte, values, grade, tuple(findings), version_then)
 
 
 def _plain(row: Mapping[str, str]) -> dict[str, str]:
@@ -348,7 +343,8 @@ def analytes_unit(name: str) -> str:
 
 def _check_moment(value: LabValue, context: _Context, now: datetime) -> None:
     if value.taken_at > now:
-        raise InputError(f"taken_at: found {value.taken_at.isoformat()}, in the future; it is now {now.isoformat()}")
+        found, present = (m.astimezone(value.taken_at.tzinfo).isoformat(" ", "minutes") for m in (value.taken_at, now))
+        raise InputError(f"taken_at: found {found}, in the future; it is now {present}")
     day = value.taken_at.date().isoformat()
     if context.ended is not None and day > context.ended:
         raise InputError(f"taken_at: found {day}, after the subject died on {context.ended}; check the date")

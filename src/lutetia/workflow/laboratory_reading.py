@@ -10,7 +10,7 @@ from lutetia.clinical.analytes import analytes
 from lutetia.clinical.ctcae import grade_value, worst_grade
 from lutetia.clinical.labs import LabValue, baseline
 from lutetia.trial.reader import Reader, Record
-from lutetia.workflow.course_records import given_cycles, lab_values, study_of
+from lutetia.workflow.course_records import given_cycles, readable_labs, study_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,11 @@ class AnalyteLine:
 def graded_values(reader: Reader, subject_id: str) -> dict[str, list[GradedValue]]:
     """Values of a subject by analyte, in time order, with CTCAE grades of the trial's version.
 
-    Grades are recomputed as at entry: multiples of the baseline count from the first administration on.
+    Grades are recomputed as at entry: multiples of the baseline count from the first administration on. Stored rows
+    that are not understood are left out: `strange_rows` lists them.
     """
     version = str((study_of(reader)["settings"] or {}).get("ctcae", "5.0"))
-    values = [v for v in lab_values(reader, subject_id) if v.value is not None]
+    values = readable_labs(reader, subject_id)[0]
     given = given_cycles(reader, subject_id)
     start = given[0].start if given else None
     found: dict[str, list[GradedValue]] = {name: [] for name in analytes()}
@@ -53,6 +54,11 @@ def graded_values(reader: Reader, subject_id: str) -> dict[str, list[GradedValue
     for value in sorted(values, key=lambda v: v.taken_at):
         found[value.analyte].append(_graded(value, starts[value.analyte], start, version))
     return {name: rows for name, rows in found.items() if rows}
+
+
+def strange_rows(reader: Reader, subject_id: str) -> list[tuple[Record, str]]:
+    """Stored rows of laboratory values that are not understood, each with the reason."""
+    return readable_labs(reader, subject_id)[1]
 
 
 def analyte_labels() -> dict[str, str]:

@@ -24,7 +24,10 @@ _SPELLINGS = {
 
 @dataclass(frozen=True, slots=True)
 class RecordMissing:
-    """One field of one form that has no value; `key` in words, such as ``DUO-014 / 2026-03-02``."""
+    """One field of one form that has no value; `key` in words, such as ``DUO-014 / 2026-03-02``.
+
+    `version` is that of the stored reason that the person saw, 0 where there was none; None compares nothing.
+    """
 
     subject_id: str
     table: str
@@ -33,6 +36,7 @@ class RecordMissing:
     code: str
     note: str = ""
     reason: str | None = None
+    version: int | None = None
 
 
 def missing_code(text: str) -> str:
@@ -72,8 +76,11 @@ def record_missing(trial: Trial, actor: Actor, command: RecordMissing) -> Receip
         values = {"reason": code, "note": command.note or None, "recorded_by": actor.user_id, "recorded_at": reader.now}
         edit: Edit = Create("missing_reasons", {**key, **values, "subject_id": command.subject_id,
                                                 "site": subject["site"]})  # fmt: skip
-        if reader.find("missing_reasons", key) is not None:
-            edit = Update("missing_reasons", key, values)
+        if (stored := reader.find("missing_reasons", key)) is not None:
+            said = (stored["reason"], stored["note"]) == (values["reason"], values["note"])
+            edit = (
+                Update("missing_reasons", key, {}) if said else Update("missing_reasons", key, values, command.version)
+            )
         return Change("record_missing", [edit])
 
     return trial.commit(change, actor, command.reason)

@@ -212,12 +212,15 @@ def fail_screening(trial: Trial, actor: Actor, command: FailScreening) -> Receip
 def saved_line(
     reader: Reader, table: str, key: Mapping[str, Any], values: Mapping[str, Any], version: int | None
 ) -> Edit:
-    """First entry or change of one line of a form; an unchanged answer keeps its old day and author."""
+    """First entry or change of one line of a form; an unchanged answer keeps its old day and author.
+
+    `version` is that of the line that the person saw, 0 where there was none; None compares nothing.
+    """
     found = reader.find(table, key)
     if found is None:
         return Create(table, {**key, **values})
     main = "value" if table == "baseline" else "answer"
-    return Update(table, key, values if found[main] != values[main] else {}, version)
+    return Update(table, key, {}) if found[main] == values[main] else Update(table, key, values, version)
 
 
 def past_day(text: str, today: str, where: str) -> str:

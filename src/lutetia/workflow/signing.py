@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lutetia.errors import IdentityError, InputError
 from lutetia.trial import Actor, Change, Reader, Receipt, Record, Sign, Trial, access
+from lutetia.trial.records import Touch
 from lutetia.trial.schema import spec_of
 from lutetia.trial.signatures import Confirmed, printed, signatures_of
 from lutetia.workflow.course_records import subject_of
@@ -18,11 +19,15 @@ from lutetia.workflow.edits import required_text
 
 @dataclass(frozen=True, slots=True)
 class SignForms:
-    """Records as (table, record number), all of one subject; `confirmed` comes from `trial.signatures.confirm`."""
+    """Records as (table, record number), all of one subject; `confirmed` comes from `trial.signatures.confirm`.
+
+    `versions` are those of the records that the person saw, in their order; empty compares nothing.
+    """
 
     records: Sequence[tuple[str, int]]
     meaning: str
     confirmed: Confirmed
+    versions: Sequence[int] = ()
 
 
 def sign_forms(trial: Trial, actor: Actor, command: SignForms) -> Receipt:
@@ -34,6 +39,8 @@ def sign_forms(trial: Trial, actor: Actor, command: SignForms) -> Receipt:
         Without the right to sign at the subject's site.
     IdentityError
         If the records belong to more than one subject, or to none.
+    StaleRecordError
+        If a record changed since the person saw it.
     """
     meaning = required_text(command.meaning, "meaning of the signature")
     if not command.records:
@@ -42,7 +49,9 @@ def sign_forms(trial: Trial, actor: Actor, command: SignForms) -> Receipt:
     def change(reader: Reader) -> Change:
         subject = subject_of_records(reader, command.records)
         access.require(actor, "sign_forms", subject["site"])
-        return Change("sign_forms", [Sign(tuple(command.records), meaning, command.confirmed)])
+        pairs = zip(command.records, command.versions, strict=bool(command.versions))
+        seen = [Touch(table, record, version) for (table, record), version in pairs]
+        return Change("sign_forms", [*seen, Sign(tuple(command.records), meaning, command.confirmed)])
 
     return trial.commit(change, actor)
 

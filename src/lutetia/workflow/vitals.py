@@ -7,10 +7,10 @@ from typing import Any
 
 from lutetia.errors import InputError
 from lutetia.trial.reader import Reader
-from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import subject_of, weight_of
-from lutetia.workflow.edits import allowed_subject, now_of, query_edits
+from lutetia.workflow.edits import allowed_subject, changed_record, now_of, query_edits
 from lutetia.workflow.entry_checks import SoftFinding, check_form, dates_in_order
 
 WEIGHT_CHANGE = 0.15  # assumption: a larger change since the last weight is asked about
@@ -18,7 +18,10 @@ WEIGHT_CHANGE = 0.15  # assumption: a larger change since the last weight is ask
 
 @dataclass(frozen=True, slots=True)
 class RecordVitals:
-    """Weight and ECOG status of a day; `reason` is needed where stored values change."""
+    """Weight and ECOG status of a day; `reason` is needed where stored values change.
+
+    `version` is that of the record that the person saw, 0 where there was none; None compares nothing.
+    """
 
     subject_id: str
     taken_on: str
@@ -30,7 +33,10 @@ class RecordVitals:
 
 @dataclass(frozen=True, slots=True)
 class RecordTreatment:
-    """A concomitant treatment: transfusion, growth factor, anticoagulant or nephrotoxic drug; open without an end."""
+    """A concomitant treatment: transfusion, growth factor, anticoagulant or nephrotoxic drug; open without an end.
+
+    `version` as in `RecordVitals`.
+    """
 
     subject_id: str
     kind: str
@@ -93,7 +99,7 @@ def _saved(reader: Reader, table: str, key: dict[str, Any], values: dict[str, An
     if stored is None:
         return [Create(table, {**values, **key})]
     new = {name: value for name, value in values.items() if value is not None and name not in key}
-    return [Update(table, int(stored["record_id"]), new, version)]
+    return [changed_record(table, stored, new, version)]
 
 
 def _jump(reader: Reader, subject_id: str, values: dict[str, Any]) -> list[SoftFinding]:
