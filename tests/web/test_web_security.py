@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from tests.web.browsing import Browser, TestClient, person
 
-from lutetia.trial import Trial
+from lutetia.trial import ManualClock, Trial
 from lutetia.web.app import create_app
 from lutetia.web.routes import ROUTES
 from lutetia.web.security import RateLimit, TooManyTriesError, check_form_token, form_token
@@ -157,22 +158,25 @@ def test_static_files_are_kept_by_browsers_and_pages_are_not(new_browser: NewBro
 
 
 @pytest.mark.requirement(20)
-def test_tries_are_limited_in_rate_and_come_back_with_time() -> None:
-    now = [0.0]
-    limit = RateLimit(3, seconds=60.0, now=lambda: now[0])
+def test_tries_are_limited_in_rate_and_come_back_with_time(trial: Trial, clock: ManualClock) -> None:
+    limit, began = RateLimit(trial, 3, seconds=60.0), clock.now()
     for _ in range(3):
         limit.take("a")
     with pytest.raises(TooManyTriesError, match="wait 20 s"):
         limit.take("a")
     limit.take("b")
-    now[0] = 21.0
+    clock.advance(seconds=21)
     limit.take("a")
     with pytest.raises(TooManyTriesError):
-        limit.take("a")
+        RateLimit(trial, 3, seconds=60.0).take("a")  # of another process
+    clock.moment = began - timedelta(hours=1)
+    limit.take("a")
+    clock.moment = began
 
 
 @pytest.mark.requirement(20)
-def test_too_many_sign_ins_from_one_place_are_told_to_wait(new_browser: NewBrowser) -> None:
+def test_too_many_sign_ins_from_one_place_are_told_to_wait(new_browser: NewBrowser, clock: ManualClock) -> None:
+    clock.advance(minutes=1)
     browser = new_browser(sign_in_tries=2)
     answers = [browser.sign_in(f"nobody-{n}", "wrong") for n in range(3)]
     assert [a.status_code for a in answers] == [401, 401, 429]

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,33 @@ class Trial:
             raise self._collision(made, error) from error
 
     def touch(self, key: str) -> None:
-        """Note a sign of life (a session's use, a worker's heartbeat): the only row that no audit row goes with."""
-        at = utc_text(self.clock.now())
+        """Note a sign of life (a session's use, a worker's heartbeat); no audit row goes with it, nor with a try."""
         with self.database.writing() as connection:
-            if not connection.execute(ACTIVITY.update().where(ACTIVITY.c.key == key).values(at=at)).rowcount:
-                connection.execute(ACTIVITY.insert().values(key=key, at=at))
+            _note(connection, key, utc_text(self.clock.now()))
+
+    def count_try(self, key: str, *, tries: int, seconds: float = 60.0) -> float:
+        """Count a try and return 0, or return the seconds to wait where `tries` in `seconds` are used up.
+
+        Counted in the database, so that all processes of a server count together. Of each key one instant is kept, at
+        which all its tries are back (generic cell rate algorithm: the same answers as a bucket of tokens). The key is
+        kept as a hash only, since people type passwords where their name belongs.
+        """
+        name, now = "tries " + hashlib.sha256(key.encode()).hexdigest(), self.clock.now()
+        most, step = timedelta(seconds=seconds), timedelta(seconds=seconds / tries)
+
+        def after(connection: Connection) -> datetime:
+            stored = connection.execute(select(ACTIVITY.c.at).where(ACTIVITY.c.key == name)).scalar()
+            back = now if stored is None else max(now, datetime.fromisoformat(stored))
+            return (now if back > now + most else back) + step  # a clock that was set back locks nobody out
+
+        with self.database.reading() as connection:
+            if (refused := after(connection)) > now + most:
+                return (refused - now - most).total_seconds()
+        with self.database.writing() as connection:
+            over = ACTIVITY.c.key.startswith("tries ") & (ACTIVITY.c.at < utc_text(now))
+            connection.execute(ACTIVITY.delete().where(over))
+            _note(connection, name, utc_text(after(connection)))
+        return 0.0
 
     def head(self) -> Receipt:
         """Where the audit trail ends now: printed on signed documents, snapshots and backups."""
@@ -199,6 +222,11 @@ class Trial:
         if named is not None:
             return DuplicateRecordError(f"{named}: found such a record already; expected a new key; open that record")
         return TrialError(f"database: refused the change ({str(error.orig).splitlines()[0]}); nothing was stored")
+
+
+def _note(connection: Connection, key: str, at: str) -> None:
+    if not connection.execute(ACTIVITY.update().where(ACTIVITY.c.key == key).values(at=at)).rowcount:
+        connection.execute(ACTIVITY.insert().values(key=key, at=at))
 
 
 def build_folder(folder: Path, url: str | None) -> Database:

@@ -55,7 +55,7 @@ def create_app(
     )  # fmt: skip
     words = texts(chosen.language)
     app.state.services = Services(
-        trial, chosen, _study(trial), words, environment(words), RateLimit(chosen.sign_in_tries),
+        trial, chosen, _study(trial), words, environment(words), RateLimit(trial, chosen.sign_in_tries),
         SliceCache(trial.files.get), demonstration if trial.demonstration else None,
     )  # fmt: skip
     for route in ROUTES:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lutetia.errors import LutetiaError
+from lutetia.trial.store import Trial
 
 #: No inline script or style, nothing from elsewhere, in no frame.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -146,23 +144,13 @@ def check_form_token(secret: str | None, found: str | None, *, fetch_site: str |
         raise ForgedFormError("form: found no valid token of this session; open the page again")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most `tries` per `seconds` and key (token bucket); old keys are forgotten.
+    """At most `tries` per `seconds` (and key), counted in the trial's database."""
 
-    Parameters
-    ----------
-    tries, seconds
-        Size of the bucket and the time in which it fills.
-    now
-        Monotonic seconds.
-    """
-
+    trial: Trial
     tries: int
     seconds: float = 60.0
-    now: Callable[[], float] = time.monotonic
-    _buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, *keys: str) -> None:
         """Count one try for each key.
@@ -170,18 +158,8 @@ class RateLimit:
         Raises
         ------
         TooManyTriesError
-            If a bucket is empty; nothing is counted for the keys after it.
+            If a key's tries are used up; nothing is counted for the keys after it.
         """
-        with self._lock:
-            moment = self.now()
-            if len(self._buckets) > 10_000:
-                self._buckets = {k: v for k, v in self._buckets.items() if moment - v[1] < self.seconds}
-            for key in keys:
-                self._take(key, moment)
-
-    def _take(self, key: str, moment: float) -> None:
-        left, since = self._buckets.get(key, (float(self.tries), moment))
-        left = min(float(self.tries), left + (moment - since) * self.tries / self.seconds)
-        if left < 1.0:
-            raise TooManyTriesError(max(1, round((1.0 - left) * self.seconds / self.tries)))
-        self._buckets[key] = (left - 1.0, moment)
+        for key in keys:
+            if wait := self.trial.count_try(key, tries=self.tries, seconds=self.seconds):
+                raise TooManyTriesError(max(1, round(wait)))
