@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -41,7 +42,7 @@ def assets() -> dict[str, Asset]:
     for name, _, _ in _FACES:
         found[f"fonts/Inter-{name}.woff"] = (fonts / f"Inter-{name}.subset.woff").read_bytes()
     found["fonts/Inter-OFL.txt"] = (fonts / "Inter-OFL.txt").read_bytes()
-    found["tokens.css"] = _tokens().encode()
+    found["lutetia.css"] = _tokens(found).encode() + found["lutetia.css"]
     return {path: _asset(path, content) for path, content in found.items()}
 
 
@@ -55,7 +56,7 @@ def address(path: str) -> str:
     """
     if path not in assets():
         raise UnknownNameError("static file", path, assets())
-    return f"/static/{path}?v={assets()[path].digest}"
+    return _address(path, assets()[path].digest)
 
 
 def respond(request: Request, path: str) -> Response:
@@ -74,7 +75,15 @@ def _asset(path: str, content: bytes) -> Asset:
     suffix = path[path.rfind(".") :]
     if suffix not in _MEDIA:
         raise UnknownNameError("kind of static file", suffix, _MEDIA, where=path)
-    return Asset(content, _MEDIA[suffix], hashlib.sha256(content).hexdigest()[:12])
+    return Asset(content, _MEDIA[suffix], _digest(content))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _address(path: str, digest: str) -> str:
+    return f"/static/{path}?v={digest}"
 
 
 def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
@@ -85,11 +94,12 @@ def _walk(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
     return found
 
 
-def _tokens() -> str:
-    """Colours of `report.palette` as CSS variables, and the packaged fonts."""
+def _tokens(found: Mapping[str, bytes]) -> str:
+    """Colours of `report.palette` as CSS variables, and the packaged fonts under addresses that browsers keep."""
     faces = "".join(
         f"@font-face{{font-family:Inter;font-weight:{weight};font-style:{style};font-display:swap;"
-        f"src:url(/static/fonts/Inter-{name}.woff) format('woff')}}\n"
+        f"src:url({_address(path, _digest(found[path]))}) format('woff')}}\n"
         for name, weight, style in _FACES
+        for path in (f"fonts/Inter-{name}.woff",)
     )
     return faces + ":root{" + "".join(f"--{name}:{value};" for name, value in colours().items()) + "}\n"
