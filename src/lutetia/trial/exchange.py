@@ -20,7 +20,8 @@ from lutetia.errors import InputError, LutetiaError
 from lutetia.trial import audit
 from lutetia.trial.access import masked, require
 from lutetia.trial.files import FileStore
-from lutetia.trial.masking import HIDDEN, visible_records
+from lutetia.trial.masked_view import masked_view, seen_records
+from lutetia.trial.masking import HIDDEN
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import SYSTEM, Actor, Change, Create, Edit, Event, Receipt
 from lutetia.trial.schema import TableSpec, exchange_tables
@@ -63,7 +64,7 @@ def export_dataset(
     Parameters
     ----------
     identifier
-        The snapshot's id; default: the study with the trail's length.
+        The snapshot's id; default: the study with the trail's length, as far as the person sees it.
     cut_at
         Date of the cut, where there is one.
 
@@ -77,11 +78,12 @@ def export_dataset(
     trial.commit(Change("export", [Event({"kind": "csv folder", "masked": hide})]), actor)
     with trial.read() as reader:
         sequence, head = audit.head(reader)
+        length = masked_view(reader).place(sequence) if hide else sequence
         study = reader.records("study")[0]
         tables = dataset_tables(reader, hide=hide)
         files = study_files(reader, trial.files)
         record = {
-            "schema": "lutetia.snapshot/1", "id": identifier or f"{study['study_id']}-{sequence}", "cut_at": cut_at,
+            "schema": "lutetia.snapshot/1", "id": identifier or f"{study['study_id']}-{length}", "cut_at": cut_at,
             "extracted_at": reader.now, "audit_head": head, "masked": hide, "software": software(),
             "simulated": study["demonstration"] == "yes",
         }  # fmt: skip
@@ -147,7 +149,7 @@ def study_of(files: Mapping[str, bytes], *, identifier: str) -> Study:
 
 def _rows(reader: Reader, spec: TableSpec, *, hide: bool) -> list[Row]:
     in_order = sorted(reader.records(spec.name), key=itemgetter("record_id"))
-    shown = visible_records(spec.name, in_order, masked=hide)
+    shown = seen_records(reader, spec.name, in_order, masked=hide)
     return [_text_row(record, TABLES[spec.name].names) for record in shown]
 
 

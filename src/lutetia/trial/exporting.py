@@ -26,7 +26,7 @@ from lutetia.core.provenance import software
 from lutetia.errors import AccessDeniedError, AuditError, InputError, OutputError, StorageError
 from lutetia.trial import audit, dump
 from lutetia.trial.access import masked, require
-from lutetia.trial.masking import visible_records
+from lutetia.trial.masked_view import seen_records
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Event
 from lutetia.trial.schema import SCHEMA
@@ -115,9 +115,8 @@ def _write(reader: Reader, trial: Trial, archive: zipfile.ZipFile) -> ExportFact
     _member(archive, hashes, "README.txt", [_README.encode()])
     _member(archive, hashes, _DUMP, (line.encode() + b"\n" for line in dump.lines(reader)))
     for name in SCHEMA:
-        _member(
-            archive, hashes, f"tables/{name}.csv", [_csv(visible_records(name, reader.records(name), masked=False))]
-        )
+        rows = seen_records(reader, name, reader.records(name), masked=False)
+        _member(archive, hashes, f"tables/{name}.csv", [_csv(rows)])
     _member(archive, hashes, "audit.csv", [_csv(_trail_in_words(reader))])
     _member(archive, hashes, "signatures.csv", [_csv(_signatures_in_words(reader))])
     for name, content in names.items():

@@ -2,7 +2,7 @@
 
 The number of nuclides of a cycle tells the arm, so tables with a row a nuclide are hidden as a whole, and free text
 beside them too. Used by queries, audit readings, exports and pages alike. Not here: who is masked (`access.masked`).
-To hide a column: one word of `HIDDEN_COLUMNS`.
+To hide a column: one word of `HIDDEN_COLUMNS`. By which numbers a masked reader counts: `masked_view`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ quarantine signature_records files
 #: Tables of which a masked reader sees no row. A signature of a prescription has a row a nuclide in
 #: `signature_records`, and the sizes in `files` grow with the nuclides.
 HIDDEN_TABLES = frozenset(_HIDDEN.split())
-#: Columns, by table, that a masked reader does not see.
+#: Tables to which nothing points that a masked reader sees: no query, lock, verification, signature or missing reason.
+POINTED_AWAY = tuple(sorted({*HIDDEN_TABLES, "deviations"}))
+#: Kinds of records, by table, that a masked reader sees; one of another kind does not exist for this reader, because
+#: there may be one a nuclide.
+OPEN_KINDS: dict[str, tuple[str, ...]] = {
+    "deviations": ("window", "eligibility", "consent", "laboratory", "randomisation", "other"),
+    "notices": ("account_locked",),
+}
+#: Columns, by table, that a masked reader does not see. An update of nothing else is hidden as a whole. The digest of a
+#: signature is a hash of the records: whoever knows all but the arm could guess it.
 HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
     "subjects": frozenset({"arm", "further"}),
     "cycles": frozenset({"reason", "further"}),
@@ -35,9 +44,10 @@ HIDDEN_COLUMNS: dict[str, frozenset[str]] = {
     "missing_reasons": frozenset({"note"}),
     "consents": frozenset({"note"}),
     "lesions": frozenset({"note"}),
-    "notices": frozenset({"text"}),
     "redactions": frozenset({"replacement"}),
     "snapshots": frozenset({"file_sha256"}),
+    "signatures": frozenset({"meaning", "digest", "void_reason"}),
+    "sessions": frozenset({"signed_at"}),
 }
 #: Columns that nobody reads through a query, masked or not.
 SECRETS: dict[str, frozenset[str]] = {
@@ -46,6 +56,11 @@ SECRETS: dict[str, frozenset[str]] = {
     "randomisation_schemes": frozenset({"sealed_seed"}),
     "randomisation_list": frozenset({"sealed"}),
 }
+#: Actions without a change of a record that a masked reader sees in the audit trail.
+_EVENTS = """
+sign_in_failed signature_failed read_document read_closed_report export backup upgrade enter_identity read_identity
+"""
+OPEN_EVENTS = frozenset(_EVENTS.split())
 #: What a masked reader sees of an event of the audit trail.
 OPEN_EVENT_VALUES = frozenset({"kind", "account", "failures", "address", "snapshot", "head"})
 #: Tables beside whose rows a masked reader sees the reason. One reason stands at all rows of an action, so that of a
@@ -55,8 +70,6 @@ users grants sessions delegations sites locks documents document_sites labs vita
 redactions
 """
 _OPEN_REASONS = frozenset(_REASONS.split())
-#: Kinds of notices that masked people have to read, and whose text no arm is in.
-OPEN_NOTICES = frozenset({"account_locked"})
 #: Shown in place of a hidden value, so that its absence is not taken for a missing one.
 HIDDEN = "(hidden)"
 
@@ -67,33 +80,21 @@ def hidden_table(table: str, *, masked: bool) -> bool:
 
 
 def visible_record(table: str, record: Record, *, masked: bool) -> Record:
-    """A record without secrets and, for a masked reader, with arm-revealing values replaced."""
+    """A record without secrets and, for a masked reader, without arm-revealing values, whether it has any or not."""
     secret, concealed = SECRETS.get(table, frozenset()), HIDDEN_COLUMNS.get(table, frozenset())
     found = {name: value for name, value in record.items() if name not in secret}
     if not masked:
         return found
-    return {name: HIDDEN if name in concealed and value is not None else value for name, value in found.items()}
-
-
-def visible_records(table: str, records: Iterable[Record], *, masked: bool) -> list[Record]:
-    """Records of one table as a reader may see them; none of a hidden table, none that points into one."""
-    if hidden_table(table, masked=masked):
-        return []
-    return [
-        visible_record(table, record, masked=masked)
-        for record in records
-        if not (masked and record.get("table_name") in HIDDEN_TABLES)
-    ]
+    return {name: HIDDEN if name in concealed else value for name, value in found.items()}
 
 
 def visible_changes(table: str, changes: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
-    """Old and new values of an audit row as a reader may see them."""
-    hidden = SECRETS.get(table, frozenset())
-    if masked:
-        hidden = hidden | HIDDEN_COLUMNS.get(table, frozenset())
+    """Old and new values of an audit row as a reader may see them; that a hidden one changed is hidden too."""
+    secret, concealed = SECRETS.get(table, frozenset()), HIDDEN_COLUMNS.get(table, frozenset())
     return {
-        name: [None if value is None else HIDDEN for value in pair] if name in hidden else list(pair)
+        name: [None if value is None else HIDDEN for value in pair] if name in secret else list(pair)
         for name, pair in changes.items()
+        if not (masked and name in concealed)
     }
 
 
@@ -104,7 +105,8 @@ def visible_event(values: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
 
 def visible_notice(record: Record, *, masked: bool) -> Record:
     """A notice for one of those whom it is addressed to."""
-    return visible_record("notices", record, masked=masked and record["kind"] not in OPEN_NOTICES)
+    text = {"text": HIDDEN} if masked and record["kind"] not in OPEN_KINDS["notices"] else {}
+    return visible_record("notices", record, masked=masked) | text
 
 
 def require_open_columns(table: str, columns: Iterable[str], *, masked: bool) -> None:
@@ -121,6 +123,6 @@ def require_open_columns(table: str, columns: Iterable[str], *, masked: bool) ->
             raise AccessDeniedError(f"{table}.{name}: found a role from which it is hidden; expected an unmasked one")
 
 
-def reason_reveals(table: str, changes: Iterable[str] = ()) -> bool:
+def reason_reveals(table: str) -> bool:
     """Whether the reason of an audit row could tell a masked reader the arm."""
-    return table not in _OPEN_REASONS or "signed_at" in changes  # a session's first signature carries its reason
+    return table not in _OPEN_REASONS

@@ -6,13 +6,15 @@ here: writing. To add a query: a function that asks `_scope` first and passes it
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import false, func, or_, select, true
 
 from lutetia.errors import AccessDeniedError, MissingRecordError
 from lutetia.trial.access import masked, may, require, visible_sites
-from lutetia.trial.masking import hidden_table, require_open_columns, visible_notice, visible_records
+from lutetia.trial.masked_view import masked_view, seen_records
+from lutetia.trial.masking import POINTED_AWAY, hidden_table, require_open_columns
 from lutetia.trial.reader import Reader, Record, select_records
 from lutetia.trial.records import Actor
 from lutetia.trial.schema import DATA, spec_of
@@ -29,6 +31,8 @@ _UNPLACED = frozenset({"snapshots", "reports", "randomisation_schemes", "files"}
 def records(reader: Reader, actor: Actor, table: str, **where: Any) -> list[Record]:
     """Records of any table as this person may see them: own sites, masked, without secrets.
 
+    What a masked person gives in `where` and gets in records are numbers of the own view; see `masked_view`.
+
     Raises
     ------
     AccessDeniedError
@@ -39,9 +43,49 @@ def records(reader: Reader, actor: Actor, table: str, **where: Any) -> list[Reco
     require_open_columns(table, where, masked=hide)
     if hidden_table(table, masked=hide):
         return []
-    found = DATA[spec_of(table).name]
-    statement = select_records(table, where).where(_scope(actor, found))
-    return visible_records(table, reader.rows(statement), masked=hide)
+    wanted = masked_view(reader).stored(table, where) if hide else where
+    rows = [] if wanted is None else _at_own_sites(reader, actor, table, wanted)
+    return seen_records(reader, table, rows, masked=hide)
+
+
+def as_seen(reader: Reader, actor: Actor, table: str, rows: Iterable[Record]) -> list[Record]:
+    """Records that were read otherwise and at the person's sites, as this person may see them."""
+    return seen_records(reader, table, rows, masked=_masked_for(actor, table))
+
+
+def stored_number(reader: Reader, actor: Actor, number: int) -> int:
+    """The number in the database of the record that this person knows by `number`.
+
+    Raises
+    ------
+    MissingRecordError
+        If the person's own view has no such record.
+    """
+    found = masked_view(reader).sequence(number) if masked(actor, "read_audit") else number
+    if found is None:
+        raise MissingRecordError(f"record {number}: found none that you may see; expected one; reload the page")
+    return found
+
+
+def counts(reader: Reader, actor: Actor, tables: Iterable[str], subject_id: str) -> dict[str, int]:
+    """Number of records of a subject by table, as far as the person sees them."""
+    subject(reader, actor, subject_id)
+    if masked(actor):
+        return {table: len(records(reader, actor, table, subject_id=subject_id)) for table in tables}
+    return {table: reader.count(table, subject_id=subject_id) for table in tables}
+
+
+def _at_own_sites(reader: Reader, actor: Actor, table: str, where: Mapping[str, Any]) -> list[Record]:
+    """Records at the actor's sites; of one subject they are read as for everybody, and then its site is looked at."""
+    sites, found = _sites_within(actor, table), DATA[spec_of(table).name]
+    if sites is None:
+        return reader.records(table, **where)
+    if where.get("subject_id") is None:
+        return reader.rows(select_records(table, where).where(_scope(actor, found)))
+    if _has_site(found):
+        return [row for row in reader.records(table, **where) if row["site"] in sites]
+    own = reader.find("subjects", {"subject_id": where["subject_id"]})
+    return reader.records(table, **where) if own is not None and own["site"] in sites else []
 
 
 def subjects(reader: Reader, actor: Actor, *, site: str | None = None, state: str | None = None) -> list[Record]:
@@ -91,9 +135,8 @@ def query_thread(reader: Reader, actor: Actor, query_id: int) -> tuple[Record, l
     """
     found = records(reader, actor, "queries", query_id=query_id)
     if not found:
-        raise MissingRecordError(f"query {query_id}: found none at your sites; expected one; check the number")
-    messages = reader.records("query_messages", query_id=query_id)
-    return found[0], visible_records("query_messages", messages, masked=masked(actor))
+        raise MissingRecordError(f"query {query_id}: found none; expected an existing one")
+    return found[0], records(reader, actor, "query_messages", query_id=query_id)
 
 
 def study(reader: Reader) -> Record:
@@ -112,7 +155,7 @@ def notices(reader: Reader, actor: Actor) -> list[Record]:
     table = DATA["notices"]
     mine = or_(table.c.user_id == actor.user_id, table.c.role.in_(sorted(actor.roles)))
     statement = select(table).where(mine, table.c.seen_at.is_(None)).order_by(table.c.notice_id)
-    return [visible_notice(row, masked=masked(actor, "read_audit")) for row in reader.rows(statement)]
+    return as_seen(reader, actor, "notices", reader.rows(statement))
 
 
 def accrual(reader: Reader, actor: Actor, *, by_arm: bool = False) -> list[Record]:
@@ -146,6 +189,8 @@ def count_by(reader: Reader, actor: Actor, table: str, column: str, **where: Any
     if hidden_table(table, masked=hide):
         raise AccessDeniedError(f"{table}.{column}: found a role from which it is hidden; expected an unmasked one")
     conditions = [found.c[name] == value for name, value in where.items()]
+    if "table_name" in found.c:
+        conditions.append(visible_pointers(actor, found))
     statement = select(found.c[column], func.count().label("n")).where(_scope(actor, found), *conditions)
     return {row[column]: row["n"] for row in reader.rows(statement.group_by(found.c[column]))}
 
@@ -157,7 +202,12 @@ def latest(reader: Reader, actor: Actor, table: str, subject_id: str, *, column:
     require_open_columns(table, (column,), masked=hide)
     found = DATA[spec_of(table).name]
     statement = select(found).where(found.c.subject_id == subject_id).order_by(found.c[column].desc()).limit(limit)
-    return visible_records(table, reader.rows(statement), masked=hide)
+    return seen_records(reader, table, reader.rows(statement), masked=hide)
+
+
+def visible_pointers(actor: Actor, table: Any) -> Any:
+    """Condition on a table whose rows point to a record (queries, locks): they point to none hidden from the actor."""
+    return table.c.table_name.not_in(POINTED_AWAY) if masked(actor) else true()
 
 
 def _masked_for(actor: Actor, table: str) -> bool:
@@ -176,14 +226,25 @@ def _require_table(actor: Actor, table: str) -> None:
     require(actor, "see_subject")
 
 
+def _sites_within(actor: Actor, table: str) -> frozenset[str] | None:
+    """Sites whose records of a table the actor sees; None means all."""
+    return None if table in _PEOPLE or table in _COMMON else visible_sites(actor)
+
+
 def _scope(actor: Actor, table: Any) -> Any:
-    sites = visible_sites(actor) if table.name not in _PEOPLE | _COMMON else None
+    sites = _sites_within(actor, table.name)
     if sites is None:
         return true()
-    if "site" in table.c and table.name != "missing_reasons":
+    if _has_site(table):
         return table.c.site.in_(sorted(sites))
     if "subject_id" in table.c:
         own = DATA["subjects"]
         inside = select(own.c.subject_id).where(own.c.site.in_(sorted(sites)))
         return table.c.subject_id.in_(inside)
     return true() if table.name in _UNPLACED else false()
+
+
+def _has_site(table: Any) -> bool:
+    return (
+        "site" in table.c and table.name != "missing_reasons"
+    )  # which tells the site of the entry, not of the subject

@@ -6,16 +6,20 @@ Not here: its verification and replay (`audit`).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Select, select, true
 
 from lutetia.trial.access import masked, require, visible_sites
+from lutetia.trial.masked_view import MaskedView, masked_view
 from lutetia.trial.masking import HIDDEN_TABLES, reason_reveals, visible_changes, visible_event
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor
 from lutetia.trial.schema import AUDIT, BODIES
+
+#: Rows that are read at once where a column is sought.
+_PART = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ def audit_trail(
     before
         Only rows with a smaller sequence number: the last one of the page before.
 
+    The numbers of a masked person, given and returned, count the rows of the own view.
+
     Raises
     ------
     AccessDeniedError
@@ -71,14 +77,24 @@ def audit_trail(
     """
     require(actor, "read_audit")
     wanted = AuditFilter() if wanted is None else wanted
-    hide = masked(actor, "read_audit")
-    statement = _filtered(wanted, actor, hide=hide)
-    if before is not None:
-        statement = statement.where(AUDIT.c.sequence < before)
-    if wanted.column is None:
-        return [_entry(row, hide=hide) for row in reader.rows(statement.limit(limit))]
-    entries = (_entry(row, hide=hide) for row in reader.rows(statement))
-    return [entry for entry in entries if wanted.column in entry.changes][:limit]
+    view = masked_view(reader) if masked(actor, "read_audit") else None
+    if view is not None:
+        before = None if before is None else view.sequence(before)
+        if wanted.record is not None:
+            wanted = replace(wanted, record=view.sequence(wanted.record) or 0)
+    found: list[AuditEntry] = []
+    while len(found) < limit:
+        statement = _filtered(wanted, actor, hide=view is not None)
+        if before is not None:
+            statement = statement.where(AUDIT.c.sequence < before)
+        some = _PART if wanted.column is not None else limit
+        rows = reader.rows(statement.limit(some))
+        entries = (_entry(row, view) for row in rows if view is None or view.sees(row["sequence"]))
+        found += [entry for entry in entries if wanted.column is None or wanted.column in entry.changes]
+        if len(rows) < some:
+            break
+        before = rows[-1]["sequence"]
+    return found[:limit]
 
 
 def field_history(reader: Reader, actor: Actor, table: str, record: int, *, column: str) -> list[AuditEntry]:
@@ -103,16 +119,20 @@ def _filtered(wanted: AuditFilter, actor: Actor, *, hide: bool) -> Select[Any]:
     return statement.where(own, shown, since, until).order_by(AUDIT.c.sequence.desc())
 
 
-def _entry(row: Record, *, hide: bool) -> AuditEntry:
-    body = json.loads(row["body"])
-    table, changes = row["table_name"], body.get("changes", {})
-    reason = None if hide and reason_reveals(table, changes) else body.get("reason")
-    points_inside = hide and any(v in HIDDEN_TABLES for pair in changes.values() for v in pair if isinstance(v, str))
+def _entry(row: Record, view: MaskedView | None) -> AuditEntry:
+    """A row of the trail; `view` is that of a masked reader, who sees the row."""
+    body, table, record = json.loads(row["body"]), row["table_name"], row["record"]
+    changes, key, reason = body.get("changes", {}), body.get("key", ""), body.get("reason")
+    sequence = row["sequence"]
+    if view is None:
+        shown = visible_changes(table, changes, masked=False)
+    else:
+        shown, key, sequence = view.changes(table, record, changes), view.key(table, key), view.place(sequence)
+        record = None if record is None else view.place(record)
+        reason = None if reason_reveals(table) else reason
     return AuditEntry(
-        sequence=row["sequence"], at=row["at"], actor=row["actor"], action=row["action"], kind=row["kind"],
-        table=table, record=row["record"], key="" if points_inside else body.get("key", ""),
-        subject_id=row["subject_id"], site=row["site"],
-        changes={} if points_inside else visible_changes(table, changes, masked=hide),
-        values=visible_event(body.get("values", {}), masked=hide), reason=None if points_inside else reason,
+        sequence=sequence, at=row["at"], actor=row["actor"], action=row["action"], kind=row["kind"],
+        table=table, record=record, key=key, subject_id=row["subject_id"], site=row["site"], changes=shown,
+        values=visible_event(body.get("values", {}), masked=view is not None), reason=reason,
         software=row["software"], hash=row["hash"],
     )  # fmt: skip

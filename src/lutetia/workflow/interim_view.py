@@ -83,7 +83,8 @@ def list_snapshots(reader: Reader, actor: Actor) -> list[Record]:
     rows = []
     for row in reader.records("snapshots"):
         shown = (row["further"] or {}).get("masked_sha256") if hide else row["sha256"]
-        kept = {name: value for name, value in row.items() if name not in ("file_sha256", "further", "sha256")}
+        left_out = ("file_sha256", "further", "sha256", "audit_sequence", "record_version")
+        kept = {name: value for name, value in row.items() if name not in left_out}
         rows.append(kept | {"shown_sha256": shown})
     return sorted(rows, key=lambda r: (r["extracted_at"], r["record_id"]), reverse=True)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lutetia.trial import Actor, Receipt, Trial, access, redaction
+from lutetia.trial import Actor, Receipt, Trial, access, queries, redaction
 
 
 @dataclass(frozen=True, slots=True)
 class ProposeRedaction:
-    """An audit row by its number, and the columns whose values go (``reason``: the words given as reason)."""
+    """An audit row by the number that the person sees, and the columns whose values go.
+
+    ``reason`` stands for the words given as reason.
+    """
 
     sequence: int
     columns: Sequence[str]
@@ -28,9 +31,8 @@ def propose_redaction(trial: Trial, actor: Actor, command: ProposeRedaction) -> 
         Without a reason, or while the record still holds the value.
     """
     _require(actor)
-    return redaction.propose_redaction(
-        trial, actor, command.sequence, columns=list(command.columns), reason=command.reason
-    )
+    sequence = _stored(trial, actor, command.sequence)
+    return redaction.propose_redaction(trial, actor, sequence, columns=list(command.columns), reason=command.reason)
 
 
 def confirm_redaction(trial: Trial, actor: Actor, sequence: int) -> Receipt:
@@ -44,7 +46,12 @@ def confirm_redaction(trial: Trial, actor: Actor, sequence: int) -> Receipt:
         If it is the person who proposed it.
     """
     _require(actor)
-    return redaction.confirm_redaction(trial, actor, sequence)
+    return redaction.confirm_redaction(trial, actor, _stored(trial, actor, sequence))
+
+
+def _stored(trial: Trial, actor: Actor, sequence: int) -> int:
+    with trial.read() as reader:
+        return queries.stored_number(reader, actor, sequence)
 
 
 def _require(actor: Actor) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutetia.errors import IdentityError, InputError
-from lutetia.trial import Actor, Change, Reader, Receipt, Record, Sign, Trial, access
+from lutetia.trial import Actor, Change, Reader, Receipt, Record, Sign, Trial, access, queries
 from lutetia.trial.records import Touch
 from lutetia.trial.schema import spec_of
 from lutetia.trial.signatures import Confirmed, printed, signatures_of
@@ -59,12 +59,14 @@ def sign_forms(trial: Trial, actor: Actor, command: SignForms) -> Receipt:
 def read_signatures(trial: Trial, actor: Actor, table: str, record: int) -> list[str]:
     """Signatures of a record as they are shown and printed: name, role, time, meaning, and whether they are void."""
     with trial.read() as reader:
-        row = reader.record(table, record)
+        stored = queries.stored_number(reader, actor, record)
+        row = reader.record(table, stored)
         site = record_site(reader, table, row)
         access.require(actor, "see_subject", site)
         found = reader.find("sites", {"site": site}) if site else None
         zone = found["timezone"] if found and found["timezone"] else "UTC"
-        return [printed(signature, zone=zone) for signature in signatures_of(reader, table, record)]
+        rows = queries.as_seen(reader, actor, "signatures", signatures_of(reader, table, stored))
+        return [printed(signature, zone=zone) for signature in rows]
 
 
 def record_site(reader: Reader, table: str, row: Record) -> str | None:

@@ -22,6 +22,7 @@ from lutetia.errors import InputError, OutputError, StorageError
 from lutetia.trial import Actor, Change, Create, Edit, Event, Reader, Trial, access, audit
 from lutetia.trial.clock import day
 from lutetia.trial.exchange import dataset_tables, study_files
+from lutetia.trial.masked_view import masked_view
 from lutetia.workflow.edits import file_edits, required_text
 from lutetia.workflow.study_setup import study_record
 
@@ -74,7 +75,9 @@ def take_snapshot(trial: Trial, actor: Actor, command: TakeSnapshot) -> TakenSna
             raise InputError(f"cut: found {cut_on}; expected a whole day up to today, {reader.now[:10]}")
         record = _record(trial, reader, cut_on=cut_on, purpose=purpose)
         whole = _packed(trial, reader, record)
-        masked = _packed(trial, reader, record | {"masked": True, "masked_from": whole.sha256})
+        length = masked_view(reader).place(record["audit_sequence"])
+        own = {"masked": True, "masked_from": whole.sha256, "audit_sequence": length}
+        masked = _packed(trial, reader, record | own)
         subjects = reader.count("subjects")
     stored = {"masked_sha256": masked.sha256, "masked_file_sha256": masked.file_sha256}
     values = {

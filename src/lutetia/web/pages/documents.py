@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 from starlette.responses import Response
@@ -118,9 +119,10 @@ def _list(page: PageContext, form: Form, *, part: str = "add", status: int = 200
     sites = [(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")]
     zone = page.services.study.zone
     empty = {name: Form(page.t, family, zone) for name, family in _FORMS.items()}
+    stored = partial(queries.stored_number, page.reader, page.actor)
     signatures = {
         row["document_id"]: [
-            printed(s, zone=zone.key) for s in signatures_of(page.reader, "documents", row["record_id"])
+            printed(s, zone=zone.key) for s in signatures_of(page.reader, "documents", stored(row["record_id"]))
         ]
         for row in rows
     }

@@ -17,7 +17,7 @@ from lutetia.web import reading_subjects
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages.audit import field_words, table_words
-from lutetia.web.pages.subject_forms import Field, FormSpec, show_form, take
+from lutetia.web.pages.subject_forms import Field, FormSpec, show_form, take, version_of
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import missing, oversight, queries_form, signing
 from lutetia.workflow.locks import open_locks
@@ -66,7 +66,7 @@ def verify(page: Page, subject_id: str) -> Response:
 
 
 def sign(page: Page, subject_id: str) -> Response:
-    """Sign the chosen records."""
+    """Sign the chosen records, in the versions that the person saw."""
     form = page.form("records")
     chosen = _chosen(form)
     meaning = form.value("meaning").strip()
@@ -78,8 +78,14 @@ def sign(page: Page, subject_id: str) -> Response:
         _of_subject(page, subject_id, table, record)
     confirmed = None if form.errors else page.confirmed(form)
     if confirmed is not None:
-        command = signing.SignForms([(t, r) for t, r, _ in chosen], meaning, confirmed)
-        form.attempt(signing.sign_forms, page.trial, page.actor, command)
+        records, versions = [(t, r) for t, r, _ in chosen], [v for _, _, v in chosen]
+        command = signing.SignForms(records, meaning, confirmed, versions)
+        try:
+            form.attempt(signing.sign_forms, page.trial, page.actor, command)
+        except StaleRecordError as error:
+            form.errors[""] = str(error)
+            page.close()  # the list is shown as it is now
+            return _show(page, subject_id, form.value("table"), form, status=409)
     if form.errors:
         return _show(page, subject_id, form.value("table"), form, status=422)
     return page.redirect(f"/subjects/{subject_id}/records?table={chosen[0][0]}", notice="records.signed")
@@ -119,7 +125,9 @@ def record_missing(page: Page, subject_id: str, table: str, record: int) -> Resp
     if sent is None:
         return show_form(page, subject_id, spec, form, status=422)
     key = key_text(SCHEMA[table], _of_subject(page, subject_id, table, record))
-    command = missing.RecordMissing(subject_id, table, key, field, sent.code, sent.note, sent.reason)
+    command = missing.RecordMissing(
+        subject_id, table, key, field, sent.code, sent.note, sent.reason, version_of(form)
+    )  # fmt: skip
     return take(page, subject_id, spec, form, missing.record_missing, command)
 
 
@@ -132,6 +140,7 @@ def _missing(page: PageContext, subject_id: str, table: str, record: int, field:
         "missing", "records", f"/records/{table}/{record}/missing", f"/records/{table}/{record}",
         (Field("radios", "code", missing.MISSING_CODES, wide=True), Field("textarea", "note", required=False)),
         reason="required" if stored else "", hidden={"field": field},
+        saved=("missing_reasons", stored) if stored else None, makes="missing_reasons",
         notes=(page.t("missing.about", field=field_words(page, field), form=table_words(page, table), name=key),),
     )  # fmt: skip
     return spec, stored
@@ -175,30 +184,38 @@ def _chosen(form: Form) -> list[tuple[str, int, int]]:
 
 def _show(page: PageContext, subject_id: str, wanted: str, form: Form, *, status: int = 200) -> Response:
     queries.subject(page.reader, page.actor, subject_id)
-    counts = {s.name: page.reader.count(s.name, subject_id=subject_id) for s in _specs(page)}
+    counts = queries.counts(page.reader, page.actor, [s.name for s in _specs(page)], subject_id)
     tables = [(name, table_words(page, name), n) for name, n in counts.items() if n]
     table = wanted if counts.get(wanted) else (tables[0][0] if tables else "subjects")
     rows = queries.of_subject(page.reader, page.actor, table, subject_id) if tables else []
     shown, part = page.paged(rows, size=_SIZE)
     site = queries.subject_site(page.reader, subject_id)
-    locks = open_locks(page.reader, subject_id)
+    locks = _locks(page, subject_id)
     return subject_page(
         page, subject_id, "records", "subjects/records.html", status=status, tables=tables, table=table, pager=part,
-        rows=_rows(page, table, shown, locks), form=form, verifies=page.may("verify_source", site),
-        locks=[_lock(page, lock) for lock in locks], may_lock=page.may("lock"), table_title=table_words(page, table),
+        rows=_rows(page, subject_id, table, rows=shown, locks=locks), form=form, may_lock=page.may("lock"),
+        locks=[_lock(page, lock) for lock in locks], verifies=page.may("verify_source", site),
+        table_title=table_words(page, table),
     )  # fmt: skip
 
 
-def _rows(page: PageContext, table: str, rows: Sequence[Record], locks: Sequence[Record]) -> list[dict[str, Any]]:
-    numbers = [int(row["record_id"]) for row in rows]
-    signed = reading_subjects.signed_records(page.reader, table, numbers)
-    verified = reading_subjects.verified_versions(page.reader, table, numbers)
+def _locks(page: PageContext, subject_id: str) -> list[Record]:
+    """Locks in force that the person may know of."""
+    return queries.as_seen(page.reader, page.actor, "locks", open_locks(page.reader, subject_id))
+
+
+def _rows(
+    page: PageContext, subject_id: str, table: str, *, rows: Sequence[Record], locks: Sequence[Record]
+) -> list[dict[str, Any]]:
+    stored = {n: queries.stored_number(page.reader, page.actor, n) for n in (int(row["record_id"]) for row in rows)}
+    signed = reading_subjects.signed_records(page.reader, table, list(stored.values()))
+    verified = reading_subjects.verified_versions(page.reader, page.actor, table, subject_id=subject_id)
     locked = {lock["record"] for lock in locks if lock["table_name"] == table}
     spec = SCHEMA[table]
     return [
         {"id": row["record_id"], "version": row["record_version"], "key": _key(spec, row),
          "summary": _summary(page, spec, row),
-         "signed": signed.get(row["record_id"], ""), "locked": row["record_id"] in locked,
+         "signed": signed.get(stored[row["record_id"]], ""), "locked": row["record_id"] in locked,
          "verified": _verified(verified.get(row["record_id"]), row["record_version"])}
         for row in rows
     ]  # fmt: skip
@@ -247,16 +264,13 @@ def _record(page: PageContext, subject_id: str, table: str, number: int, form: F
     ]  # fmt: skip
     asked = [q for q in queries.of_subject(page.reader, page.actor, "queries", subject_id)
              if q["table_name"] == table and number_or_key(q, number, key)]  # fmt: skip
-    held = [
-        k
-        for k in open_locks(page.reader, subject_id)
-        if k["table_name"] in (None, table) and k["record"] in (None, number)
-    ]
+    held = [k for k in _locks(page, subject_id) if k["table_name"] in (None, table) and k["record"] in (None, number)]
+    verified = reading_subjects.verified_versions(page.reader, page.actor, table, subject_id=subject_id)
     return subject_page(
         page, subject_id, "records", "subjects/record.html", status=status, table=table, row=row, fields=fields,
         title=f"{table_words(page, table)}: {_key(spec, row)}", form=form, asked=asked,
         choices=[(f["name"], f["label"]) for f in fields], asks=page.may("manage_queries", site),
-        verifies=page.may("verify_source", site), state=oversight.verification_state(page.reader, table, number),
+        verifies=page.may("verify_source", site), state=_verified(verified.get(number), row["record_version"]),
         signatures=signing.read_signatures(page.trial, page.actor, table, number), locks=[_lock(page, k) for k in held],
         may_lock=page.may("lock") and not any(k["level"] == "form" for k in held),
         reads_audit=page.may("read_audit"), correct=_correction(subject_id, table, row),

@@ -82,7 +82,7 @@ def _sites(page: PageContext, *, action: str = "see_subject") -> list[tuple[str,
 def _rows(page: PageContext, subjects: Any) -> list[dict[str, Any]]:
     ids = [row["subject_id"] for row in subjects]
     visits = reading_subjects.next_visits(page.reader, ids)
-    asked = reading_subjects.open_queries(page.reader, ids)
+    asked = reading_subjects.open_queries(page.reader, page.actor, ids)
     given = reading_subjects.cycles_given(page.reader, ids)
     return [_row(page, row, visits.get(row["subject_id"]), asked, given) for row in subjects]
 
