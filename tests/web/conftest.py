@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.web.browsing import START, Browser, PlainAuthenticator, TestClient, fill
+from tests.web.browsing import START, Browser, PlainAuthenticator, TestClient, fill, person
+from tests.web.subject_trial import browsers, make_trial
 
 from lutetia.trial import ManualClock, Study, Trial
 from lutetia.web.app import create_app
@@ -44,3 +45,29 @@ def new_browser(trial: Trial) -> Iterator[Callable[..., Browser]]:
     yield make
     for client in opened:
         client.close()
+
+
+@pytest.fixture(scope="module")
+def treated(tmp_path_factory: pytest.TempPathFactory, clock: ManualClock) -> Iterator[Trial]:
+    """A trial of four arms with a treated subject (`subject_trial`)."""
+    with make_trial(tmp_path_factory.mktemp("treated") / "trial", clock) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def browser_of(treated: Trial) -> Iterator[Callable[[str], Browser]]:
+    """The signed-in browser of each person on it."""
+    with browsers(treated) as made:
+        yield made
+
+
+@pytest.fixture
+def site(browser_of: Callable[[str], Browser]) -> Browser:
+    """The browser of the coordinator of site 01."""
+    return browser_of(person("coordinator"))
+
+
+@pytest.fixture
+def physician(browser_of: Callable[[str], Browser]) -> Browser:
+    """The browser of the physician of site 01."""
+    return browser_of(person("physician"))

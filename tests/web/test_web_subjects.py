@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from tests.web.browsing import Browser, person
-from tests.web.subject_trial import REVEALING, TREATED, beside, browsers, make_trial, sent, words
+from tests.web.subject_trial import REVEALING, TREATED, beside, sent, words
 
-from lutetia.trial import SYSTEM, Change, Create, ManualClock, Trial, Update
+from lutetia.trial import SYSTEM, Change, Create, Trial, Update
 from lutetia.web.pictures import Dot, sparkline
 from lutetia.web.routes_subjects import SUBJECT_ROUTES
 
 NewBrowser = Callable[..., Browser]
 LABEL = "For trial use; not a CE-marked device"
-
-
-@pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory, clock: ManualClock) -> Iterator[Trial]:
-    folder: Path = tmp_path_factory.mktemp("subjects") / "trial"
-    with make_trial(folder, clock) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def new_browser(trial: Trial) -> Iterator[NewBrowser]:
-    with browsers(trial) as made:
-        yield made
 
 
 def pages_of(subject_id: str) -> list[str]:
@@ -37,8 +23,8 @@ def pages_of(subject_id: str) -> list[str]:
     return [p.replace("{subject_id}", subject_id) for p in paths if p.count("{") == 1]
 
 
-def test_the_list_is_filtered_and_shows_own_sites_only(new_browser: NewBrowser) -> None:
-    browser = new_browser(person("coordinator"))
+def test_the_list_is_filtered_and_shows_own_sites_only(browser_of: NewBrowser) -> None:
+    browser = browser_of(person("coordinator"))
     page = browser.get("/subjects").text
     assert TREATED in page
     assert "DUO-02-001" not in page
@@ -46,14 +32,14 @@ def test_the_list_is_filtered_and_shows_own_sites_only(new_browser: NewBrowser) 
     assert TREATED not in browser.get("/subjects?state=SCREENING").text
     assert TREATED in browser.get("/subjects?text=o-01-009").text
     assert "No subject fits" in browser.get("/subjects?text=nobody").text
-    everybody = new_browser(person("data_manager")).get("/subjects").text
+    everybody = browser_of(person("data_manager")).get("/subjects").text
     assert TREATED in everybody
     assert "DUO-02-001" in everybody
-    assert TREATED not in new_browser(person("data_manager")).get("/subjects?site=02").text
+    assert TREATED not in browser_of(person("data_manager")).get("/subjects?site=02").text
 
 
-def test_a_subject_is_enrolled_with_its_age_and_no_date_of_birth(new_browser: NewBrowser, trial: Trial) -> None:
-    browser = new_browser(person("coordinator"))
+def test_a_subject_is_enrolled_with_its_age_and_no_date_of_birth(browser_of: NewBrowser, treated: Trial) -> None:
+    browser = browser_of(person("coordinator"))
     form = browser.get("/subjects/enrol").text
     assert "birth is not stored" in form
     fields = {"site": "01", "sex": "female", "age_years": "17", "weight_kg": "7O", "screened_on": "2026-03-01"}
@@ -67,7 +53,7 @@ def test_a_subject_is_enrolled_with_its_age_and_no_date_of_birth(new_browser: Ne
     stored = browser.post("/subjects/enrol", {**fields, "age_years": "66", "weight_kg": "70"})
     assert "The subject was enrolled" in stored.text
     subject_id = str(stored.url).split("/")[-2]
-    with trial.read() as reader:
+    with treated.read() as reader:
         row = reader.record("subjects", {"subject_id": subject_id})
     assert (row["age_years"], row["weight_kg"], row["state"]) == (66.0, 70.0, "SCREENING")
     assert "66 years" in browser.get(f"/subjects/{subject_id}").text
@@ -75,8 +61,8 @@ def test_a_subject_is_enrolled_with_its_age_and_no_date_of_birth(new_browser: Ne
     assert elsewhere.status_code == 403
 
 
-def test_the_subject_page_shows_cycles_doses_against_limits_values_and_what_waits(new_browser: NewBrowser) -> None:
-    page = new_browser(person("physicist")).get(f"/subjects/{TREATED}").text
+def test_the_subject_page_shows_cycles_doses_against_limits_values_and_what_waits(browser_of: NewBrowser) -> None:
+    page = browser_of(person("physicist")).get(f"/subjects/{TREATED}").text
     told = words(page)
     for expected in ("on treatment", "61 years", "Cycle 1 doses known", "3.654 of 3.70 GBq", "16.5 ± 2.1 Gy",
                      "Cycle 2", "waits for a physician", "177 Lu 3.70 GBq", "window over", "not done"):  # fmt: skip
@@ -107,12 +93,12 @@ def test_a_sparkline_marks_grades_by_shape_as_well_as_colour() -> None:
 
 @pytest.mark.requirement(10)
 def test_a_masked_person_sees_no_arm_nuclide_activity_or_dose_on_any_page_of_a_subject(
-    new_browser: NewBrowser, trial: Trial
+    browser_of: NewBrowser, treated: Trial
 ) -> None:
-    masked, seeing = new_browser(person("masked_statistician")), new_browser(person("unmasked_statistician"))
+    masked, seeing = browser_of(person("masked_statistician")), browser_of(person("unmasked_statistician"))
     tables = ("subjects", "cycles", "deviations", "disposition", "administrations", "doses", "prescriptions", "labs")
     paths = ["/subjects", *pages_of(TREATED), *(f"/subjects/{TREATED}/records?table={t}" for t in tables)]
-    with trial.read() as reader:
+    with treated.read() as reader:
         for table in tables:
             number = reader.records(table, subject_id=TREATED)[0]["record_id"]
             paths.append(f"/subjects/{TREATED}/records/{table}/{number}")
@@ -129,8 +115,8 @@ def test_a_masked_person_sees_no_arm_nuclide_activity_or_dose_on_any_page_of_a_s
 
 
 @pytest.mark.requirement(22)
-def test_a_subject_of_another_site_is_refused_on_every_page(new_browser: NewBrowser) -> None:
-    browser = new_browser(person("coordinator", "02"))
+def test_a_subject_of_another_site_is_refused_on_every_page(browser_of: NewBrowser) -> None:
+    browser = browser_of(person("coordinator", "02"))
     for path in pages_of(TREATED):
         assert browser.get(path).status_code == 403, path
     for route in SUBJECT_ROUTES:
@@ -140,8 +126,8 @@ def test_a_subject_of_another_site_is_refused_on_every_page(new_browser: NewBrow
 
 
 @pytest.mark.requirement(44)
-def test_every_page_of_a_subject_says_that_it_is_for_trial_use(new_browser: NewBrowser) -> None:
-    browser = new_browser(person("coordinator"))
+def test_every_page_of_a_subject_says_that_it_is_for_trial_use(browser_of: NewBrowser) -> None:
+    browser = browser_of(person("coordinator"))
     for path in ["/subjects", "/subjects/enrol", "/laboratory/import", *pages_of(TREATED)]:
         page = browser.get(path)
         assert LABEL in page.text, path
@@ -158,12 +144,12 @@ def test_every_page_of_a_subject_says_that_it_is_for_trial_use(new_browser: NewB
 
 
 @pytest.mark.requirement(7)
-def test_a_record_shows_every_field_with_its_history_beside_it(new_browser: NewBrowser, trial: Trial) -> None:
+def test_a_record_shows_every_field_with_its_history_beside_it(browser_of: NewBrowser, treated: Trial) -> None:
     edit = Update("subjects", {"subject_id": TREATED}, {"height_cm": 178.5})
-    trial.commit(Change("correct_subject", [edit]), SYSTEM, "misread the scale")
-    with trial.read() as reader:
+    treated.commit(Change("correct_subject", [edit]), SYSTEM, "misread the scale")
+    with treated.read() as reader:
         number = reader.record("subjects", {"subject_id": TREATED})["record_id"]
-    browser = new_browser(person("monitor"))
+    browser = browser_of(person("monitor"))
     page = browser.get(f"/subjects/{TREATED}/records/subjects/{number}").text
     button = re.search(
         rf'hx-get="(/audit/field/subjects/{number}/height_cm)" hx-target="#history-f-saved-height_cm"', page
@@ -179,28 +165,28 @@ def test_a_record_shows_every_field_with_its_history_beside_it(new_browser: NewB
 
 @pytest.mark.requirement(32)
 def test_a_monitor_asks_about_a_field_and_the_subject_page_shows_the_query(
-    new_browser: NewBrowser, trial: Trial
+    browser_of: NewBrowser, treated: Trial
 ) -> None:
-    with trial.read() as reader:
+    with treated.read() as reader:
         number = reader.records("vitals", subject_id=TREATED)[0]["record_id"]
-    monitor, path = new_browser(person("monitor")), f"/subjects/{TREATED}/records/vitals/{number}"
+    monitor, path = browser_of(person("monitor")), f"/subjects/{TREATED}/records/vitals/{number}"
     empty = sent(monitor, f"{path}/query", {"field": "weight_kg", "text": ""}, page=f"{path}?field=weight_kg")
     assert empty.status_code == 422
     assert "fill this in" in beside(empty.text, "text")
     assert "The query was opened" in monitor.post(f"{path}/query", {"field": "weight_kg", "text": "80 or 88?"}).text
-    site = new_browser(person("coordinator"))
+    site = browser_of(person("coordinator"))
     assert "80 or 88?" in site.get(f"/subjects/{TREATED}").text
     assert site.post(f"{path}/query", {"field": "weight_kg", "text": "mine"}).status_code == 403
-    assert "80 or 88?" not in words(new_browser(person("masked_statistician")).get(f"/subjects/{TREATED}").text)
+    assert "80 or 88?" not in words(browser_of(person("masked_statistician")).get(f"/subjects/{TREATED}").text)
 
 
 @pytest.mark.requirement(33)
 @pytest.mark.parametrize("code", ["not done", "unknown", "not applicable", "below detection"])
-def test_the_four_ways_of_missing_are_told_apart_on_the_page(code: str, new_browser: NewBrowser, trial: Trial) -> None:
+def test_the_four_ways_of_missing_are_told_apart_on_the_page(code: str, browser_of: NewBrowser, treated: Trial) -> None:
     day = f"2026-02-{10 + len(code)}"
     values = {"subject_id": TREATED, "taken_on": day, "ecog": 1}
-    number = trial.commit(Change("fill", [Create("vitals", values)]), SYSTEM).records[0]
-    browser, path = new_browser(person("coordinator")), f"/subjects/{TREATED}/records/vitals/{number}"
+    number = treated.commit(Change("fill", [Create("vitals", values)]), SYSTEM).records[0]
+    browser, path = browser_of(person("coordinator")), f"/subjects/{TREATED}/records/vitals/{number}"
     assert f'href="{path}/missing?field=weight_kg"' in browser.get(path).text
     form = sent(browser, f"{path}/missing", {"code": ""}, page=f"{path}/missing?field=weight_kg")
     assert form.status_code == 422
@@ -208,15 +194,15 @@ def test_the_four_ways_of_missing_are_told_apart_on_the_page(code: str, new_brow
     assert "The reason was saved" in saved.text
     assert re.search(rf'<span class="badge ">{code}</span>', browser.get(path).text)
     assert code in words(browser.get(f"/subjects/{TREATED}").text)
-    with trial.read() as reader:
+    with treated.read() as reader:
         key = {"table_name": "vitals", "record_key": f"{TREATED} / {day}", "field": "weight_kg"}
         assert reader.record("missing_reasons", key)["reason"] == code
 
 
-def test_sources_are_verified_in_the_version_that_the_monitor_saw(new_browser: NewBrowser, trial: Trial) -> None:
-    with trial.read() as reader:
+def test_sources_are_verified_in_the_version_that_the_monitor_saw(browser_of: NewBrowser, treated: Trial) -> None:
+    with treated.read() as reader:
         row = reader.records("labs", subject_id=TREATED)[0]
-    monitor, path = new_browser(person("monitor")), f"/subjects/{TREATED}/records"
+    monitor, path = browser_of(person("monitor")), f"/subjects/{TREATED}/records"
     nothing = sent(monitor, f"{path}/verify", {"table": "labs"}, page=f"{path}?table=labs")
     assert nothing.status_code == 422
     assert "Tick one record" in nothing.text
@@ -225,7 +211,7 @@ def test_sources_are_verified_in_the_version_that_the_monitor_saw(new_browser: N
     one = f"{path}/labs/{row['record_id']}"
     assert "agrees with its source" in monitor.get(one).text
     edit = Update("labs", row["record_id"], {"value": "232"})
-    trial.commit(Change("correct", [edit]), SYSTEM, "typing error")
+    treated.commit(Change("correct", [edit]), SYSTEM, "typing error")
     assert "changed since its verification" in monitor.get(one).text
     stale = monitor.post(f"{path}/verify", {"table": "labs", "chosen": f"{row['record_id']}:{row['record_version']}"})
     assert stale.status_code == 409
@@ -236,18 +222,18 @@ def test_sources_are_verified_in_the_version_that_the_monitor_saw(new_browser: N
 
 @pytest.mark.requirement(35)
 def test_a_locked_record_is_not_changed_until_the_lock_is_opened_with_a_reason(
-    new_browser: NewBrowser, trial: Trial
+    browser_of: NewBrowser, treated: Trial
 ) -> None:
-    with trial.read() as reader:
+    with treated.read() as reader:
         row = reader.records("vitals", subject_id=TREATED, taken_on="2026-01-12")[0]
-    manager, site = new_browser(person("data_manager")), new_browser(person("coordinator"))
+    manager, site = browser_of(person("data_manager")), browser_of(person("coordinator"))
     page = manager.get(f"/subjects/{TREATED}/records/vitals/{row['record_id']}").text
     assert "Lock this record" in page
     form = {"level": "form", "subject_id": TREATED, "table": "vitals", "record": str(row["record_id"])}
     refused = manager.post("/locks", form)
     if refused.status_code == 422:  # an open query about the record forbids it
         assert "close them first" in refused.text
-    other = trial.commit(
+    other = treated.commit(
         Change("fill", [Create("vitals", {"subject_id": TREATED, "taken_on": "2026-01-20", "ecog": 0})]), SYSTEM
     )
     number = other.records[0]
@@ -255,7 +241,7 @@ def test_a_locked_record_is_not_changed_until_the_lock_is_opened_with_a_reason(
     path = f"/subjects/{TREATED}/vitals/entry"
     change = {"taken_on": "2026-01-20", "ecog": "2", "weight_kg": "", "reason": "typing error"}
     assert sent(site, path, change, page=f"{path}?record={number}").status_code == 409
-    with trial.read() as reader:
+    with treated.read() as reader:
         lock = reader.records("locks", state="locked")[0]["lock_id"]
     assert manager.post(f"/locks/{lock}", {"reason": ""}).status_code == 422
     assert "The lock was opened" in manager.post(f"/locks/{lock}", {"reason": "late correction"}).text

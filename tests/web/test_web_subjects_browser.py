@@ -6,15 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import uvicorn
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.web.browsing import PASSWORD, person
-from tests.web.subject_trial import TREATED, make_trial
+from tests.web.subject_trial import TREATED
 
-from lutetia.trial import ManualClock, Trial
+from lutetia.trial import Trial
 from lutetia.web.app import create_app
 from lutetia.web.settings import Settings
 
@@ -22,18 +21,11 @@ BASE = f"/subjects/{TREATED}"
 
 
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory, clock: ManualClock) -> Iterator[Trial]:
-    folder: Path = tmp_path_factory.mktemp("keyboard") / "trial"
-    with make_trial(folder, clock) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def tab(trial: Trial, debian_tool: Callable[[str], str]) -> Iterator[Page]:
-    """A coordinator's browser tab on the trial, served on loopback."""
+def tab(treated: Trial, debian_tool: Callable[[str], str]) -> Iterator[Page]:
+    """A coordinator's browser tab on the treated, served on loopback."""
     chromium = debian_tool("chromium")
     with socket.create_server(("127.0.0.1", 0)) as listener, sync_playwright() as player:
-        app = create_app(trial, settings=Settings(sign_in_tries=1000))
+        app = create_app(treated, settings=Settings(sign_in_tries=1000))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -63,7 +55,7 @@ def typed(tab: Page, *keys: str) -> None:
             tab.keyboard.type(key)
 
 
-def test_a_sample_is_entered_down_the_column_and_each_grade_shows_at_once(tab: Page, trial: Trial) -> None:
+def test_a_sample_is_entered_down_the_column_and_each_grade_shows_at_once(tab: Page, treated: Trial) -> None:
     tab.goto(f"{BASE}/laboratory/entry")
     typed(tab, "119", "<Enter>", "44", "<ArrowDown>", "2.9", "<ArrowUp>", "<ArrowDown>", "<Enter>")
     expect(tab.locator("#grade-platelets")).to_have_text("grade 3")
@@ -73,14 +65,14 @@ def test_a_sample_is_entered_down_the_column_and_each_grade_shows_at_once(tab: P
     expect(tab.locator("#grade-neutrophils")).to_contain_text("expected a number")
     typed(tab, "<Backspace>", "1.9", "<Control+Enter>")
     expect(tab.get_by_role("status")).to_contain_text("The sample was saved")
-    with trial.read() as reader:
+    with treated.read() as reader:
         rows = {
             r["analyte"]: r["value"] for r in reader.records("labs", subject_id=TREATED) if r["sample_id"][0] == "T"
         }
     assert rows == {"haemoglobin": "119", "platelets": "44", "leukocytes": "2.9", "neutrophils": "1.9"}
 
 
-def test_an_adverse_event_is_entered_without_a_mouse(tab: Page, trial: Trial) -> None:
+def test_an_adverse_event_is_entered_without_a_mouse(tab: Page, treated: Trial) -> None:
     tab.goto(f"{BASE}/adverse-events/new")
     typed(tab, "Nausea", "<Tab>")
     assert tab.evaluate("document.activeElement.name") == "started_on"
@@ -90,6 +82,6 @@ def test_an_adverse_event_is_entered_without_a_mouse(tab: Page, trial: Trial) ->
         typed(tab, "<Tab>")
     typed(tab, "<Space>", "<ArrowRight>", "<Control+Enter>")
     expect(tab.get_by_role("status")).to_contain_text("The event was saved")
-    with trial.read() as reader:
+    with treated.read() as reader:
         row = next(r for r in reader.records("adverse_events", subject_id=TREATED) if r["term"] == "Nausea")
     assert (row["grade"], row["related"], row["started_on"]) == (2, "possible", "2026-02-25")

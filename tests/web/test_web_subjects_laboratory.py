@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from tests.web.browsing import Browser, person
-from tests.web.subject_trial import TREATED, beside, browsers, make_trial, sent, words
+from tests.web.subject_trial import TREATED, beside, hidden, sent, words
 
-from lutetia.trial import ManualClock, Trial
+from lutetia.trial import SYSTEM, Change, Create, Trial
 from lutetia.web.field_messages import beside_fields
 from lutetia.web.forms import Form
 from lutetia.web.texts import texts
@@ -24,26 +23,8 @@ BASE = f"/subjects/{TREATED}/laboratory"
 HEAD = "subject_id,sample_id,analyte,taken_at,value,unit,lln,uln"
 
 
-@pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory, clock: ManualClock) -> Iterator[Trial]:
-    folder: Path = tmp_path_factory.mktemp("laboratory") / "trial"
-    with make_trial(folder, clock) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def new_browser(trial: Trial) -> Iterator[NewBrowser]:
-    with browsers(trial) as made:
-        yield made
-
-
-@pytest.fixture
-def site(new_browser: NewBrowser) -> Browser:
-    return new_browser(person("coordinator"))
-
-
-def labs(trial: Trial, **where: Any) -> list[dict[str, Any]]:
-    with trial.read() as reader:
+def labs(treated: Trial, **where: Any) -> list[dict[str, Any]]:
+    with treated.read() as reader:
         return reader.records("labs", subject_id=TREATED, **where)
 
 
@@ -65,11 +46,11 @@ def table(*rows: str) -> str:
 
 def test_the_entry_form_remembers_units_and_limits_and_can_be_filled_with_the_keyboard(site: Browser) -> None:
     page = site.get(f"{BASE}/entry").text
-    assert value_of(page, "unit_platelets") == "10^9/L"
+    assert value_of(page, "unit_platelets") == "10⁹/L"
     assert value_of(page, "lln_platelets") == "150"
     assert value_of(page, "uln_platelets") == "400"
     assert value_of(page, "value_platelets") == ""
-    assert value_of(page, "unit_creatinine") == "umol/L"
+    assert value_of(page, "unit_creatinine") == "µmol/L"
     assert value_of(page, "lln_creatinine") == ""
     assert re.search(r'<input id="f-value_haemoglobin"[^>]* autofocus', page), "the first value has the cursor"
     rows = re.findall(r"<tr>\s*<th scope=\"row\"><label for=\"f-value_(\w+)\">", page)
@@ -79,11 +60,11 @@ def test_the_entry_form_remembers_units_and_limits_and_can_be_filled_with_the_ke
     assert "tabindex" not in page.split("<table", 1)[1].split("</table>", 1)[0], "nothing is taken out of the tab order"
 
 
-def test_a_value_shows_its_grade_at_once_and_stores_nothing(trial: Trial, site: Browser) -> None:
+def test_a_value_shows_its_grade_at_once_and_stores_nothing(treated: Trial, site: Browser) -> None:
     page = site.get(f"{BASE}/entry").text
     assert f'hx-post="{BASE}/grade?analyte=platelets"' in page
     assert 'hx-target="#grade-platelets"' in page
-    before = len(labs(trial))
+    before = len(labs(treated))
     fields = {"taken_at": "2026-03-01T08:00", "value_platelets": "44", "unit_platelets": "10^9/L",
               "lln_platelets": "150", "uln_platelets": "400"}  # fmt: skip
     ask = f"{BASE}/grade?analyte=platelets"
@@ -93,11 +74,11 @@ def test_a_value_shows_its_grade_at_once_and_stores_nothing(trial: Trial, site: 
     assert "check its unit" in words(site.post(ask, {**fields, "value_platelets": "44000"}).text)
     assert words(site.post(ask, {**fields, "value_platelets": ""}).text) == ""
     assert site.post(f"{BASE}/grade?analyte=gold", fields).status_code == 200
-    assert len(labs(trial)) == before
+    assert len(labs(treated)) == before
 
 
 @pytest.mark.requirement(31)
-def test_a_sample_is_stored_and_a_wrong_value_is_named_beside_it(trial: Trial, site: Browser) -> None:
+def test_a_sample_is_stored_and_a_wrong_value_is_named_beside_it(treated: Trial, site: Browser) -> None:
     fields = {"taken_at": "2026-03-01T08:00", "value_platelets": "88", "unit_platelets": "10^9/L",
               "value_haemoglobin": "11,9", "unit_haemoglobin": "g/dL", "value_alt": "<5",
               "unit_alt": "U/L"}  # fmt: skip
@@ -106,12 +87,12 @@ def test_a_sample_is_stored_and_a_wrong_value_is_named_beside_it(trial: Trial, s
     assert "with a decimal point" in beside(wrong.text, "value_haemoglobin")
     assert "row" not in beside(wrong.text, "value_haemoglobin")
     assert value_of(wrong.text, "value_platelets") == "88", "what was typed stays"
-    assert not labs(trial, analyte="haemoglobin")
+    assert not labs(treated, analyte="haemoglobin")
     stored = sent(site, f"{BASE}/entry", fields | {"value_haemoglobin": "11.9", "lln_haemoglobin": "12"})
     assert "The sample was saved" in stored.text
-    row = labs(trial, analyte="haemoglobin")[0]
+    row = labs(treated, analyte="haemoglobin")[0]
     assert (row["value"], row["unit"], row["taken_at"]) == ("11.9", "g/dL", "2026-03-01T07:00:00+00:00")
-    assert labs(trial, analyte="alt")[0]["qualifier"] == "<"
+    assert labs(treated, analyte="alt")[0]["qualifier"] == "<"
     assert "11.9" in words(site.get(BASE).text)
     future = sent(site, f"{BASE}/entry", fields | {"taken_at": "2026-04-01T08:00", "value_haemoglobin": "11.9"})
     assert "in the future" in beside(future.text, "value_haemoglobin")
@@ -121,7 +102,7 @@ def test_a_sample_is_stored_and_a_wrong_value_is_named_beside_it(trial: Trial, s
 
 
 @pytest.mark.requirement(4)
-def test_a_stored_value_changes_only_with_a_reason(trial: Trial, site: Browser) -> None:
+def test_a_stored_value_changes_only_with_a_reason(treated: Trial, site: Browser) -> None:
     page = site.get(f"{BASE}/entry?sample=S2").text
     assert value_of(page, "value_platelets") == "96"
     fields = {"taken_at": "2026-02-23T09:00", "sample_id": "S2", "value_platelets": "69",
@@ -129,23 +110,93 @@ def test_a_stored_value_changes_only_with_a_reason(trial: Trial, site: Browser) 
     refused = sent(site, f"{BASE}/entry", fields, page=f"{BASE}/entry?sample=S2")
     assert refused.status_code == 422
     assert 'name="reason"' in refused.text
-    assert labs(trial, sample_id="S2")[0]["value"] == "96"
-    assert "saved" in sent(site, f"{BASE}/entry", fields | {"reason": "typing error"}).text
-    assert labs(trial, sample_id="S2")[0]["value"] == "69"
+    assert labs(treated, sample_id="S2")[0]["value"] == "96"
+    opened = f"{BASE}/entry?sample=S2"
+    assert "was saved" in sent(site, f"{BASE}/entry", fields | {"reason": "typing error"}, page=opened).text
+    assert labs(treated, sample_id="S2")[0]["value"] == "69"
+    emptied = sent(site, f"{BASE}/entry", fields | {"value_platelets": "", "reason": "no such value"}, page=opened)
+    assert emptied.status_code == 422, "a stored value is not forgotten by emptying its field"
+    assert "is missing; enter it, or one of not done" in beside(emptied.text, "value_platelets")
+
+
+def test_of_two_people_in_one_sample_the_second_sees_both_versions_and_goes_on_with_the_own(
+    treated: Trial, site: Browser, browser_of: NewBrowser
+) -> None:
+    other, path = browser_of(person("physicist")), f"{BASE}/entry"
+    first = {"taken_at": "2026-02-27T08:00", "value_platelets": "91", "unit_platelets": "10⁹/L",
+             "lln_platelets": "150", "uln_platelets": "400"}  # fmt: skip
+    blank = {k: v for k, v in hidden(other.get(path).text).items() if k != "csrf"}
+    assert "was saved" in sent(site, path, first).text
+    second = first | {"value_platelets": "19", "value_alt": "30", "unit_alt": "U/L", "reason": "read again"}
+    stale = other.post(path, {**blank, **second})
+    assert stale.status_code == 409
+    assert "Platelets" in words(stale.text).title()
+    for expected in ("19 10⁹/L (150–400)", "91 10⁹/L (150–400)", "Saved by Person coordinator"):
+        assert expected in words(stale.text), expected
+    assert [r["value"] for r in labs(treated, taken_at="2026-02-27T07:00:00+00:00")] == ["91"]
+    back = {k: v for k, v in hidden(stale.text).items() if k != "csrf"}
+    again = other.post(path, back)
+    assert again.status_code == 200
+    assert (value_of(again.text, "value_platelets"), value_of(again.text, "value_alt")) == ("19", "30")
+    assert len(labs(treated, taken_at="2026-02-27T07:00:00+00:00")) == 1, "nothing is saved on the way back"
+    kept = {k: v for k, v in hidden(again.text).items() if k != "csrf"}
+    done = other.post(path, {**kept, **second, "sample_id": value_of(again.text, "sample_id")})
+    assert "was saved" in done.text
+    stored = {r["analyte"]: r["value"] for r in labs(treated, taken_at="2026-02-27T07:00:00+00:00")}
+    assert stored == {"platelets": "19", "alt": "30"}
+
+
+def test_a_sample_of_which_only_the_day_is_known_keeps_it(treated: Trial, site: Browser) -> None:
+    day = {"subject_id": TREATED, "sample_id": "D1", "taken_at": "2026-01-20", "unit": "g/L"}
+    treated.commit(Change("day", [Create("labs", day | {"analyte": "albumin", "value": "40"})]), SYSTEM)
+    opened = f"{BASE}/entry?sample=D1"
+    page = site.get(opened).text
+    assert "Only the day is known" in page
+    fields = {"taken_at": value_of(page, "taken_at"), "sample_id": "D1", "value_albumin": "41",
+              "unit_albumin": "g/L", "reason": "typing error"}  # fmt: skip
+    assert "was saved" in sent(site, f"{BASE}/entry", fields, page=opened).text
+    assert [(r["taken_at"], r["value"]) for r in labs(treated, sample_id="D1")] == [("2026-01-20", "41")]
+
+
+def test_of_a_time_over_which_clocks_go_back_the_form_asks_which_one(treated: Trial, site: Browser) -> None:
+    fields = {"taken_at": "2025-10-26T02:30", "value_alt": "30", "unit_alt": "U/L"}
+    asked = sent(site, f"{BASE}/entry", fields)
+    assert asked.status_code == 422
+    assert "exists twice in Europe/Warsaw" in beside(asked.text, "taken_at")
+    offered = re.findall(r'<option value="(2025-10-26[^"]*)"', asked.text)
+    assert offered == ["2025-10-26T02:30+02:00", "2025-10-26T02:30+01:00"]
+    assert "was saved" in sent(site, f"{BASE}/entry", fields | {"taken_at": [fields["taken_at"], offered[1]]}).text
+    row = labs(treated, taken_at="2025-10-26T01:30:00+00:00")[0]
+    again = site.get(f"{BASE}/entry?sample={row['sample_id']}").text
+    assert f'value="{offered[1]}" selected' in again
+    skipped = sent(site, f"{BASE}/entry", fields | {"taken_at": "2025-03-30T02:30"})
+    assert "does not exist in Europe/Warsaw" in beside(skipped.text, "taken_at")
+
+
+def test_a_stored_row_that_is_not_understood_is_listed_and_the_pages_stand(treated: Trial, site: Browser) -> None:
+    odd = {"subject_id": TREATED, "sample_id": "S2", "taken_at": "2026-02-23T08:00:00+00:00", "value": "3"}
+    rows = [Create("labs", odd | {"analyte": "plankton", "unit": "g/L"}),
+            Create("labs", odd | {"analyte": "ast", "unit": "10^9/L"})]  # fmt: skip
+    treated.commit(Change("odd", rows), SYSTEM)
+    page = words(site.get(BASE).text)
+    assert "Stored rows that are not understood" in page
+    assert "unknown analyte" in page
+    for path in (f"/subjects/{TREATED}", f"{BASE}/entry?sample=S2", f"/subjects/{TREATED}/cycles/1"):
+        assert site.get(path).status_code == 200, path
 
 
 @pytest.mark.requirement(33)
 @pytest.mark.parametrize("code", MISSING_CODES[:3])
-def test_a_missing_value_is_stored_with_one_of_the_codes(code: str, trial: Trial, site: Browser) -> None:
+def test_a_missing_value_is_stored_with_one_of_the_codes(code: str, treated: Trial, site: Browser) -> None:
     day = f"2026-02-1{MISSING_CODES.index(code)}"
     sent(site, f"{BASE}/entry", {"taken_at": f"{day}T08:00", "missing_ast": code})
-    row = next(r for r in labs(trial, analyte="ast") if r["taken_at"].startswith(day))
+    row = next(r for r in labs(treated, analyte="ast") if r["taken_at"].startswith(day))
     assert (row["value"], row["missing_reason"]) == (None, code)
     assert code in words(site.get(BASE).text)
     assert code in words(site.get(f"/subjects/{TREATED}").text), "among the missing values of the subject page"
 
 
-def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(trial: Trial, site: Browser) -> None:
+def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(treated: Trial, site: Browser) -> None:
     content = table(
         f"{TREATED},N1,Hb,2026-02-25T08:00:00,11.9,g/dL,12,15",
         f"{TREATED},N1,PLT,2026-02-25T08:00:00,48,10^9/L,150,400",
@@ -161,20 +212,20 @@ def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(trial: T
                                              ["3", "new"], ["7", "stored"]]  # fmt: skip
     assert "x12" in rows[0]
     assert "another site" in rows[1]
-    assert "stored is &#39;231&#39;, the file says &#39;213&#39;" in rows[2]
-    assert re.search(r"48 10\^9/L 2026-02-25 08:00 3", rows[4]), "grade of the new value"
-    assert not labs(trial, sample_id="N1"), "a dry run stores nothing"
+    assert "stored is &#39;231&#39;, found &#39;213&#39;; a change needs a reason" in rows[2]
+    assert re.search(r"48 10⁹/L 2026-02-25 08:00 3", rows[4]), "grade of the new value"
+    assert not labs(treated, sample_id="N1"), "a dry run stores nothing"
     kept = re.search(r"<textarea name=\"content\"[^>]*>\n(.*?)</textarea>", preview.text, re.DOTALL)
     assert kept
     assert kept[1] == content
     form = {"file_name": "labs.csv", "content": content}
     assert site.post("/laboratory/import", form).status_code == 422, "neither reason nor leave to skip"
-    assert not labs(trial, sample_id="N1")
+    assert not labs(treated, sample_id="N1")
     stored = site.post("/laboratory/import", {**form, "reason": "corrected report", "skip_refused": "yes"})
     assert stored.status_code == 200
     assert re.search(r"New 2 Changes of stored values 1 Left out 2", words(stored.text))
-    assert labs(trial, sample_id="S0")[0]["value"] == "213"
-    assert {r["analyte"] for r in labs(trial, sample_id="N1")} == {"haemoglobin", "platelets"}
+    assert labs(treated, sample_id="S0")[0]["value"] == "213"
+    assert {r["analyte"] for r in labs(treated, sample_id="N1")} == {"haemoglobin", "platelets"}
 
 
 @pytest.mark.parametrize(
@@ -187,9 +238,9 @@ def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(trial: T
     ],
 )
 def test_a_file_that_is_no_table_is_refused_beside_its_field(
-    content: str | bytes, message: str, new_browser: NewBrowser
+    content: str | bytes, message: str, browser_of: NewBrowser
 ) -> None:
-    answer = upload(new_browser(person("coordinator")), content)
+    answer = upload(browser_of(person("coordinator")), content)
     assert answer.status_code == 422
     assert message in beside(answer.text, "file")
 

@@ -252,9 +252,14 @@ def saved_by(page: PageContext) -> str:
     assert page.sent is not None
     sent = sent_texts(page.sent)
     table, number = sent.get("record_table", [""])[0], sent.get("record_id", [""])[0]
-    if table not in SCHEMA or not number.isdigit() or not page.may("read_audit"):
+    return last_saved(page, table, int(number)) if table in SCHEMA and number.isdigit() else ""
+
+
+def last_saved(page: PageContext, table: str, record: int) -> str:
+    """Who saved a record last, and when, in words; empty where the person may not know."""
+    if not page.may("read_audit"):
         return ""
-    last = audit_trail(page.reader, page.actor, AuditFilter(table=table, record=int(number)), limit=1)
+    last = audit_trail(page.reader, page.actor, AuditFilter(table=table, record=record), limit=1)
     if not last:
         return ""
     names = people(page.reader)

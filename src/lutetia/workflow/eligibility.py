@@ -35,12 +35,16 @@ class EligibilityLine:
 
 @dataclass(frozen=True, slots=True)
 class EligibilityForm:
-    """The checklist as a page shows it; `faults` says what still forbids an allocation."""
+    """The checklist as a page shows it; `faults` says what still forbids an allocation.
+
+    `to_sign` is number and version of each record that a signature covers, for `SignEligibility.seen`.
+    """
 
     subject_id: str
     state: str
     lines: tuple[EligibilityLine, ...]
     faults: tuple[str, ...]
+    to_sign: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class AnswerEligibility:
 class SignEligibility:
     """A physician's signature over checklist and consent; `confirmed` comes from `trial.signatures.confirm`.
 
-    `seen` are number and version of the records that the physician was shown (`records_to_sign`); None compares
+    `seen` are number and version of the records that the physician was shown (`EligibilityForm.to_sign`); None compares
     nothing.
     """
 
@@ -80,7 +84,8 @@ def read_eligibility(trial: Trial, actor: Actor, subject_id: str) -> Eligibility
             for item in checklist_of(study_record(reader)["settings"])
         )  # fmt: skip
         state = str(subject_of(reader, subject_id)["state"])
-        return EligibilityForm(subject_id, state, lines, tuple(enrolment_faults(reader, subject_id)))
+        faults = tuple(enrolment_faults(reader, subject_id))
+        return EligibilityForm(subject_id, state, lines, faults, records_to_sign(reader, subject_id))
 
 
 def answer_eligibility(trial: Trial, actor: Actor, command: AnswerEligibility) -> Receipt:

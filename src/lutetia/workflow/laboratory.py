@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from lutetia.clinical.analytes import analytes
+from lutetia.clinical.analytes import analytes, canonical_unit
 from lutetia.clinical.ctcae import grade_value, worst_grade
 from lutetia.clinical.labs import COLUMNS, LabValue, baseline, check_values, read_row
 from lutetia.errors import InputError, LutetiaError, StaleRecordError
@@ -355,13 +355,18 @@ def _check_moment(value: LabValue, context: _Context, now: datetime) -> None:
 def _stored_values(plain: Mapping[str, str], value: LabValue, subject_id: str) -> dict[str, Any]:
     """The row as it is stored: value, unit and limits as the laboratory printed them."""
     moment = value.taken_at.astimezone(UTC).isoformat() if value.has_time else value.taken_at.date().isoformat()
-    sample = plain["sample_id"] or f"T{moment[:16].replace('-', '').replace(':', '')}"
+    sample = plain["sample_id"] or sample_of(moment)
     return {
         "subject_id": subject_id, "sample_id": sample, "analyte": value.analyte, "taken_at": moment,
         "visit": plain["visit"] or None, "qualifier": value.qualifier or None, "value": plain["value"] or None,
         "unit": plain["unit"] or value.unit, "lln": plain["lln"] or None, "uln": plain["uln"] or None,
         "missing_reason": plain["missing_reason"] or None,
     }  # fmt: skip
+
+
+def sample_of(moment: str) -> str:
+    """The name of a sample without number: its time in UTC."""
+    return f"T{moment[:16].replace('-', '').replace(':', '')}"
 
 
 def _grade(value: LabValue, context: _Context, version: str) -> int | None:
@@ -391,17 +396,19 @@ def _against_stored(values: Mapping[str, Any], context: _Context) -> tuple[str, 
     stored = context.stored.get((values["sample_id"], values["analyte"]))
     if stored is None:
         return NEW, ""
-    differing = [n for n in _STORED if not _equal(stored[n], values[n])]
+    differing = [n for n in _STORED if not _equal(stored[n], values[n], unit=n == "unit")]
     if not differing:
         return SAME, "is stored already"
     name = differing[0]
-    return CHANGED, f"{name}: stored is {stored[name]!r}, the file says {values[name]!r}; a change needs a reason"
+    return CHANGED, f"{name}: stored is {stored[name]!r}, found {values[name]!r}; a change needs a reason"
 
 
-def _equal(stored: str | None, entered: str | None) -> bool:
-    """Whether two texts say the same; numbers are compared as decimals, so that 4.10 is 4.1."""
+def _equal(stored: str | None, entered: str | None, *, unit: bool = False) -> bool:
+    """Whether two texts say the same; numbers are compared as decimals, so that 4.10 is 4.1, units by their meaning."""
     if not stored or not entered:
         return (stored or None) == (entered or None)
+    if unit:
+        return canonical_unit(stored) == canonical_unit(entered)
     try:
         return Decimal(stored) == Decimal(entered)
     except InvalidOperation:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from lutetia.clinical.analytes import analytes
+from lutetia.clinical.analytes import analytes, canonical_unit
 from lutetia.clinical.ctcae import grade_value, worst_grade
 from lutetia.clinical.labs import LabValue, baseline
+from lutetia.report.document import plain
+from lutetia.report.numbers import unit as typeset_unit
 from lutetia.trial.reader import Reader, Record
 from lutetia.workflow.course_records import given_cycles, readable_labs, study_of
 
@@ -64,6 +66,11 @@ def strange_rows(reader: Reader, subject_id: str) -> list[tuple[Record, str]]:
 def analyte_labels() -> dict[str, str]:
     """Words for each analyte, in the order of forms."""
     return {name: known.label for name, known in analytes().items()}
+
+
+def unit_text(unit: str | None) -> str:
+    """A unit as people write it, ``10⁹/L`` or ``µmol/L``; nothing for a ratio."""
+    return "" if unit in (None, "", "1") else plain(typeset_unit(canonical_unit(str(unit))))
 
 
 def entry_lines(reader: Reader, subject_id: str) -> list[AnalyteLine]:

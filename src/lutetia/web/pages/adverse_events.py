@@ -99,8 +99,10 @@ def correct_form(page: Page, subject_id: str, ae_id: str) -> Response:
 
 def correct(page: Page, subject_id: str, ae_id: str) -> Response:
     """Right a wrong entry, with a reason."""
-    row = _periods(page, subject_id, ae_id)[-1]
-    form, spec = page.form("adverse_event"), _event_spec(row)
+    form = page.form("adverse_event")
+    periods = _periods(page, subject_id, ae_id)
+    row = next((p for p in periods if str(p["record_id"]) == form.value("record_id")), periods[-1])
+    spec = _event_spec(row)
     sent = form.read(EventForm)
     if sent is None:
         return show_form(page, subject_id, spec, form, status=422)
@@ -112,61 +114,80 @@ def correct(page: Page, subject_id: str, ae_id: str) -> Response:
 
 def grade_form(page: Page, subject_id: str, ae_id: str) -> Response:
     """The form of another grade."""
-    return show_form(page, subject_id, _grade(ae_id), blank(page, "ae_grade", started_on=page.today()))
+    return show_form(
+        page, subject_id, _grade(page, subject_id, ae_id), blank(page, "ae_grade", started_on=page.today())
+    )
 
 
 def change_grade(page: Page, subject_id: str, ae_id: str) -> Response:
     """The event goes on with another grade."""
     return read_and_take(
-        page, subject_id, _grade(ae_id), adverse_events.ChangeGrade, adverse_events.change_grade, ae_id=ae_id
+        page,
+        subject_id,
+        _grade(page, subject_id, ae_id),
+        adverse_events.ChangeGrade,
+        adverse_events.change_grade,
+        ae_id=ae_id,
     )
 
 
 def end_form(page: Page, subject_id: str, ae_id: str) -> Response:
     """The form of the end."""
-    return show_form(page, subject_id, _end(ae_id), blank(page, "ae_end", ended_on=page.today()))
+    return show_form(page, subject_id, _end(page, subject_id, ae_id), blank(page, "ae_end", ended_on=page.today()))
 
 
 def end(page: Page, subject_id: str, ae_id: str) -> Response:
     """The event has ended."""
-    return read_and_take(page, subject_id, _end(ae_id), adverse_events.EndEvent, adverse_events.end_event, ae_id=ae_id)
+    return read_and_take(
+        page, subject_id, _end(page, subject_id, ae_id), adverse_events.EndEvent, adverse_events.end_event, ae_id=ae_id
+    )
 
 
 def report_form(page: Page, subject_id: str, ae_id: str) -> Response:
     """The form of the report to the sponsor."""
     now = page.trial.clock.now().astimezone(page.services.study.zone).strftime("%Y-%m-%dT%H:%M")
-    return show_form(page, subject_id, _report(ae_id), blank(page, "ae_report", reported_at=now))
+    return show_form(page, subject_id, _report(page, subject_id, ae_id), blank(page, "ae_report", reported_at=now))
 
 
 def report(page: Page, subject_id: str, ae_id: str) -> Response:
     """Record that a serious event was reported."""
     return read_and_take(
-        page, subject_id, _report(ae_id), adverse_events.ReportSerious, adverse_events.report_serious, ae_id=ae_id
+        page,
+        subject_id,
+        _report(page, subject_id, ae_id),
+        adverse_events.ReportSerious,
+        adverse_events.report_serious,
+        ae_id=ae_id,
     )
 
 
 def causality_form(page: Page, subject_id: str, ae_id: str) -> Response:
     """The form of a physician's judgement."""
-    return show_form(page, subject_id, _causality(ae_id), blank(page, "ae_causality"))
+    return show_form(page, subject_id, _causality(page, subject_id, ae_id), blank(page, "ae_causality"))
 
 
 def causality(page: Page, subject_id: str, ae_id: str) -> Response:
     """A physician judges whether the event is related."""
     return read_and_take(
-        page, subject_id, _causality(ae_id), adverse_events.JudgeSerious, adverse_events.judge_causality, ae_id=ae_id
+        page,
+        subject_id,
+        _causality(page, subject_id, ae_id),
+        adverse_events.JudgeSerious,
+        adverse_events.judge_causality,
+        ae_id=ae_id,
     )
 
 
 def expectedness_form(page: Page, subject_id: str, ae_id: str) -> Response:
     """The form of a safety officer's judgement."""
-    return show_form(page, subject_id, _expectedness(ae_id), blank(page, "ae_expectedness"))
+    return show_form(page, subject_id, _expectedness(page, subject_id, ae_id), blank(page, "ae_expectedness"))
 
 
 def expectedness(page: Page, subject_id: str, ae_id: str) -> Response:
     """A safety officer judges whether the event is expected."""
     return read_and_take(
-        page, subject_id, _expectedness(ae_id), adverse_events.JudgeSerious, adverse_events.judge_expectedness,
-        ae_id=ae_id,
+        page, subject_id, _expectedness(page, subject_id, ae_id), adverse_events.JudgeSerious,
+        adverse_events.judge_expectedness, ae_id=ae_id,
     )  # fmt: skip
 
 
@@ -199,31 +220,40 @@ def _event_spec(saved: Record | None = None) -> FormSpec:
     )
 
 
-def _step(family: str, ae_id: str, path: str, *fields: Field) -> FormSpec:
+def _step(ae_id: str, family: str, path: str, saved: tuple[str, Record] | None, *fields: Field) -> FormSpec:
     back = f"{_BACK}/{ae_id}"
-    return FormSpec(family, "events", f"{back}/{path}", back, fields)
+    return FormSpec(family, "events", f"{back}/{path}", back, fields, saved=saved)
 
 
-def _grade(ae_id: str) -> FormSpec:
-    return _step("ae_grade", ae_id, "grade", Field("radios", "grade", _GRADES), Field("date", "started_on"))
+def _grade(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
+    last = ("adverse_events", _periods(page, subject_id, ae_id)[-1])
+    return _step(ae_id, "ae_grade", "grade", last, Field("radios", "grade", _GRADES), Field("date", "started_on"))
 
 
-def _end(ae_id: str) -> FormSpec:
-    return _step(
-        "ae_end", ae_id, "end", Field("text", "ended_on"), Field("select", "outcome", _RULES["outcome"].choices)
-    )
+def _end(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
+    last = ("adverse_events", _periods(page, subject_id, ae_id)[-1])
+    outcome = Field("select", "outcome", _RULES["outcome"].choices)
+    return _step(ae_id, "ae_end", "end", last, Field("text", "ended_on"), outcome)
 
 
-def _report(ae_id: str) -> FormSpec:
-    return _step("ae_report", ae_id, "report", Field("moment", "reported_at"), Field("textarea", "narrative"))
+def _report(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
+    fields = (Field("moment", "reported_at"), Field("textarea", "narrative"))
+    return _step(ae_id, "ae_report", "report", _serious(page, subject_id, ae_id), *fields)
 
 
-def _causality(ae_id: str) -> FormSpec:
-    return _step("ae_causality", ae_id, "causality", Field("radios", "judgement", _RULES["related"].choices, wide=True))
+def _causality(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
+    judgement = Field("radios", "judgement", _RULES["related"].choices, wide=True)
+    return _step(ae_id, "ae_causality", "causality", _serious(page, subject_id, ae_id), judgement)
 
 
-def _expectedness(ae_id: str) -> FormSpec:
-    return _step("ae_expectedness", ae_id, "expectedness", Field("radios", "judgement", adverse_events.EXPECTEDNESS))
+def _expectedness(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
+    judgement = Field("radios", "judgement", adverse_events.EXPECTEDNESS)
+    return _step(ae_id, "ae_expectedness", "expectedness", _serious(page, subject_id, ae_id), judgement)
+
+
+def _serious(page: PageContext, subject_id: str, ae_id: str) -> tuple[str, Record] | None:
+    rows = queries.of_subject(page.reader, page.actor, "serious_events", subject_id)
+    return next((("serious_events", r) for r in rows if r["ae_id"] == ae_id), None)
 
 
 def _values(sent: EventForm) -> dict[str, str]:

@@ -6,22 +6,33 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
 
+from lutetia.errors import StaleRecordError
 from lutetia.trial import queries
+from lutetia.trial.clock import instant
 from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form, values_of
+from lutetia.web.pages.stale import again, stale_page
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import laboratory
-from lutetia.workflow.laboratory_reading import analyte_labels, entry_lines, graded_values
+from lutetia.workflow.laboratory_reading import (
+    AnalyteLine,
+    analyte_labels,
+    entry_lines,
+    graded_values,
+    strange_rows,
+    unit_text,
+)
 from lutetia.workflow.missing import MISSING_CODES
 
 _PARTS = ("value", "unit", "lln", "uln", "missing")
 _SHOWN = 60
+_SEEN = "version_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +51,12 @@ def show(page: Page, subject_id: str) -> Response:
     grades = {
         (v.analyte, v.sample_id): v.grade for found in graded_values(page.reader, subject_id).values() for v in found
     }
-    present = {row["analyte"] for row in rows}
-    columns = [(name, label, _unit(rows, name)) for name, label in analyte_labels().items() if name in present]
+    reasons = {(r["sample_id"], r["analyte"]): why for r, why in strange_rows(page.reader, subject_id)}
+    understood = [row for row in rows if (row["sample_id"], row["analyte"]) not in reasons]
+    present = {row["analyte"] for row in understood}
+    columns = [(name, label, _unit(understood, name)) for name, label in analyte_labels().items() if name in present]
     samples: dict[str, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda r: str(r["taken_at"]), reverse=True):
+    for row in sorted(understood, key=lambda r: str(r["taken_at"]), reverse=True):
         sample = samples.setdefault(
             row["sample_id"], {"id": row["sample_id"], "at": row["taken_at"], "visit": row["visit"], "cells": {}}
         )
@@ -51,32 +64,85 @@ def show(page: Page, subject_id: str) -> Response:
     shown, part = page.paged(list(samples.values()), size=_SHOWN)
     return subject_page(
         page, subject_id, "laboratory", "subjects/laboratory.html", columns=columns, samples=shown, pager=part,
+        strange=[(row, why) for row in rows if (why := reasons.get((row["sample_id"], row["analyte"])))],
     )  # fmt: skip
 
 
 def entry(page: Page, subject_id: str) -> Response:
-    """The entry form; `?sample=` opens a stored one."""
-    sample = page.argument("sample")
-    rows = [
-        r
-        for r in queries.of_subject(page.reader, page.actor, "labs", subject_id)
-        if sample and r["sample_id"] == sample
-    ]
-    return _entry(page, subject_id, _stored(page, rows), stored=bool(rows))
+    """The entry form; `?sample=` opens a stored one, `?visit=` begins one of a visit."""
+    rows = _rows_of(page, subject_id, page.argument("sample"))
+    return _entry(page, subject_id, _stored(page, rows), saved=rows)
 
 
 def save(page: Page, subject_id: str) -> Response:
-    """Store a sample, or say beside each value why not."""
+    """Store a sample, or say beside each value why not; one that somebody changed meanwhile shows both versions."""
     form = page.form("laboratory")
-    head = form.read(SampleForm)
-    entries = [] if head is None else _entries(page, subject_id, form)
+    typed = form.value("taken_at").strip()
+    day_only = len(typed) == len("2026-02-03") and form.day("taken_at") is not None  # the time of day is not known
+    head = form.read(SampleForm, **({"taken_at": typed} if day_only else {}))
     if head is None:
         return _entry(page, subject_id, form, status=422)
-    command = laboratory.EnterLabs(subject_id, head.taken_at, entries, head.sample_id, head.visit, head.reason)
-    if form.attempt(laboratory.enter_labs, page.trial, page.actor, command) is None:
+    if again(form):
+        return _entry(page, subject_id, form, saved=_rows_of(page, subject_id, _sample(head)))
+    entries = _entries(page, subject_id, form)
+    command = laboratory.EnterLabs(
+        subject_id, head.taken_at, entries, head.sample_id, head.visit, head.reason, _versions(form)
+    )
+    try:
+        stored = form.attempt(laboratory.enter_labs, page.trial, page.actor, command)
+    except StaleRecordError as error:
+        page.close()  # the saved values are read as they are now
+        return _stale(page, error, _rows_of(page, subject_id, _sample(head)), head, entries)
+    if stored is None:
         _beside_rows(form, entries)
         return _entry(page, subject_id, form, status=422)
     return page.redirect(f"/subjects/{subject_id}/laboratory", notice="laboratory.done")
+
+
+def _stale(
+    page: PageContext,
+    error: StaleRecordError,
+    rows: Sequence[Record],
+    head: SampleForm,
+    entries: Sequence[laboratory.LabEntry],
+) -> Response:
+    """Both versions of a sample: what was typed, and what is stored now."""
+    labels, stored = analyte_labels(), {row["analyte"]: row for row in rows}
+    at = next((str(row["taken_at"]) for row in rows), "")
+    lines = [(page.t("laboratory.taken_at"), page.local(_instant(head.taken_at)), page.local(at))] if at else []
+    for one in entries:
+        row = stored.get(one.analyte)
+        yours = _printed(one.value or one.missing_reason, one.unit, one.lln, one.uln)
+        theirs = _printed(f"{row['qualifier'] or ''}{row['value'] or row['missing_reason'] or ''}", row["unit"],
+                          row["lln"], row["uln"]) if row else ""  # fmt: skip
+        lines.append((labels[one.analyte], yours, theirs))
+    record = ("labs", max(int(row["record_id"]) for row in rows)) if rows else None
+    return stale_page(page, error, lines, record=record, hidden={"sample_id": _sample(head)})
+
+
+def _printed(value: str, unit: str | None, lln: str | None, uln: str | None) -> str:
+    """A value with its unit and limits of normal, such as ``96 10⁹/L (150–400)``."""
+    limits = f"({lln or ''}–{uln or ''})" if lln or uln else ""
+    return " ".join(filter(None, (value, unit_text(unit), limits)))
+
+
+def _sample(head: SampleForm) -> str:
+    return head.sample_id or laboratory.sample_of(_instant(head.taken_at))
+
+
+def _instant(text: str) -> str:
+    return instant(text, where="taken_at")
+
+
+def _rows_of(page: PageContext, subject_id: str, sample: str) -> list[Record]:
+    rows = queries.of_subject(page.reader, page.actor, "labs", subject_id)
+    return [row for row in rows if sample and row["sample_id"] == sample]
+
+
+def _versions(form: Form) -> dict[str, int]:
+    """Versions of the stored values that the person saw, by analyte."""
+    texts = {name.removeprefix(_SEEN): form.value(name) for name in form.values if name.startswith(_SEEN)}
+    return {name: int(text) for name, text in texts.items() if text.isdecimal() and len(text) < 10}
 
 
 def grade(page: Page, subject_id: str) -> Response:
@@ -98,47 +164,54 @@ def grade(page: Page, subject_id: str) -> Response:
     return page.render("subjects/grade.html", row=row, reason=plain_reason(row.reason) if row else "")
 
 
-def _entry(page: PageContext, subject_id: str, form: Form, *, status: int = 200, stored: bool = False) -> Response:
+def _entry(
+    page: PageContext, subject_id: str, form: Form, *, status: int = 200, saved: Sequence[Record] | None = None
+) -> Response:
+    """The form; `saved` are the stored values that it shows, None where it is shown again with what was sent."""
     lines = entry_lines(page.reader, subject_id)
-    if "csrf" in (page.sent or {}):
-        known = form.values
-        shown = [
-            (line, {part: next(iter(known.get(f"{part}_{line.analyte}", ())), "") for part in _PARTS}) for line in lines
-        ]
-    else:
-        shown = [
-            (line, {part: form.value(f"{part}_{line.analyte}") or getattr(line, part, "") for part in _PARTS})
-            for line in lines
-        ]
+    sent = "csrf" in (page.sent or {})
+    shown = [(line, {part: _text(form, line, part, sent=sent) for part in _PARTS}) for line in lines]
     visits = [(v["visit"], v["visit"]) for v in queries.of_subject(page.reader, page.actor, "visits", subject_id)]
     planned = (queries.study(page.reader)["settings"] or {}).get("visits", ())
     visits += [(v["name"], v["name"]) for v in planned if v["name"] not in dict(visits)]
-    stored = stored or bool(form.value("reason")) or "" in form.errors
+    versions = _versions(form) if saved is None else {row["analyte"]: int(row["record_version"]) for row in saved}
+    stored = bool(versions) or bool(form.value("reason")) or "" in form.errors
     return subject_page(
         page, subject_id, "laboratory", "subjects/laboratory_entry.html", status=status, form=form, lines=shown,
-        visits=visits, stored=stored, codes=[(code, code) for code in MISSING_CODES],
+        visits=visits, stored=stored, codes=[(code, code) for code in MISSING_CODES], versions=versions,
     )  # fmt: skip
+
+
+def _text(form: Form, line: AnalyteLine, part: str, *, sent: bool) -> str:
+    """What a field shows: what was typed, or else what the laboratory printed last; units with µ and raised digits."""
+    name = f"{part}_{line.analyte}"
+    text = form.value(name) if sent else form.value(name) or getattr(line, part, "")
+    return unit_text(text) if part == "unit" else text
 
 
 def _stored(page: PageContext, rows: Sequence[Record]) -> Form:
     """The form of a stored sample; of a new one where there are no rows."""
     if not rows:
         now = page.trial.clock.now().astimezone(page.services.study.zone)
-        return blank(page, "laboratory", taken_at=now.strftime("%Y-%m-%dT%H:%M"))
+        return blank(page, "laboratory", taken_at=now.strftime("%Y-%m-%dT%H:%M"), visit=page.argument("visit"))
     head = values_of({n: rows[0][n] for n in ("taken_at", "sample_id", "visit")}, page.services.study.zone)
-    texts = {name: next(iter(found), "") for name, found in head.items()}
-    if len(texts["taken_at"]) == 10:
-        texts["taken_at"] += "T00:00"
+    texts: dict[str, list[str]] = dict(head)
     for row in rows:
         named = {"value": f"{row['qualifier'] or ''}{row['value'] or ''}", "missing": row["missing_reason"]}
         named |= {part: row[part] for part in ("unit", "lln", "uln")}
-        texts |= {f"{part}_{row['analyte']}": text or "" for part, text in named.items()}
-    return blank(page, "laboratory", **texts)
+        texts |= {f"{part}_{row['analyte']}": [text or ""] for part, text in named.items()}
+    return Form(page.t, "laboratory", page.services.study.zone, texts)
 
 
 def _entries(page: PageContext, subject_id: str, form: Form) -> list[laboratory.LabEntry]:
-    found = [_one(form, line.analyte) for line in entry_lines(page.reader, subject_id)]
-    return [entry for entry in found if entry.value or entry.missing_reason]
+    """What was entered; a value that was stored and is blank now is asked about, not forgotten."""
+    lines, seen = entry_lines(page.reader, subject_id), _versions(form)
+    found = [(line, _one(form, line.analyte)) for line in lines]
+    return [
+        replace(entry, unit=line.unit) if entry.unit == unit_text(line.unit) else entry
+        for line, entry in found
+        if entry.value or entry.missing_reason or line.analyte in seen
+    ]
 
 
 def _one(form: Form, analyte: str) -> laboratory.LabEntry:
@@ -164,11 +237,11 @@ def plain_reason(words: str) -> str:
 
 def _unit(rows: Sequence[Record], analyte: str) -> str:
     last = max((r for r in rows if r["analyte"] == analyte), key=lambda r: str(r["taken_at"]))
-    return "" if last["unit"] in (None, "1") else str(last["unit"])
+    return unit_text(last["unit"])
 
 
 def _cell(row: Record, found: int | None, columns: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     unit = next((u for name, _, u in columns if name == row["analyte"]), "")
     words = f"{row['qualifier'] if row['qualifier'] in ('<', '>') else ''}{row['value'] or ''}"
     return {"record": row["record_id"], "words": words or row["missing_reason"] or "–", "missing": row["value"] is None,
-            "grade": found or 0, "unit": "" if (row["unit"] or "") in (unit, "1") else row["unit"]}  # fmt: skip
+            "grade": found or 0, "unit": "" if unit_text(row["unit"]) == unit else unit_text(row["unit"])}  # fmt: skip

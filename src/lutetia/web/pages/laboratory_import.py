@@ -9,6 +9,8 @@ from lutetia.web.forms import Form
 from lutetia.web.pages.laboratory import plain_reason
 from lutetia.web.pages.subject_frame import blank
 from lutetia.workflow import laboratory
+from lutetia.workflow.laboratory_file import table_text
+from lutetia.workflow.laboratory_reading import unit_text
 
 _SHOWN = 400
 _ORDER = (laboratory.REFUSED, laboratory.CHANGED, laboratory.NEW, laboratory.SAME)
@@ -54,9 +56,9 @@ def _preview(
     rows = sorted(found.rows, key=lambda row: (_ORDER.index(row.status), row.number))
     return page.render(
         "laboratory/import.html", status=status, form=form, preview=found, counts=_counts(found), rows=rows[:_SHOWN],
-        plain=plain_reason,
+        plain=plain_reason, unit_text=unit_text,
         more=max(0, len(rows) - _SHOWN), file_name=command.file_name,
-        content=command.content.decode("utf-8-sig"),
+        content=table_text(command.content, command.file_name),
     )  # fmt: skip
 
 

@@ -115,14 +115,15 @@ def answer_eligibility(page: Page, subject_id: str) -> Response:
 
 def sign_form(page: Page, subject_id: str) -> Response:
     """The physician's signature over checklist and consent."""
-    return show_form(page, subject_id, _sign(page), blank(page, "eligibility_sign"))
+    return show_form(page, subject_id, _sign(page, subject_id), blank(page, "eligibility_sign"))
 
 
 def sign(page: Page, subject_id: str) -> Response:
     """Sign checklist and consent."""
+    seen = _seen(page.form("eligibility_sign").value("seen"))
     return signed_take(
-        page, subject_id, _sign(page), lambda confirmed: eligibility.SignEligibility(subject_id, confirmed),
-        eligibility.sign_eligibility,
+        page, subject_id, _sign(page, subject_id),
+        lambda confirmed: eligibility.SignEligibility(subject_id, confirmed, seen), eligibility.sign_eligibility,
     )  # fmt: skip
 
 
@@ -210,13 +211,29 @@ def _eligibility(page: PageContext, subject_id: str) -> tuple[FormSpec, dict[str
     return spec, {line.item: line.answer or "" for line in found.lines}
 
 
-def _sign(page: PageContext) -> FormSpec:
-    return FormSpec("eligibility_sign", "screening", "/screening/sign", _BACK, meaning=eligibility.ELIGIBILITY)
+def _sign(page: PageContext, subject_id: str) -> FormSpec:
+    """The signature, with the answers and consents that it covers to be read, and their versions."""
+    found = eligibility.read_eligibility(page.trial, page.actor, subject_id)
+    seen = " ".join(f"{number}:{version}" for number, version in found.to_sign.items())
+    answers = [
+        f"{line.text}: {page.t.known(f'subject_forms.words.{line.answer}', otherwise='–')}" for line in found.lines
+    ]
+    return FormSpec(
+        "eligibility_sign", "screening", "/screening/sign", _BACK, meaning=eligibility.ELIGIBILITY,
+        hidden={"seen": seen}, notes=tuple(answers),
+    )  # fmt: skip
+
+
+def _seen(text: str) -> dict[int, int]:
+    """Record numbers and versions, ``12:1 13:2``, that the page of a signature showed."""
+    pairs = (part.partition(":") for part in text.split())
+    return {int(n): int(v) for n, _, v in pairs if n.isdecimal() and v.isdecimal() and len(n + v) < 18}
 
 
 def _versions(form: Form, answers: Mapping[str, Any]) -> dict[str, int]:
+    """Versions that the person saw; 0 where there was no answer yet."""
     texts = {name: form.value(f"version_{name}") for name in answers}
-    return {name: int(text) for name, text in texts.items() if text.isdecimal() and len(text) < 10}
+    return {name: int(text) if text.isdecimal() and len(text) < 10 else 0 for name, text in texts.items()}
 
 
 def _answer(page: PageContext, item: screening.BaselineItem, row: Record | None) -> str:

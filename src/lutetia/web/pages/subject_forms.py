@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from starlette.responses import Response
@@ -16,9 +17,11 @@ from starlette.responses import Response
 from lutetia.errors import StaleRecordError
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
+from lutetia.trial.schema import SCHEMA
 from lutetia.web.context import PageContext
 from lutetia.web.field_messages import attempt_fields
-from lutetia.web.forms import Form
+from lutetia.web.forms import Form, values_of
+from lutetia.web.pages.stale import again, stale_page
 from lutetia.web.pages.subject_frame import subject_page
 
 Kind = Literal["text", "number", "date", "moment", "textarea", "select", "radios"]
@@ -56,6 +59,8 @@ class FormSpec:
         What the signature says; empty for forms that are not signed.
     saved
         Table and record that the form corrects: it then carries the version that the person saw.
+    makes
+        Table of the record that the form makes: it then says that the person saw none.
     """
 
     family: str
@@ -66,6 +71,7 @@ class FormSpec:
     reason: Literal["", "required", "optional"] = ""
     meaning: str = ""
     saved: tuple[str, Record] | None = None
+    makes: str = ""
     hidden: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     tone: str = "primary"
@@ -93,10 +99,12 @@ def show_form(page: PageContext, subject_id: str, spec: FormSpec, form: Form, *,
 def take(
     page: PageContext, subject_id: str, spec: FormSpec, form: Form, verb: Callable[..., object], *arguments: object
 ) -> Response:
-    """Run the use case with what the form says; on success go back, else show the form with its messages."""
-    if attempt_fields(form, spec.names, verb, page.trial, page.actor, *arguments):
-        return page.redirect(f"/subjects/{subject_id}{spec.back}", notice=f"{spec.family}.done")
-    return show_form(page, subject_id, spec, form, status=422)
+    """Run the use case with what the form says; on success go back, else show the form with its messages.
+
+    Where somebody saved in between, both versions are shown, and a way back to the form with what was typed.
+    """
+    call = partial(verb, page.trial, page.actor, *arguments)
+    return _take(page, subject_id, spec, form, call, lambda: _saved_now(page, subject_id, spec, form))
 
 
 def take_lines(
@@ -111,14 +119,12 @@ def take_lines(
     column: str,
 ) -> Response:
     """`take` for a form whose fields are records of their own; a stale one shows both versions of each line."""
-    try:
-        return take(page, subject_id, spec, form, verb, command)
-    except StaleRecordError as error:
+
+    def saved() -> tuple[Mapping[str, str], None]:
         rows = queries.of_subject(page.reader, page.actor, table, subject_id)
-        saved = {row["item"]: row[column] or "" for row in rows}
-        pairs = ((_worded(page, spec.family, f).label, form.value(f.name), saved.get(f.name, "")) for f in spec.fields)
-        differing = [line for line in pairs if line[1] != line[2]]
-        return page.render("errors/stale.html", status=409, versions=differing, saved=str(error))
+        return {row["item"]: row[column] or "" for row in rows}, None
+
+    return _take(page, subject_id, spec, form, partial(verb, page.trial, page.actor, command), saved)
 
 
 def read_and_take(
@@ -149,9 +155,58 @@ def signed_take(
 
 
 def version_of(form: Form) -> int | None:
-    """The version of the record that the person saw, where the form carries one."""
+    """The version of the record that the person saw (0: there was none), where the form carries one."""
     text = form.value("version")
     return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def _take(
+    page: PageContext,
+    subject_id: str,
+    spec: FormSpec,
+    form: Form,
+    call: Callable[[], object],
+    saved: Callable[[], tuple[Mapping[str, str], tuple[str, Record] | None]],
+) -> Response:
+    if again(form):
+        return show_form(page, subject_id, spec, form)
+    try:
+        done = attempt_fields(form, spec.names, call)
+    except StaleRecordError as error:
+        page.close()  # the saved values are read as they are now
+        texts, found = saved()
+        pairs = [(_worded(page, spec.family, f), texts.get(f.name, "")) for f in spec.fields]
+        lines = [(f.label, _shown(f, form.value(f.name)), _shown(f, text)) for f, text in pairs]
+        if found is None:
+            return stale_page(page, error, lines)
+        table, row = found
+        hidden = {"record_id": str(row["record_id"]), "version": str(row["record_version"])}
+        return stale_page(page, error, lines, record=(table, int(row["record_id"])), hidden=hidden)
+    if done:
+        return page.redirect(f"/subjects/{subject_id}{spec.back}", notice=f"{spec.family}.done")
+    return show_form(page, subject_id, spec, form, status=422)
+
+
+def _saved_now(
+    page: PageContext, subject_id: str, spec: FormSpec, form: Form
+) -> tuple[Mapping[str, str], tuple[str, Record] | None]:
+    """The form's record as it is saved now, by field; the one of the same key where the form makes a new one."""
+    table = spec.saved[0] if spec.saved is not None else spec.makes
+    rows = queries.of_subject(page.reader, page.actor, table, subject_id) if table in SCHEMA else []
+    if spec.saved is not None:
+        found = [row for row in rows if row["record_id"] == spec.saved[1]["record_id"]]
+    else:
+        keys = [name for name in SCHEMA[table].keys if name != "subject_id"] if rows else []
+        found = [row for row in rows if all(str(row[name]) == form.value(name).strip() for name in keys)]
+    if not found:
+        return {}, None
+    texts = values_of(found[0], form.zone)
+    return {name: next(iter(values), "") for name, values in texts.items()}, (table, found[0])
+
+
+def _shown(one: Field, text: str) -> str:
+    """A field's text in the words of its choices."""
+    return dict(one.choices).get(text, text)  # type: ignore[arg-type]
 
 
 def _worded(page: PageContext, family: str, one: Field) -> Field:

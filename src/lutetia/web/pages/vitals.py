@@ -66,14 +66,14 @@ def _vitals(stored: Record | None) -> FormSpec:
     fields = (Field("date", "taken_on"), Field("number", "weight_kg", unit="kg", required=False),
               Field("radios", "ecog", _range(rules["ecog"].hard), required=False, wide=True))  # fmt: skip
     return FormSpec("vitals", "vitals", "/vitals/entry", _BACK, fields, reason="required" if stored else "",
-                    saved=("vitals", stored) if stored else None)  # fmt: skip
+                    saved=("vitals", stored) if stored else None, makes="vitals")  # fmt: skip
 
 
 def _treatment(stored: Record | None) -> FormSpec:
     fields = (Field("select", "kind", RULES["treatments"]["kind"].choices), Field("text", "agent", required=False),
               Field("date", "started_on"), Field("date", "ended_on", required=False))  # fmt: skip
     return FormSpec("treatments", "vitals", "/vitals/treatment", _BACK, fields, reason="required" if stored else "",
-                    saved=("treatments", stored) if stored else None)  # fmt: skip
+                    saved=("treatments", stored) if stored else None, makes="treatments")  # fmt: skip
 
 
 def _range(limits: tuple[float, float] | None) -> tuple[str, ...]:
