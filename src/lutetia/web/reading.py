@@ -1,6 +1,6 @@
 """What the overview asks of the trial: few statements, each bounded in rows, at the person's sites, masked.
 
-All other reading is in `lutetia.trial.queries`.
+What waits for a person is in `lutetia.workflow.tasks`; all other reading is in `lutetia.trial.queries`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from lutetia.trial.access import masked, visible_sites
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor
 from lutetia.trial.schema import DATA
+from lutetia.workflow.tasks import OVER
 
 _VISITS, _SUBJECTS, _QUERIES = DATA["visits"], DATA["subjects"], DATA["queries"]
-_PRESCRIPTIONS, _FORECASTS = DATA["prescriptions"], DATA["forecasts"]
-#: States of subjects for whom nothing more is due.
-OVER = ("SCREEN_FAILED", "COMPLETED", "CONSENT_WITHDRAWN", "LOST", "DEAD")
+_FORECASTS = DATA["forecasts"]
 
 
 def due_visits(reader: Reader, actor: Actor, *, until: str, limit: int) -> list[Record]:
@@ -30,21 +29,6 @@ def due_visits(reader: Reader, actor: Actor, *, until: str, limit: int) -> list[
         .order_by(_VISITS.c.due_on, _VISITS.c.subject_id)
         .limit(limit)
     )  # fmt: skip
-    return reader.rows(_at_sites(statement, actor))
-
-
-def waiting_prescriptions(reader: Reader, actor: Actor, *, limit: int) -> list[Record]:
-    """Proposals that wait for a signature; none for masked persons."""
-    if masked(actor):
-        return []
-    statement = (
-        select(_PRESCRIPTIONS.c.subject_id, _PRESCRIPTIONS.c.cycle, _PRESCRIPTIONS.c.state, _SUBJECTS.c.site)
-        .join(_SUBJECTS, _SUBJECTS.c.subject_id == _PRESCRIPTIONS.c.subject_id)
-        .where(_PRESCRIPTIONS.c.state.in_(("PROPOSED", "OVERRIDE_PENDING")))
-        .distinct()
-        .order_by(_PRESCRIPTIONS.c.subject_id, _PRESCRIPTIONS.c.cycle)
-        .limit(limit)
-    )
     return reader.rows(_at_sites(statement, actor))
 
 

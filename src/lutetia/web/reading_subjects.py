@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.schema import DATA
-from lutetia.web.reading import OVER
+from lutetia.workflow.tasks import OVER
 
 _VISITS, _QUERIES, _CYCLES, _SUBJECTS = DATA["visits"], DATA["queries"], DATA["cycles"], DATA["subjects"]
 _GIVEN = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")

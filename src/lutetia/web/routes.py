@@ -6,7 +6,19 @@ To add a route: one line; the columns are method, path, handler, action (a right
 
 from __future__ import annotations
 
-from lutetia.web.pages import account, audit, documents, overview, queries, sign_in, sites, slices, system, users
+from lutetia.web.pages import (
+    account,
+    audit,
+    documents,
+    notices,
+    overview,
+    queries,
+    sign_in,
+    sites,
+    slices,
+    system,
+    users,
+)
 from lutetia.web.routes_api import API_ROUTES
 from lutetia.web.routes_cycles import CYCLE_ROUTES
 from lutetia.web.routes_randomisation import RANDOMISATION_ROUTES
@@ -35,6 +47,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/account/sessions/{session_id}/end", account.end_session, SIGNED_IN),
     # trial
     Route("GET", "/", overview.show, SIGNED_IN),
+    Route("GET", "/notices", notices.show, SIGNED_IN),
+    Route("POST", "/notices/seen", notices.seen, SIGNED_IN),
     # subjects
     *SUBJECT_ROUTES,
     *CYCLE_ROUTES,

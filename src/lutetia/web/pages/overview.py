@@ -1,10 +1,11 @@
-"""The trial at a glance: accrual, what is due, open queries, signatures that wait, limits that come near."""
+"""The trial at a glance: what waits for the person, what is due, open queries, limits that come near, accrual."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
@@ -12,40 +13,86 @@ from lutetia.report import palette
 from lutetia.report.figures.canvas import Canvas
 from lutetia.report.numbers import number, probability
 from lutetia.trial import queries
+from lutetia.trial.queries_notices import notices
 from lutetia.trial.reader import Record
 from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.web import reading
 from lutetia.web.context import Page, PageContext
+from lutetia.workflow.tasks import Task, tasks, unreviewed
 
 _AHEAD_DAYS = 7
 _LINES = 12
+_TASKS = 5
+_NOTICES = 5
 #: Forecasts are watched from this probability of exceeding a limit (assumption: display only, no rule uses it).
 WATCHED = 0.2
+#: Kinds of work whose date is the last one; of the others it says since when they wait.
+_DUE = frozenset({"report", "causality", "expectedness", "administer", "assess", "propose"})
+_EVENT, _CYCLE = "/subjects/{subject}/adverse-events/{item}", "/subjects/{subject}/cycles/{item}"
+#: Kind of work (`lutetia.workflow.tasks.KINDS`) → the page on which it is done; what is decided over a proposal or a
+#: cycle's assessment, on the cycle's page, with its curves, doses and what-if in sight.
+PLACES: dict[str, str] = {
+    "report": f"{_EVENT}/report", "causality": f"{_EVENT}/causality", "expectedness": f"{_EVENT}/expectedness",
+    "approve": _CYCLE, "release": _CYCLE, "propose": _CYCLE, "assess": _CYCLE,
+    "administer": f"{_CYCLE}/administration", "dosimetry": f"{_CYCLE}/dosimetry",
+    "randomise": "/subjects/{subject}/randomisation", "sign_eligibility": "/subjects/{subject}/screening/sign",
+    "screening": "/subjects/{subject}/screening", "answer": "/queries/{item}", "close": "/queries/{item}",
+    "review_deviation": "/subjects/{subject}/deviations/{item}/review", "verify": "/subjects/{subject}/records",
+    "unlock": "/users/{item}", "make_list": "/randomisation-list", "analyse": "/interim", "sign_analysis": "/interim",
+    "read_report": "/interim",
+}  # fmt: skip
 
 
 def show(page: Page) -> Response:
     """State of the trial as the person's roles may see it."""
     study = queries.study(page.reader)
     sees = page.may("see_subject")
-    values: dict[str, Any] = {"figures": [], "accrual": (), "arms": (), "due": (), "waiting": (), "watch": ()}
+    values: dict[str, Any] = {"figures": [], "accrual": (), "arms": (), "due": (), "more_due": False, "watch": ()}
     if sees:
-        values |= _subjects(page, study)
-        today = date.fromisoformat(page.today())
-        until = (today + timedelta(days=_AHEAD_DAYS)).isoformat()
-        due = reading.due_visits(page.reader, page.actor, until=until, limit=_LINES + 1)
-        values["due"] = [_due(row, today) for row in due[:_LINES]]
-        values["more_due"] = len(due) > _LINES
-        values["waiting"] = reading.waiting_prescriptions(page.reader, page.actor, limit=_LINES)
-        watch = reading.limits_watch(page.reader, page.actor, above=WATCHED, limit=_LINES)
-        values["watch"] = [
-            {**row, "dose": number(row["absorbed_dose_Gy"]), "p": probability(row["p_over_limit"]),
-             "high": row["p_over_limit"] >= 0.5} for row in watch
-        ]  # fmt: skip
-    notices = queries.notices(page.reader, page.actor)[-5:]
+        values |= _subjects(page, study) | _due_visits(page) | {"watch": _watch(page)}
+    unseen = notices(page.reader, page.actor, unseen=True)
     return page.render(
-        "overview/show.html", study=study, sees=sees, notices=notices, ahead=_AHEAD_DAYS,
+        "overview/show.html", study=study, sees=sees, notices=unseen[:_NOTICES], more_notices=len(unseen) > _NOTICES,
+        todo=_todo(page), unreviewed=unreviewed(page.reader, page.actor), ahead=_AHEAD_DAYS,
         watched=probability(WATCHED), **values,
     )  # fmt: skip
+
+
+def _todo(page: PageContext) -> list[dict[str, Any]]:
+    """Open work of the person by kind, each piece with the way to its form."""
+    today = page.today()
+    found = tasks(page.reader, page.actor, today=today, limit=_TASKS + 1)
+    several = len(page.sites("see_subject") or ("all", "sites")) > 1
+    return [
+        {"kind": kind, "more": len(rows) > _TASKS,
+         "rows": [_task(page, task, today=today, several=several) for task in rows[:_TASKS]]}
+        for kind, rows in found.items()
+    ]  # fmt: skip
+
+
+def _task(page: PageContext, task: Task, *, today: str, several: bool) -> dict[str, Any]:
+    href = PLACES[task.kind].format(subject=quote(task.subject_id or "", safe=""), item=quote(task.item, safe=""))
+    about = page.t.known(f"overview.about.{task.kind}", otherwise="{item}").replace("{item}", task.item)
+    named = ", ".join(filter(None, (task.subject_id, about))) or page.t("overview.open_form")
+    now = page.trial.clock.now().isoformat()
+    late = task.on is not None and task.kind in _DUE and task.on < (today if len(task.on) == 10 else now)
+    return {"href": href, "words": named, "on": page.local(task.on) if task.on else "", "late": late,
+            "site": task.site if several else None}  # fmt: skip
+
+
+def _due_visits(page: PageContext) -> dict[str, Any]:
+    today = date.fromisoformat(page.today())
+    until = (today + timedelta(days=_AHEAD_DAYS)).isoformat()
+    rows = reading.due_visits(page.reader, page.actor, until=until, limit=_LINES + 1)
+    return {"due": [_due(page, row, today) for row in rows[:_LINES]], "more_due": len(rows) > _LINES}
+
+
+def _watch(page: PageContext) -> list[dict[str, Any]]:
+    rows = reading.limits_watch(page.reader, page.actor, above=WATCHED, limit=_LINES)
+    return [
+        {**row, "dose": number(row["absorbed_dose_Gy"]), "p": probability(row["p_over_limit"]),
+         "high": row["p_over_limit"] >= 0.5} for row in rows
+    ]  # fmt: skip
 
 
 def _subjects(page: PageContext, study: Record) -> dict[str, Any]:
@@ -85,10 +132,18 @@ def _group(state: str) -> str:
     return "failed" if state == "SCREEN_FAILED" else "screening"
 
 
-def _due(row: Record, today: date) -> dict[str, Any]:
+def _due(page: PageContext, row: Record, today: date) -> dict[str, Any]:
+    """A visit with the way to what is to be entered at it."""
     last = row["window_to_on"] or row["due_on"]
     days = (date.fromisoformat(row["due_on"]) - today).days
-    return {**row, "late": date.fromisoformat(last) < today, "days": days}
+    base, infusion = f"/subjects/{row['subject_id']}", row["visit"] == f"cycle {row['cycle']}"
+    if infusion:
+        href = f"{base}/cycles/{row['cycle']}"
+    elif page.may("enter_data", row["site"]):
+        href = f"{base}/laboratory/entry?{urlencode({'visit': row['visit']})}"
+    else:
+        href = base
+    return {**row, "late": date.fromisoformat(last) < today, "days": days, "href": href}
 
 
 def accrual_bar(count: int, most: int) -> bytes:
