@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_a_site_is_added_corrected_with_a_reason_and_closed(trial: Trial) -> Non
     assert (row["name"], row["state"], row["closed_on"]) == ("University hospital", "closed", "2026-01-12")
     with pytest.raises(TrialError, match="was closed"):
         close_site(trial, AD, CloseSite("03", "2026-01-12", "again"))
+
+
+def test_a_dicom_sender_is_a_title_of_one_site_only(trial: Trial) -> None:
+    add_site(trial, AD, replace(SITE, dicom_senders=("SPECT_CT_1",)))
+    with pytest.raises(InputError, match="belongs to site 03"):
+        change_site(trial, AD, ChangeSite("01", {"dicom_senders": ["SPECT_CT_1"]}, "new scanner"))
+    for title in ("", "A" * 17, "back\\slash", " SPECT", "ŁÓDŹ"):
+        with pytest.raises(InputError, match="expected a title of 1 to 16"):
+            change_site(trial, AD, ChangeSite("03", {"dicom_senders": [title]}, "new scanner"))
+    change_site(trial, AD, ChangeSite("03", {"dicom_senders": ["PACS", "PACS", "CT 2"]}, "new scanner"))
+    with trial.read() as reader:
+        assert reader.record("sites", {"site": "03"})["dicom_senders"] == ["PACS", "CT 2"]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ TASKS: dict[str, str] = {
     "monitoring": "verify source data",
 }
 _SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,11}")
+_SENDER = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")  # an application entity title of DICOM (PS3.5, AE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class AddSite:
     country: str
     timezone: str
     opened_on: str
-    dicom_senders: Sequence[Mapping[str, Any]] = ()
+    dicom_senders: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +100,48 @@ def add_site(trial: Trial, actor: Actor, command: AddSite) -> Receipt:
     values = {
         "site": command.site, "name": required_text(command.name, "name of the site"), "country": command.country,
         "timezone": command.timezone, "state": "open", "opened_on": day(command.opened_on, where="opened_on"),
-        "dicom_senders": list(command.dicom_senders),
     }  # fmt: skip
-    return trial.commit(Change("add_site", [Create("sites", values)]), actor)
+
+    def change(reader: Reader) -> Change:
+        senders = _checked_senders(reader, command.dicom_senders, command.site)
+        return Change("add_site", [Create("sites", values | {"dicom_senders": senders})])
+
+    return trial.commit(change, actor)
 
 
 def change_site(trial: Trial, actor: Actor, command: ChangeSite) -> Receipt:
-    """Correct a site's record; name the columns that change."""
+    """Correct a site's record; name the columns that change.
+
+    Raises
+    ------
+    InputError
+        For a column that cannot change, an unknown time zone, or a DICOM sender that is no title or another site's.
+    """
     access.require(actor, "manage_users")
     allowed = ("name", "country", "timezone", "dicom_senders")
     if unknown := [name for name in command.values if name not in allowed]:
         raise InputError(f"site: found {unknown[0]!r}; expected {', '.join(allowed)}")
     if "timezone" in command.values:
         time_zone(str(command.values["timezone"]), where="site: timezone")
-    edit = Update("sites", {"site": command.site}, dict(command.values), command.version)
-    return trial.commit(Change("change_site", [edit]), actor, command.reason)
+
+    def change(reader: Reader) -> Change:
+        values = dict(command.values)
+        if "dicom_senders" in values:
+            values["dicom_senders"] = _checked_senders(reader, values["dicom_senders"], command.site)
+        return Change("change_site", [Update("sites", {"site": command.site}, values, command.version)])
+
+    return trial.commit(change, actor, command.reason)
+
+
+def _checked_senders(reader: Reader, senders: Sequence[str], site: str) -> list[str]:
+    """Titles of scanners and archives that may send images for a site; each belongs to one site only."""
+    for title in senders:
+        if not _SENDER.fullmatch(title):
+            raise InputError(f"DICOM sender: found {title!r}; expected a title of 1 to 16 plain letters or digits")
+    for other in reader.records("sites"):
+        if other["site"] != site and (taken := set(senders) & set(other["dicom_senders"] or ())):
+            raise InputError(f"DICOM sender {min(taken)}: belongs to site {other['site']}; a sender has one site only")
+    return list(dict.fromkeys(senders))
 
 
 def close_site(trial: Trial, actor: Actor, command: CloseSite) -> Receipt:

@@ -21,6 +21,7 @@ class SiteForm:
     timezone: str
     reason: str
     version: int
+    dicom_senders: str = ""
 
 
 def show(page: Page) -> Response:
@@ -47,7 +48,8 @@ def change(page: Page, site: str) -> Response:
     form = page.form("sites")
     sent = form.read(SiteForm)
     if sent is not None:
-        values = {"name": sent.name, "country": sent.country, "timezone": sent.timezone}
+        senders = [title.strip() for title in sent.dicom_senders.split(",") if title.strip()]
+        values = {"name": sent.name, "country": sent.country, "timezone": sent.timezone, "dicom_senders": senders}
         command = sites_users.ChangeSite(site, values, sent.reason, sent.version)
         if form.attempt(sites_users.change_site, page.trial, page.actor, command) is not None:
             return page.redirect(f"/sites/{site}", notice="sites.changed")
@@ -71,9 +73,11 @@ def _list(page: PageContext, form: Form, *, status: int = 200) -> Response:
 def _site(
     page: PageContext, site: str, *, form: Form | None = None, closing: Form | None = None, status: int = 200
 ) -> Response:
-    record = page.reader.record("sites", {"site": site})
+    page.reader.record("sites", {"site": site})
+    record = queries.records(page.reader, page.actor, "sites", site=site)[0]
+    typed = record | {"dicom_senders": ", ".join(record["dicom_senders"] or ())}
     zone = page.services.study.zone
     return page.render(
-        "sites/edit.html", status=status, site=record, form=form or page.saved_form("sites", record),
+        "sites/edit.html", status=status, site=record, form=form or page.saved_form("sites", typed),
         closing=closing or Form(page.t, "sites", zone, {"on": [page.today()]}),
     )  # fmt: skip
