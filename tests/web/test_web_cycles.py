@@ -174,8 +174,12 @@ def test_more_than_ten_percent_off_is_flagged_while_typing_and_after(story: Stor
     assert "deviation" not in fine
     assert story.rows("administrations") == []
     answer = browser.post(cycle_path(number, "administration"), fields)
+    assert answer.status_code == 422
+    assert "(-15 %); check it, and where it is right explain why" in html.unescape(answer.text)
+    answer = browser.post(cycle_path(number, "administration"), fields | {"explanation": "syringe not emptied"})
     assert "3145 MBq given, 3700 MBq prescribed (-15 %)" in answer.text
     assert {d["kind"] for d in story.rows("deviations")} == {"activity"}
+    assert all(d["description"].endswith("; syringe not emptied") for d in story.rows("deviations"))
 
 
 def test_a_wrong_entry_of_the_administration_keeps_what_was_typed(story: Story, site: Site) -> None:

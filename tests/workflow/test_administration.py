@@ -81,10 +81,14 @@ def test_an_administration_moves_cycle_prescription_and_subject_on(story: Story)
 @pytest.mark.requirement(42)
 @pytest.mark.parametrize(("factor", "flagged"), [(1.099, False), (1.101, True), (0.901, False), (0.899, True)])
 def test_more_than_ten_percent_from_the_prescription_is_a_deviation(story: Story, factor: float, flagged: bool) -> None:
-    found = give(story, *both(story, 3700.0 * factor))
+    if flagged:
+        with pytest.raises(InputError, match="explain why"):
+            give(story, *both(story, 3700.0 * factor))
+    found = give(story, *both(story, 3700.0 * factor), explanation="syringe not emptied" if flagged else "")
     kinds = [d["kind"] for d in story.rows("deviations")]
     assert kinds == (["activity"] if flagged else [])
     assert len(found.deviations) == len(kinds)
+    assert all("syringe not emptied" in text for text in found.deviations)
 
 
 @pytest.mark.requirement(42)
@@ -92,7 +96,7 @@ def test_more_than_ten_percent_from_the_prescription_is_a_deviation(story: Story
 def test_more_than_25_percent_above_the_label_is_non_standardised(
     story: Story, activity_MBq: float, flagged: bool
 ) -> None:
-    give(story, *both(story, activity_MBq))
+    give(story, *both(story, activity_MBq), explanation="as ordered")
     assert ("non_standardised" in {d["kind"] for d in story.rows("deviations")}) is flagged
 
 
@@ -110,7 +114,9 @@ BAD: dict[str, tuple[Callable[[NuclideGiven], NuclideGiven], str]] = {
     "ended before it began": (lambda p: replace(p, ended_at="2026-01-12T01:00:00+01:00"), "before started_at"),
     "no offset": (lambda p: replace(p, started_at="2026-01-12T09:30:00"), "time with offset"),
     "date only": (lambda p: replace(p, started_at="2026-01-12"), "without time of day"),
-    "GBq for MBq": (lambda p: replace(p, measured_MBq=3_700_000.0), "check the unit"),
+    "kBq for MBq": (lambda p: replace(p, measured_MBq=3_700_000.0), "check the unit"),
+    "GBq for MBq": (lambda p: replace(p, measured_MBq=3.7), "found 3.7 MBq .*3700 MBq are prescribed.*check the unit"),
+    "measured after it began": (lambda p: replace(p, measured_at="2026-01-12T11:45:00+01:00"), "before measured_at"),
     "a word": (lambda p: replace(p, measured_MBq="much"), "expected a number"),
     "decimal comma": (lambda p: replace(p, measured_MBq="3700,5"), "decimal point"),
     "negative": (lambda p: replace(p, residual_MBq=-1.0), "expected 0 to"),
@@ -154,9 +160,26 @@ def test_an_unknown_batch_is_refused(story: Story) -> None:
         give(story, replace(story.part("Lu-177", 3700.0), batch="X"), story.part("Y-90", 3700.0))
 
 
+def test_a_batch_that_came_after_the_infusion_or_is_closed_was_not_used(story: Story) -> None:
+    late = ReceiveBatch("late", "Lu-177", "DOTA-TATE", "01", "Maker", 9000.0, "2026-01-12T08:00:00+01:00",
+                        "2026-01-15T08:00:00+01:00", "2026-01-13")  # fmt: skip
+    story.at(DAY + timedelta(days=1))
+    receive_batch(story.trial, PHYSICIST, late)
+    start = DAY + timedelta(hours=1)
+    parts = [story.part(n, 3700.0, start=start) for n in ("Lu-177", "Y-90")]
+    with pytest.raises(InputError, match="batch late was received on 2026-01-13"):
+        give(story, replace(parts[0], batch="late"), parts[1])
+    move_batch(story.trial, PHYSICIST, MoveBatch("Lu-177-a", "returned", 8000.0, start.isoformat(), "not needed"))
+    close_batch(story.trial, PHYSICIST, "Lu-177-a")
+    with pytest.raises(InputError, match="batch Lu-177-a: found it closed"):
+        give(story, *parts)
+
+
 def test_an_expired_batch_is_a_critical_deviation(story: Story) -> None:
     story.at(DAY + timedelta(days=4))
-    give(story, *both(story))
+    with pytest.raises(InputError, match=r"batch Lu-177-a expired at .*explain why"):
+        give(story, *both(story))
+    give(story, *both(story), explanation="released again by the radiopharmacist")
     assert {d["severity"] for d in story.rows("deviations")} == {"critical"}
 
 

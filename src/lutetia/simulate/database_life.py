@@ -35,7 +35,7 @@ from lutetia.simulate.population import REGIONS
 from lutetia.simulate.trials import Block, arm_columns, kidney_squares
 from lutetia.trial import Actor, ManualClock, Trial
 from lutetia.trial.signatures import Confirmed, confirm_demonstration
-from lutetia.workflow.administration import NuclideGiven, RecordAdministration, record_administration
+from lutetia.workflow.administration import DEVIATION, NuclideGiven, RecordAdministration, record_administration
 from lutetia.workflow.adverse_events import (
     EndEvent,
     JudgeSerious,
@@ -260,7 +260,9 @@ def _give(f: Filling, person: Person, cycle: int, version: int, day: float) -> N
                                times[0], expires, zero.date().isoformat())  # fmt: skip
         receive_batch(f.trial, team.physicist, arrived)
         parts.append(NuclideGiven(name, batch, delivered * activity, times[0], 0.0, times[1], times[2], times[3]))
-    record_administration(f.trial, team.physicist, RecordAdministration(person.subject_id, cycle, version, parts))
+    apart = "drawn up so, measured twice" if abs(delivered - 1.0) > DEVIATION else ""
+    entry = RecordAdministration(person.subject_id, cycle, version, parts, explanation=apart)
+    record_administration(f.trial, team.physicist, entry)
     columns = arm_columns(f.block, person.arm)
     given = np.array([delivered * ask.get(f.block.nuclides[c], 0.0) for c in columns])
     f.days[person.arm][person.row, cycle - 1] = day

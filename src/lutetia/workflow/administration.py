@@ -34,6 +34,7 @@ from lutetia.workflow.proposal import prescription_rows
 
 DEVIATION = 0.10  # administered against prescribed
 NON_STANDARDISED = 0.25  # above the label
+UNIT_FACTOR = 20.0  # assumption: an activity before the infusion so far from the prescription is one in another unit
 # Activity of one cycle on the product's label; Lu-177: 7.4 GBq of [177Lu]Lu-DOTA-TATE. Setting `label_MBq` of a study.
 LABEL_MBQ = {"Lu-177": 7400.0}
 
@@ -56,8 +57,9 @@ class NuclideGiven:
 class RecordAdministration:
     """What was given of a released prescription.
 
-    `not_given` says why a nuclide is missing. `given_despite` is the explanation where the activity was given although
-    the prescription did not stand any more; without it such a record is refused.
+    `not_given` says why a nuclide is missing. `explanation` says why an activity differs from the prescription by more
+    than 10 %, or why an expired batch was used. `given_despite` is the explanation where it was given although the
+    prescription did not stand any more. Without these such a record is refused.
     """
 
     subject_id: str
@@ -66,6 +68,7 @@ class RecordAdministration:
     given: Sequence[NuclideGiven]
     not_given: Mapping[str, str] = field(default_factory=dict)
     given_despite: str = ""
+    explanation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ def record_administration(trial: Trial, actor: Actor, command: RecordAdministrat
     Raises
     ------
     InputError
-        For values or times that cannot be, an unknown batch, or nuclides that are not those prescribed.
+        For values, units or times that cannot be, a batch that cannot have been used, nuclides that are not those
+        prescribed, or a difference from the prescription that nobody explains.
     TransitionError
         If the prescription is not released, or does not stand any more and no explanation is given. Nothing is stored
         then, so that what was given can still be recorded.
@@ -137,6 +141,7 @@ def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministr
         key = {"subject_id": command.subject_id, "cycle": command.cycle, "nuclide": part.nuclide}
         before = reader.record("administrations", key)
         checked = checked_part(reader, part, command.subject_id, where)
+        check_unit(checked, float(before["prescribed_MBq"]), where)
         values = amounts(part, checked)
         edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
         edits += corrected_use(reader, actor, before, values)
@@ -171,8 +176,7 @@ def _stored(
             after=asked,
         )
         asked += len(findings)
-        deviations += activity_deviations(reader, part.nuclide, administered[part.nuclide], row["prescribed_MBq"])
-        deviations += _batch_deviations(reader, part, values["started_at"])
+        deviations += _explained(part_deviations(reader, part, values, float(row["prescribed_MBq"])), command)
     for nuclide, why in command.not_given.items():
         edits += _missing_edits(reader, actor, command, by_nuclide[nuclide], why, subject["site"])
         deviations.append(("missing_nuclide", "major", f"{nuclide} was not given: {why}"))
@@ -198,7 +202,27 @@ def _checked_parts(reader: Reader, command: RecordAdministration, rows: Sequence
         raise InputError(f"{where}: no nuclide was given; withhold the cycle instead, with a reason")
     for nuclide, why in command.not_given.items():
         required_text(why, f"{where}: why {nuclide} was not given")
-    return {p.nuclide: checked_part(reader, p, command.subject_id, f"{where}, {p.nuclide}") for p in command.given}
+    prescribed_MBq = {r["nuclide"]: float(r["prescribed_MBq"]) for r in rows}
+    parts = {p.nuclide: checked_part(reader, p, command.subject_id, f"{where}, {p.nuclide}") for p in command.given}
+    for nuclide, checked in parts.items():
+        check_unit(checked, prescribed_MBq[nuclide], f"{where}, {nuclide}")
+    return parts
+
+
+def check_unit(checked: Checked, prescribed_MBq: float, where: str) -> None:
+    """Refuse an activity before the infusion that only another unit explains.
+
+    Raises
+    ------
+    InputError
+        If it is not within a factor of `UNIT_FACTOR` of the prescribed one.
+    """
+    found = float(checked.values["measured_MBq"])
+    if prescribed_MBq and not 1 / UNIT_FACTOR < found / prescribed_MBq < UNIT_FACTOR:
+        raise InputError(
+            f"{where}: found {found:g} MBq before the infusion where {prescribed_MBq:.0f} MBq are prescribed; expected "
+            "megabecquerel; check the unit (1 GBq is 1000 MBq)"
+        )
 
 
 def checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str) -> Checked:
@@ -216,6 +240,9 @@ def checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str
     site = subject_of(reader, subject_id)["site"]
     if batch["site"] != site:
         raise InputError(f"{where}: batch {part.batch} was received at site {batch['site']}; expected site {site}")
+    if (day := local_day(reader, site, _start(checked))) < batch["received_on"]:
+        raise InputError(f"{where}: found the infusion on {day}, but batch {part.batch} was received on "
+                         f"{batch['received_on']}; correct the times or choose another batch")  # fmt: skip
     return checked
 
 
@@ -281,11 +308,24 @@ def activity_deviations(
     return found
 
 
-def _batch_deviations(reader: Reader, part: NuclideGiven, started_at: str) -> list[tuple[str, str, str]]:
+def part_deviations(
+    reader: Reader, part: NuclideGiven, values: Mapping[str, Any], prescribed_MBq: float
+) -> list[tuple[str, str, str]]:
+    """All deviations of one nuclide as it is stored (`amounts`): its activity, and its batch."""
+    found = activity_deviations(reader, part.nuclide, values["administered_MBq"], prescribed_MBq)
     batch = batch_of(reader, part.batch)
-    if started_at > batch["expires_at"]:
-        return [("procedure", "critical", f"{part.nuclide}: batch {part.batch} expired at {batch['expires_at']}")]
-    return []
+    if values["started_at"] > batch["expires_at"]:
+        found.append(("procedure", "critical", f"{part.nuclide}: batch {part.batch} expired at {batch['expires_at']}"))
+    return found
+
+
+def _explained(found: Sequence[tuple[str, str, str]], command: RecordAdministration) -> list[tuple[str, str, str]]:
+    """Deviations with the person's explanation; refused without one where the dose or the product differs."""
+    why = (command.explanation or command.given_despite).strip()
+    unexplained = [text for kind, _, text in found if kind in ("activity", "procedure")]
+    if unexplained and not why:
+        raise InputError(f"{_place(command)}: {'; '.join(unexplained)}; check it, and where it is right explain why")
+    return [(kind, severity, f"{text}; {why}" if why else text) for kind, severity, text in found]
 
 
 def _window_deviations(reader: Reader, cycle: Record, day: str) -> list[tuple[str, str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lutetia.trial.records import Actor
 from lutetia.trial.store import Trial
-from lutetia.workflow.administration import NuclideGiven, activity_deviations, amounts, checked_part
+from lutetia.workflow.administration import NuclideGiven, amounts, check_unit, checked_part, part_deviations
 from lutetia.workflow.edits import allowed_subject
 from lutetia.workflow.proposal import prescription_rows
 
@@ -30,7 +30,7 @@ def check_given(trial: Trial, actor: Actor, subject_id: str, cycle: int, part: N
     Raises
     ------
     InputError
-        For values or times that cannot be, or a batch of another nuclide or site.
+        For values, units or times that cannot be, or a batch that cannot have been used.
     MissingRecordError
         If the cycle has no prescription, or the batch was never received.
     """
@@ -39,6 +39,7 @@ def check_given(trial: Trial, actor: Actor, subject_id: str, cycle: int, part: N
         rows = {r["nuclide"]: r for r in prescription_rows(reader, subject_id, cycle)}
         prescribed = float(rows[part.nuclide]["prescribed_MBq"]) if part.nuclide in rows else 0.0
         checked = checked_part(reader, part, subject_id, part.nuclide)
-        administered = float(amounts(part, checked)["administered_MBq"])
-        found = activity_deviations(reader, part.nuclide, administered, prescribed)
-    return GivenCheck(part.nuclide, administered, prescribed, tuple(found))
+        check_unit(checked, prescribed, part.nuclide)
+        values = amounts(part, checked)
+        found = part_deviations(reader, part, values, prescribed)
+    return GivenCheck(part.nuclide, float(values["administered_MBq"]), prescribed, tuple(found))

@@ -161,7 +161,15 @@ def batch_of(reader: Reader, batch: str) -> Record:
 def use_edit(
     reader: Reader, actor: Actor, batch: str, *, activity_MBq: float, at: str, subject_id: str, cycle: int
 ) -> Edit:
-    """The movement that an administration makes."""
+    """The movement that an administration makes.
+
+    Raises
+    ------
+    InputError
+        If the batch is closed: its account is complete.
+    """
+    if batch_of(reader, batch)["state"] == "CLOSED":
+        raise InputError(f"batch {batch}: found it closed; expected an open one; choose the batch that was used")
     return _movement(reader, actor, batch, "used", activity_MBq, at, subject_id=subject_id, cycle=cycle)
 
 

@@ -56,8 +56,10 @@ def record(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         elif (part := read_part(form, name)) is not None:
             given.append(part)
     if not form.errors:
-        despite = form.value("given_despite")
-        command = RecordAdministration(subject_id, cycle, int(rows[0]["version"]), given, not_given, despite)
+        command = RecordAdministration(
+            subject_id, cycle, int(rows[0]["version"]), given, not_given, form.value("given_despite"),
+            form.value("explanation"),
+        )  # fmt: skip
         if form.attempt(record_administration, page.trial, page.actor, command) is not None:
             return page.redirect(found.path, notice="cycles.done.administration")
         page.close()
