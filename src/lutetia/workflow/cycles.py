@@ -97,10 +97,14 @@ def plan_cycle(trial: Trial, actor: Actor, command: PlanCycle) -> int:
     allowed_subject(trial, actor, "enter_data", command.subject_id)
 
     def change(reader: Reader) -> Change:
-        protocol = protocol_of(trial, reader)
         current = subject_of(reader, command.subject_id)
         values = check_form("cycles", {"planned_on": command.planned_on}, now=now_of(reader)).values
-        number = _next_number(reader, current, protocol.cycles)
+        number = following_cycle(trial, reader, current)
+        if number is None:
+            raise TransitionError(
+                f"subject {command.subject_id}: all {protocol_of(trial, reader).cycles} planned cycles are given; "
+                "no further one can be planned; record the end of treatment"
+            )
         row = {"subject_id": command.subject_id, "cycle": number, "planned_on": values["planned_on"],
                "state": "PLANNED", "state_on": now_of(reader).date().isoformat()}  # fmt: skip
         _check_day(reader, current, values["planned_on"], number)
@@ -255,7 +259,14 @@ def _site(trial: Trial, subject_id: str) -> str:
         return str(subject_of(reader, subject_id)["site"])
 
 
-def _next_number(reader: Reader, subject: Record, planned: int) -> int:
+def following_cycle(trial: Trial, reader: Reader, subject: Record) -> int | None:
+    """Number of the cycle that can be planned next; None where all cycles of the protocol are given.
+
+    Raises
+    ------
+    TransitionError
+        If the subject is not in treatment, or an earlier cycle is still open.
+    """
     where = f"subject {subject['subject_id']}"
     if subject["state"] not in TREATABLE:
         raise TransitionError(f"{where}: is {subject['state']}; a cycle needs a randomised subject in treatment")
@@ -263,8 +274,8 @@ def _next_number(reader: Reader, subject: Record, planned: int) -> int:
     still = [r for r in rows if r["state"] not in (*GIVEN_STATES, *ENDED)]
     if still:
         raise TransitionError(f"{where}: cycle {still[0]['cycle']} is {still[0]['state']}; give or end it first")
-    if sum(r["state"] in GIVEN_STATES for r in rows) >= planned:
-        raise TransitionError(f"{where}: all {planned} planned cycles are given; no further one can be planned")
+    if sum(r["state"] in GIVEN_STATES for r in rows) >= protocol_of(trial, reader).cycles:
+        return None
     return max((int(r["cycle"]) for r in rows), default=0) + 1
 
 

@@ -63,6 +63,7 @@ def render_cycle(page: PageContext, subject_id: str, cycle: int, *, problem: str
 def try_activities(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """What other activities would mean for every limit: a fragment, computed at once; nothing is stored."""
     page.refuse_masked()
+    read_cycle(page, subject_id, cycle)
     asked = {name.partition(".")[2]: page.argument(name) for name in page.request.query_params if "." in name}
     activities = {name: _activity(page, name, text) for name, text in asked.items()}
     version = page.number("version", otherwise=0) or None

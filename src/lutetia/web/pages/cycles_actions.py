@@ -10,8 +10,7 @@ from typing import Any
 from lutetia.trial import queries
 from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown
-from lutetia.workflow.course_records import GIVEN_STATES
-from lutetia.workflow.cycles import TREATABLE
+from lutetia.workflow.cycles import TREATABLE, following_cycle
 
 Action = dict[str, Any]
 
@@ -86,10 +85,7 @@ def _following(page: PageContext, found: CycleRecords) -> list[Action]:
     every = queries.records(page.reader, page.actor, "cycles", subject_id=subject_id)
     if not page.may("enter_data", site) or any(int(c["cycle"]) > found.number for c in every):
         return []
-    planned = (queries.study(page.reader)["settings"] or {}).get("cycles")
-    if planned is not None and sum(c["state"] in GIVEN_STATES for c in every) >= int(planned):
-        return []
-    if found.subject["state"] not in TREATABLE:
+    if found.subject["state"] not in TREATABLE or following_cycle(page.trial, page.reader, found.subject) is None:
         return []
     return [_link("plan", "") | {"href": f"/subjects/{subject_id}/cycles/new"}]
 

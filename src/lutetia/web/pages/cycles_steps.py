@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lutetia.errors import LutetiaError
+from lutetia.errors import LutetiaError, TransitionError
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
@@ -165,5 +165,8 @@ def plan(page: Page, subject_id: str) -> Response:
 
 def _plan_page(page: PageContext, subject_id: str, form: Form, *, status: int = 200) -> Response:
     subject = queries.subject(page.reader, page.actor, subject_id)
-    rows = queries.records(page.reader, page.actor, "cycles", subject_id=subject_id)
-    return page.render("cycles/plan.html", status=status, subject=subject, cycles=rows, form=form)
+    try:
+        number, refused = workflow.following_cycle(page.trial, page.reader, subject), ""
+    except TransitionError as error:
+        number, refused = None, str(error)
+    return page.render("cycles/plan.html", status=status, subject=subject, number=number, refused=refused, form=form)

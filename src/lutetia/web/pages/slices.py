@@ -10,13 +10,14 @@ from lutetia.errors import InputError, MissingRecordError
 from lutetia.report.figures.slice_stack import VIEWS, WINDOWS, outline_colour
 from lutetia.report.numbers import number
 from lutetia.web.context import Page, PageContext
+from lutetia.web.pages.cycles_records import CycleNumber, read_cycle
 from lutetia.workflow.dosimetry_pictures import KIND, SUPERSEDED
 
 #: Units as people read them.
 UNITS = {"MBq_per_mL": "MBq/mL", "MBq_h_per_mL": "MBq·h/mL", "Gy": "Gy", "Gy_per_h": "Gy/h"}
 
 
-def show(page: Page, subject_id: str, cycle: int) -> Response:
+def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """The viewer, on the first stack of the cycle or the one that the address names."""
     page.refuse_masked()
     found = _stacks(page, subject_id, cycle)
@@ -31,7 +32,7 @@ def show(page: Page, subject_id: str, cycle: int) -> Response:
     )  # fmt: skip
 
 
-def picture(page: Page, subject_id: str, cycle: int, sha256: str, view: str, level: int) -> Response:
+def picture(page: Page, subject_id: str, cycle: CycleNumber, sha256: str, view: str, level: int) -> Response:
     """One slice; the address holds everything that the picture depends on, so the browser may keep it."""
     page.refuse_masked()
     if sha256 not in {s["sha256"] for s in _stacks(page, subject_id, cycle)}:
@@ -50,5 +51,6 @@ def _stacks(page: PageContext, subject_id: str, cycle: int) -> list[dict[str, An
     every = page.reader.records("attachments", subject_id=subject_id, cycle=cycle, kind=KIND)
     found = [row for row in every if row["state"] != SUPERSEDED]
     if not found:
+        read_cycle(page, subject_id, cycle)  # a cycle that does not exist is another mistake than one without images
         raise MissingRecordError(f"cycle {cycle}: found no images for the viewer; import the case of this cycle first")
     return found
