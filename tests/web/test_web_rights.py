@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.web.browsing import PASSWORD, Browser, TestClient, person
+from tests.web.browsing import PASSWORD, ROOT, Browser, TestClient, person
 
-from lutetia.trial import Trial, access
+from lutetia.trial import Trial, access, accounts
 from lutetia.trial.access import RIGHTS, ROLES
 from lutetia.trial.records import Actor, Grant
 from lutetia.web.app import create_app
 from lutetia.web.routes import ROUTES
-from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, any_site
+from lutetia.web.routing import OWN_ACCOUNT, PAUSED, PUBLIC, SIGNED_IN, Route, any_site
 from lutetia.web.settings import Settings
 
-OPEN = {PUBLIC, SIGNED_IN, PAUSED}
+OPEN = {PUBLIC, SIGNED_IN, OWN_ACCOUNT, PAUSED}
 GUARDED = [route for route in ROUTES if route.action not in OPEN]
 WHO = [*((role, "01") for role in ROLES), ("coordinator", "02"), ("monitor", "02")]
 
@@ -95,6 +95,39 @@ def test_nobody_reaches_a_route_without_signing_in(route: Route, app: Any) -> No
         headers = {"X-CSRF-Token": browser.csrf}
         answer = client.request(route.method, address(route, "01"), headers=headers, follow_redirects=False)
     assert answer.status_code == 401
+
+
+@pytest.fixture(scope="module")
+def newcomer(app: Any, trial: Trial) -> Iterator[Visitor]:
+    """A person with every right that one may hold, whose password the administrator chose."""
+    accounts.add_user(trial, ROOT, user_id="newcomer", name="New Comer", password=PASSWORD)
+    grants = tuple(Grant(role, "01" if role in access.SITE_ROLES else None) for role in ROLES[:7])
+    for grant in grants:
+        accounts.grant_role(trial, ROOT, "newcomer", role=grant.role, site=grant.site)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        browser = Browser(client)
+        browser.sign_in("newcomer", PASSWORD)
+        yield Visitor(Actor("newcomer", "New Comer", grants), browser)
+
+
+@pytest.mark.requirement(17)
+@pytest.mark.requirement(22)
+@pytest.mark.parametrize("route", [r for r in ROUTES if r.action not in (PUBLIC, PAUSED, OWN_ACCOUNT)], ids=named)
+def test_nothing_opens_before_the_password_that_the_administrator_gave_is_changed(
+    route: Route, newcomer: Visitor
+) -> None:
+    path, headers = address(route, "01"), {"X-CSRF-Token": newcomer.browser.csrf}
+    answer = newcomer.browser.client.request(route.method, path, headers=headers, follow_redirects=False)
+    if route.is_api:
+        assert answer.status_code == 403
+        assert "choose your own first" in answer.text
+    else:
+        assert (answer.status_code, answer.headers["location"]) == (303, "/account")
+
+
+def test_before_the_password_is_changed_one_may_only_change_it_and_sign_out() -> None:
+    own = {named(r) for r in ROUTES if r.action == OWN_ACCOUNT}
+    assert own == {"GET /account", "POST /account/password", "POST /session/touch", "DELETE /api/session"}
 
 
 @pytest.mark.requirement(22)

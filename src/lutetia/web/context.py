@@ -29,7 +29,7 @@ from lutetia.trial.signatures import Confirmed, Credentials, confirm
 from lutetia.trial.store import Trial
 from lutetia.web import navigation
 from lutetia.web.forms import Form, values_of
-from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route
+from lutetia.web.routing import OWN_ACCOUNT, PAUSED, PUBLIC, SIGNED_IN, Route
 from lutetia.web.security import UNSAFE, RateLimit, check_form_token, form_token
 from lutetia.web.session import Session, by_cookie, find, give_visitor, token_of, visitor_secret
 from lutetia.web.settings import Settings
@@ -375,10 +375,12 @@ def _admit(page: PageContext) -> None:
         return
     if session.state != "open":
         raise PausedError(f"session: found it {session.state}; give the password again")
-    if route.action == SIGNED_IN:
+    if route.action == OWN_ACCOUNT:
         return
     if session.must_change_password:
         raise PasswordDueError("account: found a password that the administrator chose; choose your own first")
+    if route.action == SIGNED_IN:
+        return
     access.require(session.actor, route.action, route.site_of(page.reader, page.request.path_params))
 
 

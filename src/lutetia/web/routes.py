@@ -1,7 +1,7 @@
 """The map of the site: every page and API route, with the right that it needs. What has no line here does not exist.
 
 To add a route: one line; the columns are method, path, handler, action (a right of `lutetia.trial.access.RIGHTS`, or
-`PUBLIC`, `SIGNED_IN`, `PAUSED`) and, where the right is needed at one site, how the request names it.
+`PUBLIC`, `SIGNED_IN`, `OWN_ACCOUNT`, `PAUSED`) and, where the right is needed at one site, how the request names it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lutetia.web.routes_cycles import CYCLE_ROUTES
 from lutetia.web.routes_randomisation import RANDOMISATION_ROUTES
 from lutetia.web.routes_safety import SAFETY_ROUTES
 from lutetia.web.routes_subjects import SUBJECT_ROUTES
-from lutetia.web.routing import PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
+from lutetia.web.routing import OWN_ACCOUNT, PAUSED, PUBLIC, SIGNED_IN, Route, site_of_query, site_of_subject
 
 SUBJECT = "/subjects/{subject_id}"
 CYCLE = SUBJECT + "/cycles/{cycle}"
@@ -38,10 +38,10 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/sign-out", sign_in.sign_out, PUBLIC),
     Route("POST", "/session/pause", sign_in.pause, PAUSED),
     Route("POST", "/session/unlock", sign_in.unlock, PAUSED),
-    Route("POST", "/session/touch", sign_in.touch, SIGNED_IN),
+    Route("POST", "/session/touch", sign_in.touch, OWN_ACCOUNT),
     # own account
-    Route("GET", "/account", account.show, SIGNED_IN),
-    Route("POST", "/account/password", account.change_password, SIGNED_IN),
+    Route("GET", "/account", account.show, OWN_ACCOUNT),
+    Route("POST", "/account/password", account.change_password, OWN_ACCOUNT),
     Route("POST", "/account/codes", account.start_codes, SIGNED_IN),
     Route("POST", "/account/codes/confirm", account.confirm_codes, SIGNED_IN),
     Route("POST", "/account/sessions/{session_id}/end", account.end_session, SIGNED_IN),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from lutetia.web.api import overview, session, subjects
-from lutetia.web.routing import PUBLIC, SIGNED_IN, Route, site_of_subject
+from lutetia.web.routing import OWN_ACCOUNT, PUBLIC, SIGNED_IN, Route, site_of_subject
 
 _SUBJECT = "/api/subjects/{subject_id}"
 
 API_ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/session", session.sign_in, PUBLIC),
     Route("GET", "/api/session", session.me, SIGNED_IN),
-    Route("DELETE", "/api/session", session.sign_out, SIGNED_IN),
+    Route("DELETE", "/api/session", session.sign_out, OWN_ACCOUNT),
     Route("GET", "/api/trial", overview.trial, SIGNED_IN),
     Route("GET", "/api/sites", overview.sites, SIGNED_IN),
     Route("GET", "/api/accrual", overview.accrual, "see_subject"),

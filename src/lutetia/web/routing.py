@@ -14,8 +14,10 @@ from lutetia.trial.reader import Reader
 
 #: Nobody need be signed in (sign-in itself, health, static files).
 PUBLIC = "public"
-#: Any signed-in person (the own account).
+#: Any signed-in person.
 SIGNED_IN = "signed in"
+#: Any signed-in person, also before a password that the administrator gave was changed (changing it, signing out).
+OWN_ACCOUNT = "own account"
 #: Any signed-in person, also while the session is locked after a pause (unlock, sign out).
 PAUSED = "paused"
 
@@ -67,9 +69,11 @@ class Route:
     handler
         The function that answers.
     action
-        A right of `lutetia.trial.access.RIGHTS`, or `PUBLIC`, `SIGNED_IN`, `PAUSED`.
+        A right of `lutetia.trial.access.RIGHTS`, or `PUBLIC`, `SIGNED_IN`, `OWN_ACCOUNT`, `PAUSED`.
     site_of
         How the request names the site at which the right is needed.
+    by_itself
+        Whether an open page asks it again and again by itself, which keeps nobody's session awake.
     """
 
     method: str
@@ -77,6 +81,7 @@ class Route:
     handler: Callable[..., Any]
     action: str
     site_of: SiteOf = any_site
+    by_itself: bool = False
 
     @property
     def is_api(self) -> bool:
