@@ -105,6 +105,20 @@ def test_the_upgraded_schema_is_that_of_a_new_trial(tmp_path: Path, database: st
             assert shape(old.engine) == shape(new.engine)
 
 
+def test_the_session_of_a_request_and_the_signatures_of_a_record_are_found_through_an_index(
+    tmp_path: Path, source: Trial
+) -> None:
+    old_trial(tmp_path / "old", None, source)
+    upgrade_trial(tmp_path / "old")
+    asked = ("sessions WHERE token_hash = 'x'", "signature_records WHERE table_name = 'labs' AND record = 7",
+             "visits WHERE state = 'PLANNED' AND due_on <= '2026-01-01'")  # fmt: skip
+    for folder in (tmp_path / "old", source.folder):
+        with contextlib.closing(sqlite3.connect(folder / "trial.sqlite")) as file:
+            for question in asked:
+                plan = str(file.execute(f"EXPLAIN QUERY PLAN SELECT * FROM {question}").fetchall())
+                assert "USING INDEX ix_" in plan, (folder, question, plan)
+
+
 def test_a_newer_database_is_not_touched_by_an_upgrade(tmp_path: Path) -> None:
     with Trial.create(tmp_path / "t", study=Study("X", "x")) as made, made.database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")

@@ -23,7 +23,7 @@ from lutetia.trial import triggers
 from lutetia.trial.schema import VERSION, metadata
 
 #: Schema revisions in order; the last one is what this program reads and writes.
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004")
 BUSY_SECONDS = 30
 _LOCK = "SELECT pg_advisory_xact_lock(727364, hashtext(current_schema()))"
 

@@ -3,7 +3,7 @@
 Here: names, types and rules. The tables of the exchange format take their columns from `lutetia.dataset.tables`; the
 text of `SPECS` adds the ones that only a running trial has. Not here: what a masked reader sees (`masking`), permitted
 states (`states`), triggers (`triggers`).
-To add a column or table: one line here and one migration under `migrations/versions`.
+To add a column, table or index: one line here and one migration under `migrations/versions`.
 
 Types: text unless `:int`, `:real` (double precision) or `:json` follows the name. Columns named `_on` hold ISO dates,
 `_at` instants in UTC; a laboratory value is text, because its decimals are part of what the laboratory reported.
@@ -96,6 +96,19 @@ audit_reviews | review_id:int | audit_head audit_sequence:int reviewed_by review
 redactions | target:int | fields:json replacement reason proposed_by proposed_at confirmed_by confirmed_at | kept
 notices | notice_id:int | user_id role site kind text created_at seen_at |
 """
+
+
+#: Columns, besides keys and subjects, by which tables are asked often: every request looks up its session, every
+#: changed record its signatures, the overview what is due and what waits.
+INDEXES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "sessions": (("token_hash",), ("user_id",)),
+    "grants": (("user_id",),),
+    "signature_records": (("table_name", "record"),),
+    "queries": (("table_name", "record"), ("state",)),
+    "visits": (("state", "due_on"),),
+    "prescriptions": (("state",),),
+    "jobs": (("state",),),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +206,8 @@ def _table(spec: TableSpec) -> Table:
     table = Table(spec.name, metadata, *columns)
     unique = [_present(spec, table.c[name]) for name in spec.keys]
     Index(f"uq_{spec.name}", *unique, unique=True)
+    for names in INDEXES.get(spec.name, ()):
+        Index(f"ix_{spec.name}_{'_'.join(names)}", *(table.c[name] for name in names))
     return table
 
 
