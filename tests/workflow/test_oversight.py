@@ -107,9 +107,16 @@ def test_a_head_that_is_not_in_the_chain_cannot_be_reviewed(trial: Trial) -> Non
         review_audit(trial, DM, ReviewAudit("f" * 64, "", confirm_demonstration(trial, DM)))
     with trial.read() as reader:
         assert (reader.count("audit_reviews"), reviewed_until(reader)) == (0, 0)
-    board = actor("board")
-    with pytest.raises(AccessDeniedError):
-        review_audit(trial, board, ReviewAudit(trial.head().head, "", confirm_demonstration(trial, board)))
+
+
+@pytest.mark.parametrize("role", ["board", "coordinator", "monitor", "masked_statistician", "administrator"])
+@pytest.mark.requirement(11)
+def test_who_does_not_see_every_row_of_the_trail_cannot_say_that_it_was_reviewed(trial: Trial, role: str) -> None:
+    person = actor(role)
+    with pytest.raises(AccessDeniedError, match="from whom no row is hidden"):
+        review_audit(trial, person, ReviewAudit(trial.head().head, "", confirm_demonstration(trial, person)))
+    with trial.read() as reader:
+        assert reader.count("audit_reviews") == 0
 
 
 @pytest.mark.requirement(12)

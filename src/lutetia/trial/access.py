@@ -112,6 +112,11 @@ def visible_sites(actor: Actor, action: str = "see_subject") -> frozenset[str] |
     return frozenset(site for scope, site in scopes if scope == "s" and site is not None)
 
 
+def reads_whole_trail(actor: Actor) -> bool:
+    """Whether no row of the audit trail is hidden from the actor: only such a person can say that it was reviewed."""
+    return may(actor, "read_audit") and visible_sites(actor, "read_audit") is None and not masked(actor, "read_audit")
+
+
 def needs_second_factor(grants: tuple[Grant, ...]) -> bool:
     """Whether any granted role has a right that needs a one-time code."""
     return any(grant.role in RIGHTS[action] for grant in grants for action in SECOND_FACTOR)

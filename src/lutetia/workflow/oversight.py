@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from lutetia.errors import DuplicateRecordError, InputError, StaleRecordError
+from lutetia.errors import AccessDeniedError, DuplicateRecordError, InputError, StaleRecordError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Sign, Trial, access
 from lutetia.trial.schema import AUDIT, key_text, spec_of
 from lutetia.trial.signatures import Confirmed
@@ -97,11 +97,13 @@ def review_audit(trial: Trial, actor: Actor, command: ReviewAudit) -> Receipt:
     Raises
     ------
     AccessDeniedError
-        Without the right to read the trail of the whole trial.
+        Unless the person reads every row of the trail: at all sites and unmasked.
     InputError
         If the head is not in the chain.
     """
-    access.require(actor, "read_audit")
+    if not access.reads_whole_trail(actor):
+        held = ", ".join(sorted(actor.roles)) or "none"
+        raise AccessDeniedError(f"audit review: found the roles {held}; expected one from whom no row is hidden")
 
     def change(reader: Reader) -> Change:
         sequence = reader.value(select(AUDIT.c.sequence).where(AUDIT.c.hash == command.head))

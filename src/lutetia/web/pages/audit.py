@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lutetia.trial import audit, queries
+from lutetia.trial import access, audit, queries
 from lutetia.trial.queries_audit import AuditEntry, AuditFilter, audit_trail, field_history
 from lutetia.trial.schema import SCHEMA
 from lutetia.web.context import Page, PageContext
@@ -65,8 +65,8 @@ def _show(page: PageContext, review_form: Form, *, status: int = 200) -> Respons
 
 
 def _reviews(page: PageContext) -> dict[str, Any] | None:
-    """The last review and the present head, for those who read the trail of the whole trial."""
-    if page.sites("read_audit") is not None or not page.may("read_audit"):
+    """The last review and the present head, for those who read every row of the trail."""
+    if not access.reads_whole_trail(page.actor):
         return None
     rows = queries.records(page.reader, page.actor, "audit_reviews")
     last = max(rows, key=lambda row: int(row["audit_sequence"]), default=None)
@@ -127,9 +127,15 @@ def _plain(name: str) -> str:
 
 
 def _value(page: PageContext, column: str, value: Any) -> str:
-    """A stored value as people read it: instants in local time, numbers without noise."""
+    """A stored value as people read it: instants in local time, numbers without noise, parts by name."""
     if value is None:
         return ""
+    if isinstance(value, dict):
+        return "; ".join(
+            f"{field_words(page, name)}: {_value(page, name, part) or '–'}" for name, part in value.items()
+        )
+    if isinstance(value, list):
+        return ", ".join(_value(page, column, part) for part in value)
     if column.endswith("_at") and isinstance(value, str) and len(value) > 10 and value[:4].isdigit():
         return page.local(value)
     return f"{value:.12g}" if isinstance(value, float) else str(value)
