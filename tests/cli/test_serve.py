@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lutetia.cli.serve import _listening, serve
 from lutetia.errors import InputError, StorageError
+from lutetia.web.demonstration import make_demonstration
 
 
 def test_serve_makes_a_demonstration_answers_and_ends(tmp_path: Path) -> None:
@@ -46,6 +51,50 @@ def test_serve_makes_a_demonstration_answers_and_ends(tmp_path: Path) -> None:
         finally:
             server.terminate()
             server.wait(timeout=20)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts processes in /proc")
+def test_a_server_process_that_dies_is_replaced_and_none_outlives_the_first(tmp_path: Path) -> None:
+    make_demonstration(tmp_path / "t").close()
+    command = [str(Path(sys.executable).with_name("lutetia")), "serve", "--data", str(tmp_path / "t"), "--demo"]
+    with subprocess.Popen([*command, "--port", "0", "--processes", "2"], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline() + server.stdout.readline())
+        assert found
+        try:
+            before = wait_for(lambda: serving(server.pid), lambda processes: len(processes) == 2)
+            assert answers(found[0])
+            os.kill(before[0], signal.SIGKILL)
+            after = wait_for(lambda: serving(server.pid), lambda processes: len({*processes} - {before[0]}) == 2)
+            assert answers(found[0])
+        finally:
+            server.kill()
+    wait_for(lambda: [p for p in (*before, *after) if spawned(p)], lambda left: not left)
+
+
+def serving(parent: int) -> list[int]:
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii").split()
+    return [int(child) for child in children if spawned(int(child))]
+
+
+def spawned(process: int) -> bool:
+    try:
+        return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def answers(address: str) -> bool:
+    with urllib.request.urlopen(f"{address}health", timeout=60) as answer:
+        return bool(answer.status == 200)
+
+
+def wait_for(look: Callable[[], list[int]], reached: Callable[[list[int]], bool]) -> list[int]:
+    end = time.monotonic() + 60
+    while not reached(found := look()):
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
+    return found
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::"])

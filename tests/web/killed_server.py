@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
 import re
 import signal
@@ -54,7 +55,9 @@ def burst(folder: Path, delay_s: float, tally: Tally) -> None:
         tokens = {user: sessions.sign_in(trial, user, PASSWORD).token for user in WRITERS}
     told, first = Told(), threading.Event()
     command = [str(Path(sys.executable).with_name("lutetia")), "serve", "--data", str(folder), "--demo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as server:
         try:
             port = _port(server)
             writers = [threading.Thread(target=_write, args=(port, u, t, told, first)) for u, t in tokens.items()]
@@ -63,7 +66,7 @@ def burst(folder: Path, delay_s: float, tally: Tally) -> None:
             assert first.wait(60), "the server answered nobody"
             time.sleep(delay_s)
         finally:
-            server.send_signal(signal.SIGKILL)
+            os.killpg(server.pid, signal.SIGKILL)  # all its processes
         for writer in writers:
             writer.join()
     _look(folder, told, tally)

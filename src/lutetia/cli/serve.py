@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from lutetia.trial.store import Trial
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -29,16 +26,16 @@ def serve(
         bool, typer.Option("--demo", help="Open a demonstration trial, made in the folder if there is none.")
     ] = False,
     subjects: Annotated[int, typer.Option(min=0, help="Virtual subjects of a new demonstration trial.")] = 24,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Server processes; by default two where there are two cores.")
+    ] = None,
 ) -> None:
     """Serve the pages and the JSON API of a trial; end it with Ctrl-C.
 
     Example: lutetia serve --data demo-trial --demo
     """
-    import uvicorn
-
     from lutetia.errors import InputError
-    from lutetia.web.app import create_app
-    from lutetia.web.demonstration import printed_accounts
+    from lutetia.web.serving import Served, run
     from lutetia.web.settings import Settings
 
     if host not in _LOOPBACK and behind_tls_proxy is None:
@@ -47,33 +44,24 @@ def serve(
             "data would travel unencrypted; put a proxy that ends TLS in front and name it with --behind-tls-proxy NAME"
         )
     hosts = Settings().hosts if behind_tls_proxy is None else (behind_tls_proxy, *Settings().hosts)
-    settings = Settings(hosts=hosts, behind_tls=behind_tls_proxy is not None)
-    with _opened(data, demo=demo, subjects=subjects) as trial:
-        app = create_app(trial, settings=settings, demonstration=printed_accounts(trial) if demo else None)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app, host=host, port=port, log_level="warning", server_header=False, access_log=False,
-                proxy_headers=behind_tls_proxy is not None, forwarded_allow_ips="127.0.0.1",
-            )
-        )  # fmt: skip
-        with _listening(host, port) as listener:
-            print(f"Lutetia serves {data} at http://{host}:{listener.getsockname()[1]}/  (end with Ctrl-C)", flush=True)
-            server.run(sockets=[listener])
+    served = Served(str(data.absolute()), hosts, behind_tls_proxy is not None, demo)
+    if demo:
+        _prepare_demonstration(data, subjects)
+    served.trial().close()
+    with _listening(host, port) as listener:
+        print(f"Lutetia serves {data} at http://{host}:{listener.getsockname()[1]}/  (end with Ctrl-C)", flush=True)
+        run(served, listener, processes=processes or min(2, os.cpu_count() or 1))
 
 
-def _opened(data: Path, *, demo: bool, subjects: int) -> Trial:
-    """The trial of a folder; with `demo` a demonstration, made where there is none."""
-    from lutetia.trial.store import CONFIGURATION, Trial
-    from lutetia.web.demonstration import PASSWORD, open_demonstration
+def _prepare_demonstration(data: Path, subjects: int) -> None:
+    """A demonstration in the folder, made where there is none."""
+    from lutetia.trial.store import CONFIGURATION
+    from lutetia.web.demonstration import PASSWORD
 
-    if not demo:
-        return Trial.open(data)
     if not (data / CONFIGURATION).exists():
         print(f"Making a demonstration trial of {subjects} virtual subjects in {data} ...", flush=True)
         _make_demonstration(data, subjects)
-    trial = open_demonstration(data)
     print(f"Demonstration data: no real persons. The sign-in page lists the accounts; password: {PASSWORD}", flush=True)
-    return trial
 
 
 def _make_demonstration(data: Path, subjects: int) -> None:
