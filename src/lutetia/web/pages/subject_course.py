@@ -12,18 +12,18 @@ from starlette.responses import Response
 
 from lutetia.errors import InputError
 from lutetia.report.figures.limits import LimitBar, limit_panel
-from lutetia.report.numbers import gigabecquerel, given_number, known, probability, with_sd, with_unit
+from lutetia.report.numbers import gigabecquerel, given_number, known, nuclide_text, probability, with_sd, with_unit
 from lutetia.trial import queries
 from lutetia.trial.masking import HIDDEN
 from lutetia.trial.reader import Record
 from lutetia.trial.states import CYCLE_BEFORE_GIVEN, SUBJECT_RANDOMISED
 from lutetia.web.context import Page, PageContext
 from lutetia.web.pages.audit import field_words, table_words
-from lutetia.web.pages.cycles_view import marked, unit
 from lutetia.web.pages.subject_frame import subject_page
 from lutetia.web.pictures import Dot, sparkline
 from lutetia.workflow.course_records import protocol_of, risk_factors
-from lutetia.workflow.laboratory_reading import GradedValue, analyte_labels, graded_values
+from lutetia.workflow.cycles import following_cycle
+from lutetia.workflow.laboratory_reading import GradedValue, analyte_labels, graded_values, unit_text
 
 #: Half width of a 95 % interval in standard deviations (assumption: the dose is normally distributed about its value).
 _Z95 = 1.96
@@ -77,7 +77,7 @@ def _day_given(cycle: Record, found: dict[str, list[Record]]) -> str | None:
 
 def _activity(row: Record) -> dict[str, str]:
     return {
-        "nuclide": marked(row["nuclide"]),
+        "nuclide": nuclide_text(row["nuclide"]),
         "given": gigabecquerel(row["administered_MBq"]),
         "prescribed": gigabecquerel(row["prescribed_MBq"]),
     }
@@ -103,7 +103,9 @@ def _proposal(page: PageContext, cycle: int, prescriptions: list[Record]) -> dic
     return {
         "words": page.t.known(f"course.prescriptions.{state}", otherwise=state or ""),
         "tone": {"RELEASED": "ok", "PROPOSED": "warning", "OVERRIDE_PENDING": "warning"}.get(state, ""),
-        "activities": [(marked(r["nuclide"]), gigabecquerel(r["prescribed_MBq"] or r["proposed_MBq"])) for r in rows],
+        "activities": [
+            (nuclide_text(r["nuclide"]), gigabecquerel(r["prescribed_MBq"] or r["proposed_MBq"])) for r in rows
+        ],
     }
 
 
@@ -121,9 +123,7 @@ def _step(page: PageContext, subject: Record, cycles: list[Record]) -> dict[str,
         return None
     if any(c["state"] in CYCLE_BEFORE_GIVEN for c in cycles):
         return None
-    following = max((int(c["cycle"]) for c in cycles), default=0) + 1
-    planned = (queries.study(page.reader)["settings"] or {}).get("cycles")
-    if planned is None or following > int(planned):
+    if (following := following_cycle(page.trial, page.reader, subject)) is None:
         return {
             "title": page.t("course.step_end"),
             "words": page.t("course.step_end_words"),
@@ -207,7 +207,7 @@ def _spark(
     return {
         "label": label, "svg": sparkline(dots, days=ends, infusions=starts, normal=(last.lln, last.uln)),
         "value": f"{last.qualifier if last.qualifier in ('<', '>') else ''}{given_number(last.value)}",
-        "unit": "" if last.unit == "1" else unit(last.unit),
+        "unit": unit_text(last.unit),
         "on": last.taken_at.date().isoformat(), "grade": last.grade,
         "worst": worst, "count": len(rows),
     }  # fmt: skip
