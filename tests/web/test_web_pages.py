@@ -227,7 +227,10 @@ def test_documents_are_added_put_in_force_and_read_with_a_trace(new_browser: New
     assert "in force" in browser.post("/documents/in-force", force).text
     file = new_browser(person("monitor")).get(f"/documents/{document}/file")
     assert file.content == b"%PDF-1.7 text"
-    assert file.headers["content-disposition"].startswith("attachment")
+    assert file.headers["content-disposition"].startswith("inline")
+    assert file.headers["content-security-policy"].startswith("default-src 'none'; object-src 'self'")
+    saved = new_browser(person("monitor")).get(f"/documents/{document}/file?save=yes")
+    assert saved.headers["content-disposition"].startswith("attachment")
     assert "Document read" in browser.get("/audit?actor=monitor").text
 
 

@@ -9,26 +9,29 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import select
 from tests.support.virtual_safety import virtual_trial
 from tests.web.browsing import PASSWORD, ROOT, Browser, PlainAuthenticator, TestClient, person
 
 from lutetia.errors import InputError
-from lutetia.trial import Actor, Grant, Trial, accounts
+from lutetia.trial import Actor, Grant, ManualClock, Trial, accounts
 from lutetia.trial.access import ROLES, SITE_ROLES
 from lutetia.trial.reader import Record
 from lutetia.trial.schema import AUDIT
 from lutetia.web.app import create_app
+from lutetia.web.routes import ROUTES
 from lutetia.web.settings import Settings
 from lutetia.workflow.interim import KIND, RequestInterim, request_interim
+from lutetia.workflow.interim_view import ANSWERED_S
 from lutetia.workflow.job_kinds import JOB_KINDS
-from lutetia.workflow.jobs import Outcome, run_next
+from lutetia.workflow.jobs import ANSWERS, Outcome, run_next
 
 UNMASKED = Actor(person("unmasked_statistician"), "Person", (Grant("unmasked_statistician"),))
 OPEN_ROLES = ("data_manager", "safety_officer", "masked_statistician", "inspector")
@@ -205,11 +208,18 @@ def test_an_analysis_is_asked_for_watched_and_waits_until_a_worker_runs(
     again = browser.post("/interim", {"snapshot_id": row["snapshot_id"]})
     assert again.status_code == 422
     assert "already" in again.text
-    trial.clock.advance(seconds=20)  # type: ignore[attr-defined]
+    clock: ManualClock = trial.clock  # type: ignore[assignment]
+    clock.advance(seconds=20)
     for path in ("/interim", "/jobs"):
         waiting = browser.get(path).text
-        assert "lutetia worker trial" in waiting
-    assert 'hx-get="/interim' not in browser.get("/interim").text, "a page that polls for ever never locks"
+        assert "lutetia worker trial" in waiting, path
+        assert "No worker has answered yet." in waiting
+    trial.touch(ANSWERS)
+    assert "Waiting for a worker" in browser.get("/interim").text
+    clock.advance(seconds=ANSWERED_S + 1)
+    for path in ("/interim", "/jobs", f"/interim/{row['snapshot_id']}/progress"):
+        assert re.search(r"No worker has answered since 2031-\d\d-\d\d \d\d:\d\d", browser.get(path).text), path
+    assert 'hx-trigger="every 5s"' in browser.get("/interim").text, "the page goes on by itself when a worker starts"
 
 
 def test_a_failed_job_says_why_and_is_repeated(enter: Callable[[str], Browser], trial: Trial) -> None:
@@ -261,6 +271,14 @@ def test_reports_are_signed_and_read_open_and_closed_apart(enter: Callable[[str]
         assert enter("board").client.get(f"{base}/closed/{name}").status_code == 200, name
     assert closed_views(trial) == before + 4, "the sheet shows no result"
     assert enter("board").client.get(f"{base}/closed/open.pdf").status_code == 404
+    opened = enter("board").client.get(f"{base}/closed/html").headers
+    assert opened["content-disposition"].startswith('inline; filename="')
+    assert opened["content-security-policy"].startswith("sandbox; default-src 'none'; style-src 'unsafe-inline'")
+    assert "script-src" not in opened["content-security-policy"]
+    assert enter("board").client.get(f"{base}/closed/pdf").headers["content-disposition"].startswith("inline")
+    for name in ("html", "pdf", "interim.json", "all.zip"):
+        saved = enter("board").client.get(f"{base}/closed/{name}?save=yes").headers
+        assert saved["content-disposition"].startswith("attachment"), name
     for role in OPEN_ROLES:
         page = enter(role).get("/interim").text
         assert f"{base}/open/pdf" in page
@@ -288,32 +306,65 @@ def test_data_and_the_whole_trial_are_exported_by_rights(enter: Callable[[str], 
     assert enter("board").get("/exports").status_code == 403
 
 
-def test_a_click_on_a_mark_opens_the_subject(app: Any, debian_tool: Callable[[str], str]) -> None:
-    complaints: list[str] = []
+@contextmanager
+def tab_on(app: Any, chromium: str, complaints: list[str]) -> Iterator[Page]:
+    """A tab of the unmasked statistician on the application."""
     with socket.create_server(("127.0.0.1", 0)) as listener, sync_playwright() as player:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        browser = player.chromium.launch(executable_path=debian_tool("chromium"), args=["--no-sandbox"])
+        browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        tab = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900}).new_page()
-        tab.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
+        context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
+        context.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
+        tab = context.new_page()
+        tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.goto("/sign-in")
         tab.get_by_label("User name").fill(person("unmasked_statistician"))
         tab.get_by_label("Password").fill(PASSWORD)
         tab.get_by_role("button", name="Sign in").click()
-        tab.get_by_role("link", name="Safety").click()
-        mark = tab.locator(".spots a").nth(3)
-        mark.wait_for(state="attached", timeout=60_000)
-        path = mark.get_attribute("href")
-        assert str(mark.locator("title").text_content()).startswith(f"{str(path).rpartition('/')[2]}: ")
-        mark.locator("circle").click()
-        tab.wait_for_url(f"**{path}")
+        yield tab
         browser.close()
         server.should_exit = True
         thread.join(timeout=10)
     assert not complaints
+
+
+def test_a_click_on_a_mark_opens_the_subject(app: Any, debian_tool: Callable[[str], str]) -> None:
+    with tab_on(app, debian_tool("chromium"), []) as tab:
+        tab.get_by_role("link", name="Safety").click()
+        mark = tab.locator(".spots a").nth(3)
+        mark.wait_for(state="attached")
+        path = mark.get_attribute("href")
+        assert str(mark.locator("title").text_content()).startswith(f"{str(path).rpartition('/')[2]}: ")
+        mark.locator("circle").click()
+        tab.wait_for_url(f"**{path}")
+
+
+def test_a_report_opens_in_a_tab_that_can_do_nothing(
+    app: Any, trial: Trial, debian_tool: Callable[[str], str]
+) -> None:  # fmt: skip
+    if not list_files(trial):
+        request_interim(trial, UNMASKED, RequestInterim(snapshot_of(trial)["snapshot_id"], resamples=20))
+        assert run_next(trial, "test", JOB_KINDS)["state"] == "DONE"  # type: ignore[index]
+    with tab_on(app, debian_tool("chromium"), []) as tab:
+        tab.get_by_role("link", name="Interim", exact=True).click()
+        with tab.context.expect_page() as opened:
+            tab.get_by_role("link", name="Report (HTML) (opens in a new tab)", exact=True).first.click()
+        report = opened.value
+        report.wait_for_load_state()
+        assert report.get_by_role("heading", level=1).is_visible()
+        assert report.evaluate("self.origin") == "null", "an origin of its own, without the session"
+        assert report.evaluate("getComputedStyle(document.body).fontFamily").startswith("Inter")
+        script = "Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'})"
+        report.evaluate(f"document.body.appendChild({script})")
+        assert report.evaluate("window.ran") is None, "no script of a report runs"
+
+
+def list_files(trial: Trial) -> list[Record]:
+    with trial.read() as reader:
+        return reader.records("reports")
 
 
 def test_a_change_of_data_is_said_and_newer_figures_are_offered(enter: Callable[[str], Browser], trial: Trial) -> None:
@@ -330,3 +381,15 @@ def test_a_change_of_data_is_said_and_newer_figures_are_offered(enter: Callable[
         time.sleep(0.1)
     assert 'href="/safety"' in fragment
     assert "Live data up to 2031-03-04" in browser.get("/safety").text
+
+
+def test_a_page_that_asks_by_itself_keeps_no_session_awake(enter: Callable[[str], Browser], trial: Trial) -> None:
+    browser, path = enter("data_manager"), f"/interim/{snapshot_of(trial)['snapshot_id']}/progress"
+    browser.sign_in(person("data_manager"))
+    clock: ManualClock = trial.clock  # type: ignore[assignment]
+    for _ in range(7):
+        clock.advance(minutes=2)
+        assert browser.get(path, headers={"HX-Request": "true"}).status_code == 200
+    clock.advance(minutes=2)
+    assert browser.get(path, headers={"HX-Request": "true"}).status_code == 401
+    assert {route.path.rpartition("/")[2] for route in ROUTES if route.by_itself} == {"progress", "job"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import false, func, or_, select, true
+from sqlalchemy import false, func, select, true
 
 from lutetia.errors import AccessDeniedError, MissingRecordError
 from lutetia.trial.access import masked, may, require, visible_sites
@@ -148,14 +148,6 @@ def people(reader: Reader) -> dict[str, str]:
     """Printed names by account, for showing who did what."""
     users = DATA["users"]
     return {row["user_id"]: row["name"] for row in reader.rows(select(users.c.user_id, users.c.name))}
-
-
-def notices(reader: Reader, actor: Actor) -> list[Record]:
-    """Unseen messages for this person or for a role held."""
-    table = DATA["notices"]
-    mine = or_(table.c.user_id == actor.user_id, table.c.role.in_(sorted(actor.roles)))
-    statement = select(table).where(mine, table.c.seen_at.is_(None)).order_by(table.c.notice_id)
-    return as_seen(reader, actor, "notices", reader.rows(statement))
 
 
 def accrual(reader: Reader, actor: Actor, *, by_arm: bool = False) -> list[Record]:

@@ -69,13 +69,15 @@ def sign_in(
     return SignedIn(token, actor, user["must_change"] == "yes", missing)
 
 
-def resume(trial: Trial, token: str, *, reader: Reader | None = None) -> Actor:
+def resume(trial: Trial, token: str, *, reader: Reader | None = None, by_person: bool = True) -> Actor:
     """The person behind a token, with the roles held now; notes the session's use.
 
     Parameters
     ----------
     reader
         A reading that has just begun, to look the session up in; None begins one.
+    by_person
+        Whether the person does something; False for what an open page asks by itself, which keeps no session awake.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def resume(trial: Trial, token: str, *, reader: Reader | None = None) -> Actor:
     if now - last > idle:
         _end(trial, session["session_id"], "idle", actor)
         raise SignInError("session: ended because it stood idle; sign in again, what you typed is kept")
-    if now - last > timedelta(seconds=_TOUCH_SECONDS):
+    if by_person and now - last > timedelta(seconds=_TOUCH_SECONDS):
         trial.touch(session["session_id"])
     return actor
 

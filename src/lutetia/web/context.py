@@ -350,7 +350,9 @@ def _open(request: Request, services: Services, route: Route, sent: FormData | N
     token = token_of(request, services.settings)
     page = request.state.page = PageContext(request, services, route, None, sent)
     if token:
-        page.session = find(services.trial, token, use=route.action != PAUSED, reader=page.reader)
+        page.session = find(
+            services.trial, token, use=route.action != PAUSED, by_person=not route.by_itself, reader=page.reader
+        )
     session = page.session
     if request.method in UNSAFE and by_cookie(request):
         secret = token if session is not None else visitor_secret(request)

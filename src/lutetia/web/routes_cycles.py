@@ -62,7 +62,7 @@ CYCLE_ROUTES: tuple[Route, ...] = (
     Route("POST", f"{_CYCLE}/dosimetry/images", cycles_dosimetry.take_images, "propose", site_of_subject),
     Route("GET", f"{_CYCLE}/dosimetry/missing", cycles_dosimetry.show_missing, "propose", site_of_subject),
     Route("POST", f"{_CYCLE}/dosimetry/missing", cycles_dosimetry.take_missing, "propose", site_of_subject),
-    Route("GET", f"{_CYCLE}/job", cycles_dosimetry.job, "see_subject", site_of_subject),
+    Route("GET", f"{_CYCLE}/job", cycles_dosimetry.job, "see_subject", site_of_subject, by_itself=True),
     Route("POST", f"{_CYCLE}/job/repeat", cycles_dosimetry.repeat, "propose", site_of_subject),
     Route("GET", f"{_CYCLE}/files/{{name}}", cycles_dosimetry.report, "see_subject", site_of_subject),
     Route("GET", f"{_CYCLE}/thumbnails/{{sha256}}.png", cycles_images.thumbnail, "see_subject", site_of_subject),

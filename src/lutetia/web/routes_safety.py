@@ -9,13 +9,13 @@ VERSION = "/interim/{snapshot_id}/{version}"
 
 SAFETY_ROUTES: tuple[Route, ...] = (
     Route("GET", "/safety", safety.show, "open_report"),
-    Route("GET", "/safety/progress", safety.progress, "open_report"),
+    Route("GET", "/safety/progress", safety.progress, "open_report", by_itself=True),
     Route("GET", "/snapshots", snapshots.show, "open_report"),
     Route("POST", "/snapshots", snapshots.take, "lock"),
     Route("GET", "/snapshots/{snapshot_id}/archive", snapshots.download, "export"),
     Route("GET", "/interim", interim.show, "open_report"),
     Route("POST", "/interim", interim.run, "run_closed_report"),
-    Route("GET", "/interim/{snapshot_id}/progress", interim.progress, "open_report"),
+    Route("GET", "/interim/{snapshot_id}/progress", interim.progress, "open_report", by_itself=True),
     Route("GET", f"{VERSION}/sign", interim.sign_form, "run_closed_report"),
     Route("POST", f"{VERSION}/sign", interim.sign, "run_closed_report"),
     Route("GET", f"{VERSION}/open/{{name}}", interim.open_file, "open_report"),

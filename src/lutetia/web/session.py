@@ -49,13 +49,17 @@ class Session:
     codes_needed: bool
 
 
-def find(trial: Trial, token: str, *, use: bool = True, reader: Reader | None = None) -> Session | None:
+def find(
+    trial: Trial, token: str, *, use: bool = True, by_person: bool = True, reader: Reader | None = None
+) -> Session | None:  # fmt: skip
     """The session of a token, also an ended one; None for an unknown token.
 
     Parameters
     ----------
     use
-        Whether the person does something; False leaves the time of last use alone.
+        Whether the session is used; False only looks it up, also a paused one.
+    by_person
+        Whether the person does something; False for what an open page asks by itself, which keeps no session awake.
     reader
         A reading that has just begun, to look the session up in; None begins one.
     """
@@ -64,7 +68,7 @@ def find(trial: Trial, token: str, *, use: bool = True, reader: Reader | None = 
         return _stored(trial, digest)
     with trial.read() if reader is None else nullcontext(reader) as reading:
         try:
-            actor = sessions.resume(trial, token, reader=reading)
+            actor = sessions.resume(trial, token, reader=reading, by_person=by_person)
         except SignInError:
             return _stored(trial, digest)
         return _session(reading.record("users", {"user_id": actor.user_id}), actor, "open")

@@ -17,21 +17,27 @@ from lutetia.trial.records import Actor
 from lutetia.trial.schema import ACTIVITY
 from lutetia.trial.signatures import VALID, printed
 from lutetia.workflow.interim import KIND, OPEN, signature_of, version_of
-from lutetia.workflow.jobs import SILENT_S
+from lutetia.workflow.jobs import ANSWERS, HEARTBEAT_S, SILENT_S
 
-#: A job that waits longer than this, while no other runs, has no worker; a worker looks every second.
+#: A job that waits longer than this has no worker, unless one has answered lately; a worker looks every second.
 PATIENCE_S = 10.0
+#: A worker notes every `HEARTBEAT_S` that it is there; after so many seconds without, none is.
+ANSWERED_S = 3 * HEARTBEAT_S
 #: Steps that the analysis names, roughly: reading, deriving, a table each, record, two reports.
 USUAL_STEPS = 26
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A job under way: its step in words, how many steps were begun, and whether no worker has taken it."""
+    """A job under way: its step in words, how many steps were begun, and whether no worker works on it.
+
+    `answered_at` is when a worker of this trial last gave a sign of life; None if none ever did.
+    """
 
     step: str
     begun: int
     unattended: bool
+    answered_at: str | None
 
     @property
     def share(self) -> float:
@@ -111,24 +117,22 @@ def analysed_snapshots(reader: Reader, actor: Actor, *, zone: str = "UTC") -> li
 
 def job_progress(reader: Reader, job: Record) -> Progress:
     """How far a waiting or running job is."""
+    answered = _sign(reader, ANSWERS)
     if job["state"] == "QUEUED":
-        waited = _seconds(job["created_at"], reader.now)
-        return Progress("", 0, waited > PATIENCE_S and not _somebody_works(reader))
+        there = answered is not None and _seconds(answered, reader.now) <= ANSWERED_S
+        return Progress("", 0, not there and _seconds(job["created_at"], reader.now) > PATIENCE_S, answered)
     key = f"job {job['job_id']} step "
     statement = select(ACTIVITY.c.key).where(ACTIVITY.c.key.startswith(key), ACTIVITY.c.at >= job["started_at"])
     steps = sorted(row["key"].removeprefix(key) for row in reader.rows(statement))
     last = steps[-1].partition(" ")[2] if steps else ""
-    return Progress(last, len(steps), _silent_for(reader, job) > SILENT_S)
+    sign = max(_sign(reader, f"job {job['job_id']}") or "", job["started_at"])
+    return Progress(last, len(steps), _seconds(sign, reader.now) > SILENT_S, answered or sign)
 
 
-def _somebody_works(reader: Reader) -> bool:
-    running = reader.records("jobs", state="RUNNING")
-    return any(_silent_for(reader, job) <= SILENT_S for job in running)
-
-
-def _silent_for(reader: Reader, job: Record) -> float:
-    last = reader.value(select(ACTIVITY.c.at).where(ACTIVITY.c.key == f"job {job['job_id']}")) or job["started_at"]
-    return _seconds(last, reader.now)
+def _sign(reader: Reader, key: str) -> str | None:
+    """When a sign of life under this key was last given."""
+    found: str | None = reader.value(select(ACTIVITY.c.at).where(ACTIVITY.c.key == key))
+    return found
 
 
 def _seconds(since: str, until: str) -> float:

@@ -11,8 +11,10 @@ from starlette.responses import Response
 from lutetia.trial import queries
 from lutetia.trial.signatures import printed, signatures_of
 from lutetia.web.context import Page, PageContext
+from lutetia.web.files import shown
 from lutetia.web.forms import Form
 from lutetia.workflow import documents, study_setup
+from lutetia.workflow.downloads import Download
 
 Meaning = Literal["approved", "read"]
 _MEANINGS = "document_signature.meanings"
@@ -101,14 +103,12 @@ def sign(page: Page) -> Response:
 
 
 def download(page: Page, document_id: str) -> Response:
-    """The file of a version; reading it is noted in the trail.."""
+    """The file of a version, opened or (`?save=yes`) saved; reading it is noted in the trail."""
     record, content = documents.read_document(page.trial, page.actor, document_id)
     is_pdf = content.startswith(b"%PDF-")
-    name = "".join(
-        c if c.isascii() and (c.isalnum() or c in "-.") else "_" for c in f"{record['title']}_{record['version']}"
-    )
-    headers = {"Content-Disposition": f'attachment; filename="{name}{".pdf" if is_pdf else ""}"'}
-    return Response(content, media_type="application/pdf" if is_pdf else "application/octet-stream", headers=headers)
+    file = Download(f"{record['title']}_{record['version']}{'.pdf' if is_pdf else ''}", content)
+    media = "application/pdf" if is_pdf else "application/octet-stream"
+    return shown(file, media, save=page.argument("save") == "yes")
 
 
 def _list(page: PageContext, form: Form, *, part: str = "add", status: int = 200) -> Response:

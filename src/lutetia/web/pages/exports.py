@@ -10,7 +10,7 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
 from lutetia.web.context import Page
-from lutetia.web.pages.snapshots import attachment
+from lutetia.web.files import attachment
 from lutetia.workflow.downloads import dataset_archive, trial_archive
 
 

@@ -10,8 +10,8 @@ from lutetia.errors import MissingRecordError
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
+from lutetia.web.files import attachment, shown
 from lutetia.web.forms import Form
-from lutetia.web.pages.snapshots import attachment
 from lutetia.workflow.downloads import Download
 from lutetia.workflow.interim import (
     MEANING,
@@ -98,12 +98,19 @@ def _file(page: PageContext, snapshot_id: str, version: int, *, name: str, close
         return attachment(Download(f"{snapshot_id}-v{version}-{kind}.zip", content), "application/zip")
     if name == SHEET:
         content = signature_sheet(page.trial, page.actor, snapshot_id, version=version, closed=closed)
-        return attachment(Download(f"{snapshot_id}-v{version}-{kind}-{SHEET}", content), "application/pdf")
+        return shown(
+            Download(f"{snapshot_id}-v{version}-{kind}-{SHEET}", content), "application/pdf", save=_saves(page)
+        )
     if closed == (name in OPEN):
         raise MissingRecordError(f"snapshot {snapshot_id}: has no {name} in the {kind} set of its analysis")
     content = read_interim(page.trial, page.actor, snapshot_id, name, version=version)
     media = _MEDIA.get(name.rpartition(".")[2], "application/octet-stream")
-    return attachment(Download(f"{snapshot_id}-v{version}-{name.replace('/', '-')}", content), media)
+    return shown(Download(f"{snapshot_id}-v{version}-{name.replace('/', '-')}", content), media, save=_saves(page))
+
+
+def _saves(page: PageContext) -> bool:
+    """Whether a report is to be saved rather than opened."""
+    return page.argument("save") == "yes"
 
 
 def _list(page: PageContext, form: Form, *, status: int = 200) -> Response:

@@ -24,7 +24,7 @@ def show(page: Page) -> Response:
     jobs = [_job(page, row, sites) for row in shown]
     return page.render(
         "jobs/list.html", jobs=jobs, part=part, masked=page.masked, people=queries.people(page.reader),
-        folder=page.trial.folder.name, unattended=any(job["unattended"] for job in jobs),
+        folder=page.trial.folder.name, unattended=next((job for job in jobs if job["unattended"]), None),
     )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def _job(page: PageContext, row: Record, sites: dict[str, str]) -> dict[str, Any
         "tone": _TONES.get(row["state"], ""),
         "step": progress.step if progress else "",
         "unattended": progress is not None and progress.unattended,
+        "answered_at": progress.answered_at if progress else None,
         "snapshot_id": payload.get("snapshot_id", ""),
         "took": _took(page, row),
         "repeats": row["state"] == "FAILED" and page.may(*right),

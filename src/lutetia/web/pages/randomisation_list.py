@@ -19,8 +19,8 @@ from lutetia.trial.randomisation import SCHEMES
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
 from lutetia.web.context import Page, PageContext
 from lutetia.web.field_messages import attempt_fields
+from lutetia.web.files import attachment
 from lutetia.web.forms import Form
-from lutetia.web.pages.snapshots import attachment
 from lutetia.workflow import randomisation
 from lutetia.workflow.downloads import Download
 from lutetia.workflow.randomisation_record import revealed_record

@@ -6,8 +6,9 @@ from starlette.responses import Response
 
 from lutetia.trial import queries
 from lutetia.web.context import Page, PageContext
+from lutetia.web.files import attachment
 from lutetia.web.forms import Form
-from lutetia.workflow.downloads import Download, snapshot_archive
+from lutetia.workflow.downloads import snapshot_archive
 from lutetia.workflow.interim_view import list_snapshots
 from lutetia.workflow.snapshot import TakeSnapshot, take_snapshot
 
@@ -29,13 +30,6 @@ def take(page: Page) -> Response:
 def download(page: Page, snapshot_id: str) -> Response:
     """A snapshot as a ZIP; masked for masked roles."""
     return attachment(snapshot_archive(page.trial, page.actor, snapshot_id), "application/zip")
-
-
-def attachment(file: Download, media_type: str) -> Response:
-    """A file to save."""
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "-._") else "_" for c in file.name)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(file.content, media_type=media_type, headers=headers)
 
 
 def _list(page: PageContext, form: Form, *, status: int = 200) -> Response:
