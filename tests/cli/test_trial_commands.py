@@ -122,5 +122,16 @@ def test_a_password_that_is_too_short_leaves_no_trial(tmp_path: Path, monkeypatc
     assert not (tmp_path / "DATA").exists()
 
 
+@pytest.mark.parametrize("name", ["a/b", "Maria Nowak", "../x", ""])
+def test_an_administrator_whose_name_cannot_be_an_account_leaves_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("LUTETIA_PASSWORD", "a long password")
+    (tmp_path / "study.toml").write_text(STUDY)
+    with pytest.raises(InputError, match="expected a lower-case account name"):
+        run("trial", tmp_path / "DATA", "--study", tmp_path / "study.toml", "--admin", name)
+    assert not (tmp_path / "DATA").exists()
+
+
 def test_a_worker_without_jobs_says_so(data: Path) -> None:
     assert "no job of" in run("worker", data, "--once")

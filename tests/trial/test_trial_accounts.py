@@ -14,11 +14,25 @@ from lutetia.errors import (
     AccessError,
     DuplicateRecordError,
     InputError,
+    MissingRecordError,
     SignInError,
     StorageError,
     UnknownNameError,
 )
-from lutetia.trial import SYSTEM, Actor, Grant, ManualClock, Study, Trial, access, accounts, audit, sessions
+from lutetia.trial import (
+    SYSTEM,
+    Actor,
+    Change,
+    Create,
+    Grant,
+    ManualClock,
+    Study,
+    Trial,
+    access,
+    accounts,
+    audit,
+    sessions,
+)
 from lutetia.trial.authentication import DemonstrationAuthenticator, PasswordAuthenticator
 from lutetia.trial.keys import KeyRing
 
@@ -37,9 +51,16 @@ def hospital(tmp_path: Path, clock: ManualClock) -> Any:
         tmp_path / "t", study=Study("X", "x"), demonstration=True, clock=clock, authenticator=quick(tmp_path / "t/keys")
     )
     with trial:
+        trial.commit(Change("add_site", [Create("sites", {"site": "01", "name": "Warsaw"})]), ADMIN)
         accounts.add_user(trial, ADMIN, user_id="ann", name="Ann Example", password=WORD)
         accounts.grant_role(trial, ADMIN, "ann", role="coordinator", site="01")
         yield trial
+
+
+@pytest.mark.requirement(22)
+def test_a_role_at_a_site_that_the_trial_has_not_is_refused(hospital: Trial) -> None:
+    with pytest.raises(MissingRecordError, match="found site '09', which the trial has not; add the site first"):
+        accounts.grant_role(hospital, ADMIN, "ann", role="physician", site="09")
 
 
 def actions(trial: Trial) -> list[str]:

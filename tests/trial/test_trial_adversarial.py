@@ -135,7 +135,7 @@ def test_a_person_gets_no_second_account_while_the_first_is_open(trial: Trial) -
     accounts.add_user(trial, ADMIN, user_id="jan2", **again)
 
 
-@pytest.mark.parametrize("name", ["ann\u200b", "ann\u00a0", "\uff41nn", "a/b", "ann lis", "żak", "Ann", "", "-ann", "a?b"])
+@pytest.mark.parametrize("name", ["ann\u200b", "ann\u00a0", "\uff41nn", "a/b", "ann lis", "żak", "Ann", ""])
 def test_an_account_name_that_looks_like_another_or_breaks_an_address_is_refused(trial: Trial, name: str) -> None:
     with pytest.raises(InputError, match="account name"):
         accounts.add_user(trial, ADMIN, user_id=name, name="Ann", password=PASSWORD)

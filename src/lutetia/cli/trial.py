@@ -43,7 +43,7 @@ def trial(
     if upgrade:
         _upgraded(data)
         return
-    password = None if admin is None else _password()  # first: nothing is made for a password that is refused
+    password = None if admin is None else _password_of(admin)  # first: nothing is made for one that is refused
     with progress_line() as show:
         show("making the trial")
         made = _made(data, study=study, tables=tables, archive=archive, url=url, demonstration=demonstration)
@@ -93,12 +93,14 @@ def _study_files(path: Path) -> dict[str, bytes]:
     return files | ({protocol.name: protocol.read_bytes()} if protocol is not None and protocol.is_file() else {})
 
 
-def _password() -> str:
+def _password_of(admin: str) -> str:
     import os
 
     from lutetia.errors import InputError
+    from lutetia.trial.accounts import require_account_name
     from lutetia.trial.authentication import MINIMUM_LENGTH
 
+    require_account_name(admin)
     password = os.environ.get(_PASSWORD) or typer.prompt(
         f"Password of the administrator, at least {MINIMUM_LENGTH} characters",
         hide_input=True,

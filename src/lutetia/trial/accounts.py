@@ -6,11 +6,18 @@ here: whether the caller may (`access.require(actor, "manage_users")`, asked by 
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from lutetia.errors import AccessError, DuplicateRecordError, InputError, SignInError, UnknownNameError
+from lutetia.errors import (
+    AccessError,
+    DuplicateRecordError,
+    InputError,
+    MissingRecordError,
+    SignInError,
+    UnknownNameError,
+)
 from lutetia.trial import audit
 from lutetia.trial.access import ALWAYS_MASKED, ROLES, SITE_ROLES
 from lutetia.trial.authentication import Authenticator, PasswordAuthenticator
@@ -22,6 +29,7 @@ from lutetia.trial.store import Trial
 #: Failed attempts until an account is locked, and the waits between attempts from the third on (assumption).
 MAXIMUM_FAILURES = 8
 FIRST_WAIT_SECONDS = 2
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9.@_-]{0,59}")
 #: Names under which the program acts in the trail; no person has one of them.
 PROGRAMS = frozenset({"system", "worker", "dicom-node"})
 #: Roles that see arms, subject by subject or, as the board, in sums.
@@ -60,11 +68,9 @@ def add_user(
     InputError
         For an empty name, an account name with letters that are not seen, or a short password.
     """
-    seen = user_id.isprintable() and unicodedata.normalize("NFKC", user_id) == user_id
-    if not user_id.strip() or not name.strip() or user_id != user_id.strip().lower() or not seen:
-        raise InputError(f"user: found {user_id!r}; expected a lower-case account name and the person's printed name")
-    if user_id in PROGRAMS:
-        raise InputError(f"user: found {user_id!r}, under which the program itself acts; expected a person's own name")
+    require_account_name(user_id)
+    if not name.strip():
+        raise InputError(f"user {user_id}: found no name; expected the person's printed name")
     hashed = authenticator_of(trial).hash(password)
     values = {
         "user_id": user_id, "name": name, "email": email, "state": "active", "password_hash": hashed,
@@ -80,6 +86,21 @@ def add_user(
         return Change("add_user", [Create("users", values)])
 
     return trial.commit(change, actor)
+
+
+def require_account_name(user_id: str) -> None:
+    """Refuse what cannot name an account: it stands in addresses and in every row of the trail.
+
+    Raises
+    ------
+    InputError
+        For other characters than small Latin letters, digits and ``.-_@``, or the name of a program.
+    """
+    if not _ACCOUNT.fullmatch(user_id):
+        text = "expected a lower-case account name of up to 60 letters a to z, digits, dots, hyphens, _ or @"
+        raise InputError(f"user: found {user_id!r}; {text}")
+    if user_id in PROGRAMS:
+        raise InputError(f"user: found {user_id!r}, under which the program itself acts; expected a person's own name")
 
 
 def end_user(trial: Trial, actor: Actor, user_id: str, *, reason: str) -> Receipt:
@@ -176,6 +197,8 @@ def grant_role(trial: Trial, actor: Actor, user_id: str, *, role: str, site: str
         For an unknown role.
     AccessError
         If the account has ended, a site is missing or superfluous, or masked and unmasked work would meet.
+    MissingRecordError
+        If there is no such site.
     """
     if role not in ROLES:
         raise UnknownNameError("role", role, ROLES)
@@ -186,6 +209,8 @@ def grant_role(trial: Trial, actor: Actor, user_id: str, *, role: str, site: str
 
     def change(reader: Reader) -> Change:
         _refuse_grant(reader, user_id, role)
+        if site is not None and reader.find("sites", {"site": site}) is None:
+            raise MissingRecordError(f"role {role}: found site {site!r}, which the trial has not; add the site first")
         values = {"user_id": user_id, "role": role, "site": site, "granted_by": actor.user_id}
         number = reader.count("grants") + 1
         values |= {"granted_at": reader.now, "grant_id": f"g{number:05d}"}

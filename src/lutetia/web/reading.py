@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, select
 
+from lutetia.trial import queries
 from lutetia.trial.access import masked, visible_sites
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor
@@ -67,6 +68,7 @@ def limits_watch(reader: Reader, actor: Actor, *, above: float, limit: int) -> l
 def query_counts(reader: Reader, actor: Actor) -> dict[str, int]:
     """Number of data queries by state at the person's sites."""
     statement = select(_QUERIES.c.state, func.count().label("n")).group_by(_QUERIES.c.state)
+    statement = statement.where(queries.visible_pointers(actor, _QUERIES))
     sites = visible_sites(actor)
     if sites is not None:
         statement = statement.where(_QUERIES.c.site.in_(sorted(sites)))

@@ -6,11 +6,14 @@ The caller passes subjects that the person may see (from `lutetia.trial.queries`
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
+from lutetia.trial import queries
 from lutetia.trial.reader import Reader, Record
+from lutetia.trial.records import Actor
 from lutetia.trial.schema import DATA
 from lutetia.workflow.tasks import OVER
 
@@ -29,9 +32,10 @@ def next_visits(reader: Reader, subjects: Sequence[str]) -> dict[str, Record]:
     return {row["subject_id"]: row for row in reader.rows(planned)}
 
 
-def open_queries(reader: Reader, subjects: Sequence[str]) -> dict[str, int]:
-    """Number of queries of each subject that are not closed."""
-    return _counted(reader, _QUERIES, _QUERIES.c.state != "CLOSED", subjects)
+def open_queries(reader: Reader, actor: Actor, subjects: Sequence[str]) -> dict[str, int]:
+    """Number of queries of each subject that are not closed, as far as the person may know of them."""
+    shown = queries.visible_pointers(actor, _QUERIES)
+    return _counted(reader, _QUERIES, and_(_QUERIES.c.state != "CLOSED", shown), subjects)
 
 
 def cycles_given(reader: Reader, subjects: Sequence[str]) -> dict[str, int]:
@@ -67,12 +71,7 @@ def signed_records(reader: Reader, table: str, records: Sequence[int]) -> dict[i
     return {row["record"]: row["state"] for row in reader.rows(statement)}
 
 
-def verified_versions(reader: Reader, table: str, records: Sequence[int]) -> dict[int, int]:
-    """The highest version of each record that was verified against its source."""
-    found = DATA["verifications"]
-    statement = (
-        select(found.c.record, func.max(found.c.verified_version).label("version"))
-        .where(found.c.table_name == table, found.c.record.in_(list(records)))
-        .group_by(found.c.record)
-    )
-    return {row["record"]: row["version"] for row in reader.rows(statement)}
+def verified_versions(reader: Reader, actor: Actor, table: str, *, subject_id: str) -> dict[int, int]:
+    """The highest version of each record of a subject that was verified against its source."""
+    rows = queries.records(reader, actor, "verifications", table_name=table, subject_id=subject_id)
+    return {row["record"]: row["verified_version"] for row in sorted(rows, key=itemgetter("verified_version"))}
