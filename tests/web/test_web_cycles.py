@@ -74,7 +74,7 @@ def given(story: Story, number: int, *, factor: float = 1.0, start: datetime | N
 def test_a_cycle_is_proposed_released_by_another_person_and_given(story: Story, site: Site) -> None:
     number = planned(story, site)
     preview = site.of("phil").get(cycle_path(number)).text
-    for words in ("not signed", "<sup>177</sup>Lu", "<sup>90</sup>Y", "Chance over limit", "duonen 2026.1",
+    for words in ("not signed", "¹⁷⁷Lu", "⁹⁰Y", "Chance over limit", "duonen 2026.1",
                   "limit 23 Gy", "Before signing"):  # fmt: skip
         assert words in preview
     assert "RELEASED" not in {r["state"] for r in story.rows("prescriptions")}
@@ -202,7 +202,7 @@ def test_masked_people_see_the_state_but_no_activity(story: Story, site: Site) -
     page = site.of("stan").get(cycle_path(number))
     assert page.status_code == 200
     assert "Hidden for your role" in page.text
-    for words in ("GBq", "Arm B", "3.70", "<sup>90</sup>Y"):
+    for words in ("GBq", "Arm B", "3.70", "⁹⁰Y"):
         assert words not in page.text
     for step in ("what-if?activity.Lu-177=1&activity.Y-90=1", "prescription.pdf"):
         assert site.of("stan").get(cycle_path(number, step)).status_code == 403

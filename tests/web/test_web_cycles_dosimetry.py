@@ -100,7 +100,9 @@ def test_an_uploaded_case_is_looked_at_imported_and_computed(story: Story, site:
     assert "hx-refresh" not in fragment.headers
     assert "wait for its end" in upload(site, zipped(story.case(1)))
     assert story.work()["state"] == "DONE"
-    assert site.of("phil").get(cycle_path(1, "job")).headers["hx-refresh"] == "true"
+    fragment = site.of("phil").get(cycle_path(1, "job"), headers={"HX-Request": "true"})
+    assert fragment.headers["hx-refresh"] == "true"
+    assert site.of("phil").get(cycle_path(1, "job")).url.path == cycle_path(1), "without the script a page, no fragment"
     page = site.of("ines").get(cycle_path(1)).text
     dose = story.row("doses", region="kidneys", scope="cycle", nuclide="total")
     assert with_sd(dose["absorbed_dose_Gy"], dose["absorbed_dose_sd_Gy"]) in page
@@ -140,7 +142,7 @@ def test_the_images_of_a_cycle_are_seen_on_its_page_by_those_who_may_see_doses(s
     page = site.of("ines").get(cycle_path(1)).text
     path = cycle_path(1, f"thumbnails/{digest}.png")
     assert path in page
-    assert "Absorbed dose of <sup>177</sup>Lu" in page
+    assert "Absorbed dose of ¹⁷⁷Lu" in page
     assert site.of("ines").get(path).content.startswith(b"\x89PNG")
     assert site.of("ines").get(cycle_path(1, f"thumbnails/{'0' * 64}.png")).status_code == 404
     assert site.of("stan").get(path).status_code == 403

@@ -64,6 +64,7 @@ def test_blank_optional_fields_take_their_defaults_and_given_values_come_from_th
         ("on", "02.03.2026", "on: found “02.03.2026”; write a date as YYYY-MM-DD"),
         ("on", "2026-02-30", "found “2026-02-30”"),
         ("taken_at", "half past nine", "write date and time"),
+        ("given_at", "2026-03-02", "found “2026-03-02”; write date and time as YYYY-MM-DD HH:MM"),
         ("taken_at", "2026-03-29T02:30", "2026-03-29 02:30 does not exist in Europe/Warsaw, because clocks skip it"),
         ("given_at", "2026-10-25T02:30", "2026-10-25 02:30 exists twice in Europe/Warsaw, because clocks go back"),
         ("related", "certain", "related: choose one of the offered values"),

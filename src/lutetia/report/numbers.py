@@ -21,6 +21,8 @@ _SYMBOL = "Ac|At|Cu|Ga|I|In|Lu|Pb|Sm|Tb|Y|Zr"
 _RAISED = re.compile(
     rf"(?<![A-Za-z0-9])(?:({_SYMBOL})-(\d{{2,3}}m?)|(\d{{2,3}}m?)({_SYMBOL})|10\^([-−]?\d+))(?![A-Za-z0-9])"
 )
+_THOUSANDS = re.compile(r"(?<![\w.,−-])(\d{4,})(?=\u00a0(?:GBq|MBq|Gy|mGy|mL|g|mm|h)(?![A-Za-z]))")
+_MICRO = re.compile(r"(?<![A-Za-z])u(?=(?:mol|g|L)(?![A-Za-z]))")
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:GBq|MBq|Gy|mGy|mL|kg|g|mm|h|d|%)(?![A-Za-z]))")
 
 
@@ -141,11 +143,11 @@ def nuclide_text(name: str) -> str:
 def typeset(text: str) -> Inline:
     """Inline text in which nuclides (``Lu-177`` or ``177Lu``) and powers of ten (``10^9``) are raised.
 
-    Numbers are kept on one line with their units.
+    Numbers are kept on one line with their units, with thin spaces between thousands; ``umol`` is written with µ.
     """
     spans: list[Span] = []
     position = 0
-    text = _BEFORE_UNIT.sub("\u00a0", text)
+    text = _THOUSANDS.sub(lambda m: fixed(int(m[1]), 0), _BEFORE_UNIT.sub("\u00a0", _MICRO.sub("µ", text)))
     for match in _RAISED.finditer(text):
         symbol, mass, power = match[1] or match[4], match[2] or match[3], match[5]
         if match.start() > position:
@@ -160,7 +162,7 @@ def typeset(text: str) -> Inline:
 def unit(text: str) -> Inline:
     """A unit as people write it: ``10^9/L`` with a raised exponent, ``umol/L`` with µ."""
     spans: list[Span] = []
-    for n, part in enumerate(re.split(r"\^([-−]?\d+)", re.sub(r"^u(?=mol|g|L\b)", "µ", text))):
+    for n, part in enumerate(re.split(r"\^([-−]?\d+)", _MICRO.sub("µ", text))):
         spans += [Span(part, raised=bool(n % 2))] if part else []
     return tuple(spans)
 

@@ -213,11 +213,13 @@ class Form:
         return next((m for m in self.instants(name) if m.isoformat(timespec="minutes") in texts), None)
 
     def _moment(self, name: str, text: str) -> datetime:
-        """A local time with its offset; of two instants of one name one has to be chosen."""
+        """A local time with its offset; of two instants of one name one has to be chosen, and a day is no time."""
         try:
             moment = datetime.fromisoformat(text)
         except ValueError as error:
             raise self._wrong("not_a_moment", name, found=text) from error
+        if len(text) <= len("2026-03-02"):
+            raise self._wrong("not_a_moment", name, found=text)
         if moment.tzinfo is not None:
             return moment
         found = instants_of(moment, self.zone)
@@ -229,7 +231,7 @@ class Form:
 
 
 def values_of(record: Mapping[str, Any], zone: ZoneInfo) -> dict[str, list[str]]:
-    """A saved record as the text of a form; instants become local times as `datetime-local` inputs want them.
+    """A saved record as the text of a form; instants become local times, ``2026-03-02T09:30``.
 
     Of a local time that exists twice the chosen instant follows.
     """

@@ -293,14 +293,18 @@ def _attempt(form: Form, verb: Any) -> bool:
 
 
 def job(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
-    """The state of the cycle's last job as a fragment that asks again; the page is loaded anew when it has ended."""
+    """The state of the cycle's last job as a fragment that asks again; the page is loaded anew when it has ended.
+
+    Who opens the address itself gets the cycle.
+    """
     page.refuse_masked()
     found = read_cycle(page, subject_id, cycle)
+    if "hx-request" not in page.request.headers:
+        return page.redirect(found.path)
     jobs = queries.records(page.reader, page.actor, "jobs", subject_id=subject_id, cycle=cycle, kind=KIND)
     if not jobs:
         raise MissingRecordError(f"cycle {cycle}: found no job; import its case first")
-    response = page.render("cycles/job_fragment.html", job=jobs[-1], path=found.path, subject=found.subject,
-                           marked=view.marked)  # fmt: skip
+    response = page.render("cycles/job_fragment.html", job=jobs[-1], path=found.path, subject=found.subject)
     if jobs[-1]["state"] in ("DONE", "FAILED"):
         response.headers["HX-Refresh"] = "true"
     return response

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup, escape
-
 from lutetia.report.figures.curves import Curve, time_activity_panel
 from lutetia.report.figures.limits import LimitBar, limit_panel
 from lutetia.report.numbers import (
@@ -23,18 +21,17 @@ from lutetia.report.numbers import (
     number,
     percent,
     probability,
-    typeset,
+    typeset_text,
     with_sd,
     with_unit,
 )
-from lutetia.report.numbers import unit as typeset_unit
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown, stored_json
 from lutetia.workflow.administration import activity_deviations
 from lutetia.workflow.course_records import study_of, window_of
-from lutetia.workflow.laboratory_reading import analyte_labels, graded_values
+from lutetia.workflow.laboratory_reading import analyte_labels, graded_values, unit_text
 from lutetia.workflow.verification import bias_of, predicted_and_measured
 
 #: Labels of form fields are the texts `cycles.FIELD`.
@@ -46,20 +43,6 @@ ENDED = ("WITHHELD", "CANCELLED")
 _ORDER = ("kidneys", "left kidney", "right kidney", "red marrow", "spleen", "liver", "salivary glands", "whole body")
 _SEVERITY = {"first-line": 0, "warning": 1, "note": 2}
 TONES = {"reduced": "warning", "increased": "info", "withheld": "warning", "stopped": "danger"}
-
-
-def marked(text: object) -> Markup:
-    """Text with raised mass numbers and powers, safe for a page: ``Lu-177`` → ¹⁷⁷Lu."""
-    return _html(typeset(str(text)))
-
-
-def unit(text: object) -> Markup:
-    """A unit with raised exponents."""
-    return _html(typeset_unit(str(text)))
-
-
-def _html(spans: Iterable[Any]) -> Markup:
-    return Markup("").join(Markup("<sup>{}</sup>").format(s.text) if s.raised else escape(s.text) for s in spans)
 
 
 def first_line(text: str) -> str:
@@ -111,7 +94,7 @@ def activities(page: PageContext, shown: Shown) -> list[dict[str, Any]]:
         value, kind = prescribed.get(name), str(category.get(name) or "")
         against = change(value / base - 1.0) if value is not None and base else ""
         found.append({
-            "name": marked(name), "label": nuclide_text(name),
+            "name": typeset_text(name), "label": nuclide_text(name),
             "value": gigabecquerel(value) if value is not None else "",
             "category": page.t.known(f"cycles.categories.{kind}", otherwise=kind), "tone": TONES.get(kind, ""),
             "base": gigabecquerel(base), "against": "" if against == "no change" else against,
@@ -174,7 +157,7 @@ def _dash(text: str) -> str:
     return "–" if text == "not evaluable" else text
 
 
-def reasons(shown: Shown) -> dict[str, list[Markup]]:
+def reasons(shown: Shown) -> dict[str, list[str]]:
     """Sentences of the decision: why this activity, why not more, what would change it."""
     decision = shown.prescription
     more, other = list(decision["why_not_more"]), list(decision["what_would_change"])
@@ -182,9 +165,9 @@ def reasons(shown: Shown) -> dict[str, list[Markup]]:
     said = {*more, *other}
     why = [r for r in decision["reasons"] if r not in said and not r.startswith(tabled)]
     return {
-        "why": [marked(first_line(r)) for r in why],
-        "more": [marked(first_line(r.partition(": ")[2] or r)) for r in more],
-        "other": [marked(first_line(r.partition(": ")[2] or r)) for r in other],
+        "why": [typeset_text(first_line(r)) for r in why],
+        "more": [typeset_text(first_line(r.partition(": ")[2] or r)) for r in more],
+        "other": [typeset_text(first_line(r.partition(": ")[2] or r)) for r in other],
     }
 
 
@@ -207,8 +190,8 @@ def _lab_lines(page: PageContext, rows: Sequence[tuple[str, float, str, str, int
     for analyte, value, per, taken, grade in sorted(rows, key=lambda r: (-(r[4] or 0), places.get(r[0], 99))):
         day = page.local(taken)[:10]
         lines.append({
-            "analyte": first_line(words.get(analyte, analyte)), "value": number(value),
-            "unit": unit(per) if per != "1" else "", "day": "" if day == page.local(newest)[:10] else day,
+            "analyte": first_line(words.get(analyte, analyte)), "value": given_number(value),
+            "unit": unit_text(per), "day": "" if day == page.local(newest)[:10] else day,
             "grade": "–" if grade is None else str(grade),
             "tone": ("", "", "warning", "danger", "danger", "danger")[grade or 0],
         })  # fmt: skip
@@ -288,7 +271,7 @@ def dose_rows(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     for row in rows:
         row["basis"] = "; ".join(words for name, words in row["bases"].items() if name not in common)
     heads_of = [
-        {"name": marked(n), "basis": page.t(f"cycles.basis.{common[n]}") if n in common else ""} for n in nuclides
+        {"name": typeset_text(n), "basis": page.t(f"cycles.basis.{common[n]}") if n in common else ""} for n in nuclides
     ]
     single = heads_of[0]["basis"] if len(nuclides) == 1 else ""
     if len(nuclides) == 1:  # the sum is this nuclide's dose
@@ -296,7 +279,7 @@ def dose_rows(page: PageContext, found: CycleRecords) -> dict[str, Any]:
         for row in rows:
             row["parts"] = []
     return {
-        "nuclides": heads_of, "rows": rows, "methods": [(letter, marked(m)) for m, letter in methods.items()],
+        "nuclides": heads_of, "rows": rows, "methods": [(letter, typeset_text(m)) for m, letter in methods.items()],
         "single": single, "bed": any(r["bed"] != "–" for r in rows), "mass": any(r["mass"] != "–" for r in rows),
     }  # fmt: skip
 
@@ -375,7 +358,7 @@ def warning_views(result: Record | None, cycle: int) -> list[dict[str, str]]:
             continue
         key = (str(row["message"]), str(row.get("severity") or "warning"))
         places.setdefault(key, []).append(where.removeprefix(f"cycle {cycle}, "))
-    found = [{"text": marked(first_line(text)), "severity": severity,
+    found = [{"text": typeset_text(first_line(text)), "severity": severity,
               "where": ", ".join(dict.fromkeys(w for w in where if w))}
              for (text, severity), where in places.items()]  # fmt: skip
     return sorted(found, key=lambda w: _SEVERITY.get(w["severity"], 1))
@@ -387,7 +370,7 @@ def head(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     every = queries.records(page.reader, page.actor, "cycles", subject_id=found.cycle["subject_id"])
     return {
         "subject": found.subject, "cycle": found.cycle, "number": found.number, "path": found.path,
-        "window": (first, last), "line": state_line(page, found), "marked": marked,
+        "window": (first, last), "line": state_line(page, found),
         "siblings": sorted(int(c["cycle"]) for c in every), "people": queries.people(page.reader),
     }  # fmt: skip
 

@@ -79,7 +79,47 @@ function setUpFragmentErrors(lock) {
   });
 }
 
+/** A calendar of the browser's own beside each date; what is typed and shown is always YYYY-MM-DD. */
+function setUpCalendars() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-calendar]");
+    if (button) openCalendar(button);
+  });
+  document.addEventListener("keydown", (event) => {
+    const button = event.altKey && event.key === "ArrowDown" && event.target.parentElement?.querySelector("[data-calendar]");
+    if (button) { event.preventDefault(); openCalendar(button); }
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.nextElementSibling?.matches("[data-calendar]")) event.target.value = separated(event.target.value);
+  });
+}
+
+/** Digits alone are read too: 20260302 and 202603020930. */
+function separated(text) {
+  const parts = /^(\d{4})(\d\d)(\d\d)(?:\D?(\d\d):?(\d\d))?$/.exec(text.trim());
+  if (!parts) return text;
+  return parts.slice(1, 4).join("-") + (parts[4] ? ` ${parts[4]}:${parts[5]}` : "");
+}
+
+function openCalendar(button) {
+  const typed = button.previousElementSibling;
+  let picker = button.nextElementSibling;
+  if (!picker) {
+    picker = Object.assign(document.createElement("input"), { type: button.dataset.calendar, className: "picker", tabIndex: -1 });
+    picker.setAttribute("aria-hidden", "true");
+    picker.addEventListener("change", () => {
+      typed.value = picker.value.replace("T", " ");
+      for (const kind of ["input", "change"]) typed.dispatchEvent(new Event(kind, { bubbles: true }));
+      typed.focus();
+    });
+    button.after(picker);
+  }
+  picker.value = typed.value.trim().replace(" ", "T");
+  picker.showPicker();
+}
+
 setUpHistoryButtons();
+setUpCalendars();
 setUpBackLinks();
 setUpUnsavedWarning();
 setUpKeys();
