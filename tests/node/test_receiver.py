@@ -233,14 +233,17 @@ def test_echo_is_answered(node: Node) -> None:
     link.release()
 
 
-def test_an_object_with_little_more_than_its_identity_is_filed_too(node: Node, trial: Trial) -> None:
+def test_an_object_with_little_more_than_its_identity_waits_in_quarantine(
+    node: Node, trial: Trial, seen: list[Received]
+) -> None:
     broken = Dataset()
     broken.SOPClassUID, broken.SOPInstanceUID = CTImageStorage, "1.2.3"
     broken.PatientID, broken.AcquisitionDate = PATIENT, "20260112"
     broken.file_meta = pydicom.dataset.FileMetaDataset()
     broken.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
     assert send(node, broken) == 0
-    assert len(stored(trial)) == 1
+    assert (seen[0].outcome, "without pixel data" in seen[0].reason) == ("quarantined", True)
+    assert stored(trial) == []
 
 
 def test_storescu_sends_a_whole_case(

@@ -119,7 +119,7 @@ def check_admissible(dataset: Dataset) -> None:
     if uid not in known:
         kinds = ", ".join(sorted(known.values()))
         raise ImageError(f"DICOM object: found kind {pydicom.uid.UID(uid).name or 'none'!r}; expected one of {kinds}")
-    if str(dataset.get("BurnedInAnnotation", "NO")).strip().upper() == "YES":
+    if str(dataset.get("BurnedInAnnotation") or "NO").strip().upper() != "NO":
         raise ImageError("DICOM object: found burned-in text; expected pixels without it; remove it at the sender")
     if not str(dataset.get("PatientID", "")).strip():
         raise IdentityError("DICOM object: found no patient identifier; expected the one of the site's identity list")

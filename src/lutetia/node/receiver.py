@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
@@ -27,13 +29,10 @@ TITLE = "LUTETIA"
 SUCCESS, CANNOT_UNDERSTAND, OUT_OF_RESOURCES, NOT_AUTHORISED = 0x0000, 0xC000, 0xA700, 0x0124
 #: Objects of other kinds are accepted too, so that they land in quarantine with a reason and not in a lost message.
 OTHERS = ("1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.104.1", "1.2.840.10008.5.1.4.1.1.88.33")
-TRANSFER_SYNTAXES = (
-    "1.2.840.10008.1.2.1",
-    "1.2.840.10008.1.2",
-    "1.2.840.10008.1.2.5",
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.90",
-)
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+#: Run lengths, JPEG, JPEG-LS and JPEG 2000, each without loss: taken where the decoder is installed, since a sender
+#: that is refused one sends uncompressed, while an image that cannot be decoded is of no use to anybody.
+COMPRESSED = ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90")
 MAX_ASSOCIATIONS = 10
 IDLE_S = 60
 _log = logging.getLogger(__name__)
@@ -77,9 +76,8 @@ def start_node(
     entity.require_called_aet = True
     entity.maximum_associations = MAX_ASSOCIATIONS
     entity.network_timeout = IDLE_S
-    entity.supported_contexts = [
-        build_context(uid, list(TRANSFER_SYNTAXES)) for uid in (Verification, *admissible_classes(), *OTHERS)
-    ]
+    syntaxes = [*UNCOMPRESSED, *(uid for uid in COMPRESSED if get_decoder(UID(uid)).is_available)]
+    entity.supported_contexts = [build_context(uid, syntaxes) for uid in (Verification, *admissible_classes(), *OTHERS)]
     handlers: list[Any] = [
         (evt.EVT_CONN_OPEN, _no_delay),
         (evt.EVT_REQUESTED, _check_sender, [trial]),

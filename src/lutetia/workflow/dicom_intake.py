@@ -16,8 +16,10 @@ from typing import Protocol, cast
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.uid import RTStructureSetStorage
 
 from lutetia.errors import IdentityError, ImageError, InputError, MissingRecordError, StorageError
+from lutetia.imaging.dicom_files import stored_values
 from lutetia.imaging.pseudonymise import Pseudonym, check_admissible, pseudonymise
 from lutetia.trial import access
 from lutetia.trial.identities import date_shift, subjects_of_local_number
@@ -114,12 +116,19 @@ def receive_object(trial: Trial, identities: Identities, dataset: Dataset, *, se
     if site is None:
         raise InputError(f"DICOM sender {sender!r}: found in no site's list of senders; add it to the site")
     try:
-        check_admissible(dataset)
+        _check_object(dataset)
         subject = _subject(identities, dataset, site)
         clean, cycle = _pseudonymised(trial, identities, dataset, site=site, subject=subject)
+        return _file(trial, clean, (subject, cycle, sender))
     except (ImageError, IdentityError, InputError) as error:
         return _quarantine(trial, dataset, sender=sender, reason=str(error))
-    return _file(trial, clean, (subject, cycle, sender))
+
+
+def _check_object(dataset: Dataset) -> None:
+    """Refuse what must not pass, and images that nobody could read later: one of them would stop a whole import."""
+    check_admissible(dataset)
+    if dataset.SOPClassUID != RTStructureSetStorage:
+        stored_values(dataset, where="DICOM object")
 
 
 def _subject(identities: Identities, dataset: Dataset, site: str) -> str:
@@ -157,7 +166,13 @@ def _file(trial: Trial, clean: Dataset, filing: tuple[str, int | None, str]) -> 
     uid = str(clean.SOPInstanceUID)
 
     def change(reader: Reader) -> Change:
-        if reader.find("dicom_objects", {"sop_instance_uid": uid}) is not None:
+        before = reader.find("dicom_objects", {"sop_instance_uid": uid})
+        if before is not None and before["subject_id"] != subject:
+            raise IdentityError(
+                "DICOM object: found one that was received for another subject before; expected the same patient; "
+                "correct the patient number at the sender"
+            )
+        if before is not None:
             return Change("receive DICOM object again", [], result="known")
         values = _object_values(clean) | {
             "subject_id": subject,
@@ -222,7 +237,7 @@ def release_quarantined(trial: Trial, identities: Identities, actor: Actor, *, s
     """
     row, site = _waiting(trial, actor, sha256)
     dataset = pydicom.dcmread(io.BytesIO(_unseal(trial, sha256)))
-    check_admissible(dataset)
+    _check_object(dataset)
     subject = _subject(identities, dataset, site)
     clean, cycle = _pseudonymised(trial, identities, dataset, site=site, subject=subject)
     received = _file(trial, clean, (subject, cycle, str(row["sender"])))
