@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
+import anyio
 import pytest
 from tests.web.browsing import Browser, TestClient, person
 
@@ -132,8 +134,9 @@ def test_requests_under_another_host_name_are_refused(new_browser: NewBrowser) -
     assert new_browser().get("/health", headers={"Host": "evil.example"}).status_code == 400
 
 
+@pytest.mark.requirement(24)
 def test_bodies_beyond_the_limit_are_refused_with_or_without_announced_length(trial: Trial) -> None:
-    app = create_app(trial, settings=Settings(upload_bytes=2000))
+    app = create_app(trial, settings=Settings(form_bytes=2000))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         announced = client.post("/sign-in", data={"user": "x" * 5000})
         chunked = client.post(
@@ -141,8 +144,57 @@ def test_bodies_beyond_the_limit_are_refused_with_or_without_announced_length(tr
             content=(b"x" * 500 for _ in range(10)),
             headers={"content-type": "application/x-www-form-urlencoded"},
         )
-    assert announced.status_code == 413
-    assert chunked.status_code == 413
+        json = client.post("/api/session", json={"user": "x" * 5000, "password": "x"})
+    assert [announced.status_code, chunked.status_code, json.status_code] == [413, 413, 413]
+
+
+@pytest.mark.requirement(24)
+def test_only_addresses_for_files_take_large_bodies_and_only_from_who_may_send_them(trial: Trial) -> None:
+    app = create_app(trial, settings=Settings(sign_in_tries=1000, form_bytes=2000, upload_bytes=9000))
+    sent: list[int] = []
+
+    def parts(count: int) -> Iterator[bytes]:
+        for _ in range(count):
+            sent.append(500)
+            yield b"x" * 500
+
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        browser = Browser(client)
+        assert browser.get("/documents", follow_redirects=False).status_code == 401
+        assert client.post("/documents", content=parts(8), headers=kind).status_code == 401, "before it is read"
+        browser.sign_in(person("administrator"))
+        assert client.post("/documents", content=parts(8), headers=kind).status_code == 403, "read: it lacks the token"
+        assert client.post("/documents", content=parts(20), headers=kind).status_code == 413
+        assert client.post("/users", content=parts(8), headers=kind).status_code == 413
+
+
+def test_a_body_that_stops_coming_is_given_up(trial: Trial) -> None:
+    messages: list[dict[str, Any]] = []
+
+    async def silence() -> dict[str, Any]:
+        await anyio.sleep(60)
+        raise AssertionError("nobody waited for it")
+
+    async def note(message: dict[str, Any]) -> None:
+        messages.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/sign-in", "raw_path": b"/sign-in", "query_string": b"",
+        "root_path": "", "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 1), "server": ("x", 80),
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/x-www-form-urlencoded")],
+    }  # fmt: skip
+    app = create_app(trial, settings=Settings(stall_seconds=0.05))
+    anyio.run(app, scope, silence, note)
+    assert messages[0]["status"] == 408
+
+
+@pytest.mark.parametrize("address", ["/subjects?page=²", f"/queries?page={'9' * 5000}", "/audit?before=²",
+                                     "/audit?since_day=0001-01-01", f"/locks/{10**23}",
+                                     f"/audit/field/labs/{10**23}/value"])  # fmt: skip
+def test_numbers_and_days_that_cannot_be_meant_are_no_faults(new_browser: NewBrowser, address: str) -> None:
+    for who in ("data_manager", "inspector"):
+        assert new_browser(person(who)).get(address).status_code in (200, 403, 404, 422)
 
 
 def test_static_files_are_kept_by_browsers_and_pages_are_not(new_browser: NewBrowser) -> None:

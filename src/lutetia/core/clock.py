@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lutetia.errors import InputError
+
+Day = TypeVar("Day", bound=date)
 
 
 def time_zone(name: str, *, where: str = "timezone") -> ZoneInfo:
@@ -46,6 +49,19 @@ def localise(moment: datetime, zone: ZoneInfo | None, *, where: str) -> datetime
         raise InputError(f"{text} does not exist in {zone.key}: clocks skip it; write a time before or after")
     first, second = (m.isoformat(timespec="minutes") for m in found)
     raise InputError(f"{text} exists twice in {zone.key}: clocks go back; write {first} or {second}")
+
+
+def within_years(found: Day) -> Day:
+    """A date or time as it is, if its year can be meant in a trial: 1900 to 2199.
+
+    Raises
+    ------
+    ValueError
+        For another year, as for a date that does not exist.
+    """
+    if not 1900 <= found.year < 2200:
+        raise ValueError(f"year {found.year}")
+    return found
 
 
 def first_instant(day: datetime, zone: ZoneInfo) -> datetime:

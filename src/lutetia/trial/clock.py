@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
+from lutetia.core.clock import within_years
 from lutetia.errors import InputError
 
 
@@ -72,8 +73,8 @@ def instant(text: str, *, where: str) -> str:
     """
     try:
         if len(text) == 10:
-            return date.fromisoformat(text).isoformat()
-        return utc_text(datetime.fromisoformat(text))
+            return within_years(date.fromisoformat(text)).isoformat()
+        return utc_text(within_years(datetime.fromisoformat(text)))
     except (ValueError, OverflowError, InputError) as error:
         message = f"{where}: found {text!r}; expected a time with offset such as 2026-01-12T09:30:00+01:00"
         raise InputError(message) from error
@@ -91,7 +92,7 @@ def day(text: str, *, where: str) -> str:
         if len(text) not in (4, 7, 10):
             raise ValueError(text)
         whole = text + "-01-01"[len(text) - 4 :]
-        if date.fromisoformat(whole).isoformat() != whole:
+        if within_years(date.fromisoformat(whole)).isoformat() != whole:
             raise ValueError(text)  # a week date, which would not sort among the others
     except ValueError as error:
         raise InputError(f"{where}: found {text!r}; expected a date such as 2026-05-31 (or 2026-05)") from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import Depends, FastAPI
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse
+from starlette.routing import compile_path
 
 from lutetia import __version__
 from lutetia.core.clock import time_zone
@@ -61,7 +62,10 @@ def create_app(
     for route in ROUTES:
         add_route(app, route)
     problems.install(app)
-    app.add_middleware(BodyLimit, limit=chosen.upload_bytes)
+    app.add_middleware(
+        BodyLimit, form_bytes=chosen.form_bytes, upload_bytes=chosen.upload_bytes, uploads=_uploads(),
+        stall_seconds=chosen.stall_seconds,
+    )  # fmt: skip
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*chosen.hosts], www_redirect=False)
     app.add_middleware(SecurityHeaders)
     return app
@@ -72,6 +76,12 @@ async def _few_threads(app: FastAPI) -> AsyncIterator[None]:
     """Work on few pages at a time: more threads than cores take Python's lock from each other and all get slower."""
     anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
+
+
+def _uploads() -> Callable[[str, str], bool]:
+    """Whether files come with a request of a method and path, by the routes that say so."""
+    patterns = [(route.method, compile_path(route.path)[0]) for route in ROUTES if route.uploads]
+    return lambda method, path: any(method == m and pattern.match(path) for m, pattern in patterns)
 
 
 def add_route(app: FastAPI, route: Route) -> None:

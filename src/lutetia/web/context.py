@@ -13,7 +13,7 @@ from datetime import datetime, time
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -173,8 +173,7 @@ class PageContext:
 
     def number(self, name: str, *, otherwise: int = 1) -> int:
         """A positive whole number of the address's query."""
-        text = self.argument(name)
-        return int(text) if text.isdigit() and 0 < int(text) < 10**9 else otherwise
+        return whole_number(self.argument(name)) or otherwise
 
     def form(self, family: str, record: Mapping[str, Any] | None = None) -> Form:
         """What was sent; where nothing was sent, a saved record or an empty form.
@@ -221,7 +220,7 @@ class PageContext:
 
         Call it last, when all else on the form is right: a one-time code is good once.
         """
-        self.services.tries.take(f"user {self.actor.user_id.lower()}")
+        self.services.tries.take(f"session {self.actor.session_id}")
         code = form.value("sign_code").strip() or None
         given = Credentials(form.value("sign_user").strip() or None, form.value("sign_password") or None, code)
         try:
@@ -319,6 +318,11 @@ class PageContext:
         return " · ".join((self.services.study.name, ", ".join(sites) or self.t("frame.all_sites")))
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a text from outside means, from 0 to 999 999 999; None for everything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
 def current(request: Request) -> PageContext:
     """The page that the guard of this route made."""
     page: PageContext = request.state.page
@@ -326,6 +330,8 @@ def current(request: Request) -> PageContext:
 
 
 Page = Annotated[PageContext, Depends(current)]
+#: Number of a record in an address; none is larger.
+RecordNumber = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 
 def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
@@ -333,29 +339,42 @@ def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
 
     async def checked(request: Request) -> AsyncIterator[None]:
         services: Services = request.app.state.services
-        sent = await _sent(request)
+        page = request.state.page = PageContext(request, services, route, None)
         try:
-            await run_in_threadpool(_open, request, services, route, sent)
+            if route.uploads:
+                await run_in_threadpool(_expect, page)
+            page.sent = await _sent(request)
+            await run_in_threadpool(_open, page)
             yield
         finally:
-            if (page := getattr(request.state, "page", None)) is not None:
-                await run_in_threadpool(page.close)
-            if sent is not None:
-                await sent.close()
+            await run_in_threadpool(page.close)
+            if page.sent is not None:
+                await page.sent.close()
 
     return checked
 
 
-def _open(request: Request, services: Services, route: Route, sent: FormData | None) -> PageContext:
-    token = token_of(request, services.settings)
-    page = request.state.page = PageContext(request, services, route, None, sent)
+def _expect(page: PageContext) -> None:
+    """Refuse before a large body is read who is not to send it; what a paused person typed is read and kept."""
+    _find_session(page)
+    if page.session is None or page.session.state == "open":
+        _admit(page)
+    page.close()
+
+
+def _find_session(page: PageContext) -> None:
+    route, token = page.route, page.token
     if token:
         page.session = find(
-            services.trial, token, use=route.action != PAUSED, by_person=not route.by_itself, reader=page.reader
+            page.trial, token, use=route.action != PAUSED, by_person=not route.by_itself, reader=page.reader
         )
-    session = page.session
-    if request.method in UNSAFE and by_cookie(request):
-        secret = token if session is not None else visitor_secret(request)
+
+
+def _open(page: PageContext) -> None:
+    _find_session(page)
+    request, route, session, sent = page.request, page.route, page.session, page.sent
+    if request.method in UNSAFE and by_cookie(request) and not (route.is_api and route.action == PUBLIC):
+        secret = page.token if session is not None else visitor_secret(request)
         found = sent.get("csrf") if sent is not None else None
         header = request.headers.get("x-csrf-token")
         check_form_token(
@@ -365,7 +384,6 @@ def _open(request: Request, services: Services, route: Route, sent: FormData | N
         _admit(page)
     if request.method in UNSAFE:
         page.close()  # what the handler reads before and after its change is not the state of the check
-    return page
 
 
 def _admit(page: PageContext) -> None:
@@ -383,6 +401,7 @@ def _admit(page: PageContext) -> None:
         raise PasswordDueError("account: found a password that the administrator chose; choose your own first")
     if route.action == SIGNED_IN:
         return
+    access.require(session.actor, route.action)  # first: whether the thing in the address exists is told to no other
     access.require(session.actor, route.action, route.site_of(page.reader, page.request.path_params))
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from zoneinfo import ZoneInfo
 
-from lutetia.core.clock import instants_of
+from lutetia.core.clock import instants_of, within_years
 from lutetia.errors import (
     AccessError,
     DuplicateRecordError,
@@ -194,7 +194,7 @@ class Form:
 
     def _date(self, name: str, text: str) -> date:
         try:
-            return date.fromisoformat(text)
+            return within_years(date.fromisoformat(text))
         except ValueError as error:
             raise self._wrong("not_a_date", name, found=text) from error
 
@@ -215,7 +215,7 @@ class Form:
     def _moment(self, name: str, text: str) -> datetime:
         """A local time with its offset; of two instants of one name one has to be chosen, and a day is no time."""
         try:
-            moment = datetime.fromisoformat(text)
+            moment = within_years(datetime.fromisoformat(text))
         except ValueError as error:
             raise self._wrong("not_a_moment", name, found=text) from error
         if len(text) <= len("2026-03-02"):

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,10 +41,10 @@ from lutetia.errors import (
 from lutetia.trial.queries import people, records
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.schema import SCHEMA
-from lutetia.web.context import PageContext, PasswordDueError, PausedError, Services, sent_texts
+from lutetia.web.context import PageContext, PasswordDueError, PausedError, Services, sent_texts, whole_number
 from lutetia.web.forms import Form, values_of
 from lutetia.web.routing import PUBLIC, Route
-from lutetia.web.security import UNSAFE, ForgedFormError, TooLargeError, TooManyTriesError
+from lutetia.web.security import UNSAFE, ForgedFormError, StalledError, TooLargeError, TooManyTriesError
 from lutetia.web.session import by_cookie, find, token_of
 
 log = logging.getLogger("lutetia.web")
@@ -57,6 +58,7 @@ STATUS: tuple[tuple[type[LutetiaError], int, str], ...] = (
     (ForgedFormError, 403, "problem.csrf_title"),
     (TooManyTriesError, 429, "problem.rate_title"),
     (TooLargeError, 413, "problem.too_large_title"),
+    (StalledError, 408, "problem.stalled_title"),
     (MissingRecordError, 404, "problem.not_found_title"),
     (StaleRecordError, 409, "problem.stale_title"),
     (LockedRecordError, 409, "problem.locked_title"),
@@ -119,6 +121,8 @@ class Faults:
 
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            pass  # nobody waits for an answer
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
@@ -141,6 +145,8 @@ async def _on_ours(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, LutetiaError):  # a body that FastAPI could not read because we ended it
+        return await _on_ours(request, error.__cause__)
     words = _page(request).t
     if error.status_code == 404:
         found = _Problem(404, words("problem.not_found_title"), words("problem.not_found"))
@@ -232,10 +238,10 @@ def both_versions(page: PageContext) -> list[tuple[str, str, str]]:
     assert page.sent is not None
     sent = sent_texts(page.sent)
     table, number = sent.get("record_table", [""])[0], sent.get("record_id", [""])[0]
-    if table not in SCHEMA or not number.isdigit():
+    if table not in SCHEMA or (record := whole_number(number)) is None:
         return []
     try:  # what the form names came from the browser: only what this person may see is shown
-        found = records(page.reader, page.actor, table, record_id=int(number))
+        found = records(page.reader, page.actor, table, record_id=record)
     except AccessDeniedError:
         return []
     if not found:
@@ -252,7 +258,8 @@ def saved_by(page: PageContext) -> str:
     assert page.sent is not None
     sent = sent_texts(page.sent)
     table, number = sent.get("record_table", [""])[0], sent.get("record_id", [""])[0]
-    return last_saved(page, table, int(number)) if table in SCHEMA and number.isdigit() else ""
+    record = whole_number(number)
+    return last_saved(page, table, record) if table in SCHEMA and record is not None else ""
 
 
 def last_saved(page: PageContext, table: str, record: int) -> str:

@@ -66,9 +66,9 @@ ROUTES: tuple[Route, ...] = (
     # documents
     Route("GET", "/documents", documents.show, SIGNED_IN),
     Route("GET", "/documents/{document_id}/file", documents.download, SIGNED_IN),
-    Route("POST", "/documents", documents.add, "manage_users"),
+    Route("POST", "/documents", documents.add, "manage_users", uploads=True),
     Route("POST", "/documents/in-force", documents.put_in_force, "manage_users"),
-    Route("POST", "/documents/amendment", documents.amend, "manage_users"),
+    Route("POST", "/documents/amendment", documents.amend, "manage_users", uploads=True),
     Route("POST", "/documents/signatures", documents.sign, "sign_forms"),
     # audit
     Route("GET", "/audit", audit.show, "read_audit"),

@@ -74,6 +74,8 @@ class Route:
         How the request names the site at which the right is needed.
     by_itself
         Whether an open page asks it again and again by itself, which keeps nobody's session awake.
+    uploads
+        Whether files come with it: its body may be large, and is read only from who may send it.
     """
 
     method: str
@@ -82,6 +84,7 @@ class Route:
     action: str
     site_of: SiteOf = any_site
     by_itself: bool = False
+    uploads: bool = False
 
     @property
     def is_api(self) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -55,6 +57,13 @@ class TooManyTriesError(LutetiaError):
         self.seconds = seconds
 
 
+class StalledError(LutetiaError):
+    """A body stopped coming."""
+
+    def __init__(self) -> None:
+        super().__init__("request: its body stopped coming; send it again")
+
+
 class TooLargeError(LutetiaError):
     """A body is larger than the server takes."""
 
@@ -88,25 +97,43 @@ class SecurityHeaders:
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """Ends a request whose body is larger than `limit` bytes, also where no length was announced."""
+    """Ends a request whose body is too large, also where no length was announced, or stops coming.
+
+    Parameters
+    ----------
+    form_bytes, upload_bytes
+        Limit, and limit for the addresses that `uploads` matches.
+    uploads
+        Whether files may come with a request of this method and path.
+    stall_seconds
+        Longest wait for a part of the body.
+    """
 
     app: ASGIApp
-    limit: int
+    form_bytes: int
+    upload_bytes: int
+    uploads: Callable[[str, str], bool]
+    stall_seconds: float
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        limit = self.upload_bytes if self.uploads(scope["method"], scope["path"]) else self.form_bytes
         announced = Headers(scope=scope).get("content-length", "0")
-        seen = int(announced) if announced.isdigit() and int(announced) > self.limit else 0
+        seen, ended = int(announced) if announced.isdigit() and int(announced) > limit else 0, False
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, ended
+            with anyio.move_on_after(None if ended else self.stall_seconds) as waited:
+                message = await receive()
+            if waited.cancelled_caught:
+                raise StalledError
+            ended = not message.get("more_body", False)
             seen += len(message.get("body", b""))
-            if seen > self.limit:
-                raise TooLargeError(self.limit)
+            if seen > limit:
+                raise TooLargeError(limit)
             return message
 
         await self.app(scope, counted, send)

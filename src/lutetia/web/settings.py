@@ -15,8 +15,10 @@ class Settings:
         Names under which the server may be addressed (`Host` header).
     behind_tls
         Whether a proxy ends TLS in front of the server; cookies are then `Secure` and bound to the host.
-    upload_bytes
-        Largest body of a request.
+    upload_bytes, form_bytes
+        Largest body of a request with files, and of any other.
+    stall_seconds
+        How long a body may stand still before the request is given up.
     sign_in_tries
         Tries to sign in (or to unlock) per minute and address, and per minute and user name.
     language
@@ -26,6 +28,8 @@ class Settings:
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     behind_tls: bool = False
     upload_bytes: int = 512 * 1024 * 1024
+    form_bytes: int = 1024 * 1024
+    stall_seconds: float = 30.0
     sign_in_tries: int = 10
     language: str = "en"
 

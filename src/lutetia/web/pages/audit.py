@@ -10,7 +10,7 @@ from starlette.responses import Response
 from lutetia.trial import access, audit, queries
 from lutetia.trial.queries_audit import AuditEntry, AuditFilter, audit_trail, field_history
 from lutetia.trial.schema import SCHEMA
-from lutetia.web.context import Page, PageContext
+from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.web.forms import Form
 from lutetia.workflow import oversight
 
@@ -78,7 +78,7 @@ def _reviews(page: PageContext) -> dict[str, Any] | None:
     return {"done": done, "head": head, "sequence": sequence}
 
 
-def field(page: Page, table: str, record: int, column: str) -> Response:
+def field(page: Page, table: str, record: RecordNumber, column: str) -> Response:
     """Every value that one field ever had: the fragment beside the field."""
     entries = field_history(page.reader, page.actor, table, record, column=column)
     rows = [

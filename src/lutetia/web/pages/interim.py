@@ -9,7 +9,7 @@ from starlette.responses import Response
 from lutetia.errors import MissingRecordError
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
-from lutetia.web.context import Page, PageContext
+from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.web.files import attachment, shown
 from lutetia.web.forms import Form
 from lutetia.workflow.downloads import Download
@@ -65,12 +65,12 @@ def progress(page: Page, snapshot_id: str) -> Response:
     return response
 
 
-def sign_form(page: Page, snapshot_id: str, version: int) -> Response:
+def sign_form(page: Page, snapshot_id: str, version: RecordNumber) -> Response:
     """The page on which a version is signed."""
     return _sign_page(page, Form(page.t, "interim", page.services.study.zone), snapshot_id, version=version)
 
 
-def sign(page: Page, snapshot_id: str, version: int) -> Response:
+def sign(page: Page, snapshot_id: str, version: RecordNumber) -> Response:
     """Sign every file of a version."""
     form = page.form("interim")
     confirmed = page.confirmed(form, role="unmasked_statistician")
@@ -81,12 +81,12 @@ def sign(page: Page, snapshot_id: str, version: int) -> Response:
     return _sign_page(page, form, snapshot_id, version=version, status=422)
 
 
-def open_file(page: Page, snapshot_id: str, version: int, name: str) -> Response:
+def open_file(page: Page, snapshot_id: str, version: RecordNumber, name: str) -> Response:
     """A file of the open set."""
     return _file(page, snapshot_id, version, name=f"open.{name}" if name in ("pdf", "html") else name, closed=False)
 
 
-def closed_file(page: Page, snapshot_id: str, version: int, name: str) -> Response:
+def closed_file(page: Page, snapshot_id: str, version: RecordNumber, name: str) -> Response:
     """A file of the closed set; the reading is recorded."""
     return _file(page, snapshot_id, version, name=f"closed.{name}" if name in ("pdf", "html") else name, closed=True)
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
-from lutetia.web.context import Page, PageContext
+from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.workflow.interim_view import job_progress
 from lutetia.workflow.jobs import repeat_job
 
@@ -28,7 +28,7 @@ def show(page: Page) -> Response:
     )  # fmt: skip
 
 
-def repeat(page: Page, job_id: int) -> Response:
+def repeat(page: Page, job_id: RecordNumber) -> Response:
     """Queue a failed job again; the use case asks for the right that its kind needs."""
     repeat_job(page.trial, page.actor, job_id)
     return page.redirect("/jobs", notice="jobs.repeated")

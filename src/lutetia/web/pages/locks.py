@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from starlette.responses import Response
 
 from lutetia.trial import queries
-from lutetia.web.context import Page, PageContext
+from lutetia.trial.signatures import Confirmed
+from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.web.forms import Form
 from lutetia.web.pages.audit import table_words
 from lutetia.web.pages.subject_frame import blank
@@ -19,6 +20,7 @@ class LockForm:
     """What a lock button sends."""
 
     level: str
+    study_id: str = ""
     subject_id: str | None = None
     table: str | None = None
     record: int | None = None
@@ -36,24 +38,36 @@ def lock(page: Page) -> Response:
     if sent is None:
         return _list(page, form, status=422)
     owner = None if sent.table is not None else sent.subject_id
-    command = locks.Lock(sent.level, owner, sent.table, sent.record)
+    confirmed = _confirmed(page, form, sent) if sent.level == "study" else None
+    if form.errors:
+        return _list(page, form, status=422)
+    command = locks.Lock(sent.level, owner, sent.table, sent.record, sent.study_id, confirmed)
     if form.attempt(locks.lock, page.trial, page.actor, command) is None:
         return _list(page, form, status=422)
     return page.redirect(_back(sent), notice="locks.locked")
 
 
-def unlock_form(page: Page, lock_id: int) -> Response:
+def unlock_form(page: Page, lock_id: RecordNumber) -> Response:
     """The form that opens a lock."""
     return _unlock(page, lock_id, blank(page, "locks"))
 
 
-def unlock(page: Page, lock_id: int) -> Response:
+def unlock(page: Page, lock_id: RecordNumber) -> Response:
     """Open a lock, with its reason."""
     form = page.form("locks")
     command = form.read(locks.Unlock, lock_id=lock_id)
     if command is None or form.attempt(locks.unlock, page.trial, page.actor, command) is None:
         return _unlock(page, lock_id, form, status=422)
     return page.redirect("/locks", notice="locks.opened")
+
+
+def _confirmed(page: PageContext, form: Form, sent: LockForm) -> Confirmed | None:
+    """The signature of who locks the study, once its id is typed right; else a message on the form."""
+    study_id = page.services.study.study_id
+    if sent.study_id.strip() != study_id:
+        form.errors["study_id"] = page.t("locks.study_id_differs", study_id=study_id, found=sent.study_id)
+        return None
+    return page.confirmed(form)
 
 
 def _back(sent: LockForm) -> str:
@@ -69,9 +83,13 @@ def _list(page: PageContext, form: Form, *, status: int = 200) -> Response:
          "form": table_words(page, row["table_name"] or "")}
         for row in locks.open_locks(page.reader)
     ]  # fmt: skip
+    study_locked = any(row["level"] == "study" for row in rows)
+    points = {} if study_locked else asdict(locks.open_points(page.reader))
     return page.render(
-        "locks/list.html", status=status, rows=rows, form=form, study_locked=any(r["level"] == "study" for r in rows)
-    )
+        "locks/list.html", status=status, rows=rows, form=form, study_locked=study_locked, meaning=locks.STUDY_LOCKED,
+        points=[(page.t(f"locks.points.{name}"), number) for name, number in points.items()],
+        waits=points.get("queries", 0) > 0,
+    )  # fmt: skip
 
 
 def _unlock(page: PageContext, lock_id: int, form: Form, *, status: int = 200) -> Response:

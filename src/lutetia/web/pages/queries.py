@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from lutetia.trial import Actor, Receipt, Trial, queries
 from lutetia.web import reading_subjects
-from lutetia.web.context import Page, PageContext
+from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.web.forms import Form
 from lutetia.web.pages.audit import field_words, table_words
 from lutetia.workflow import queries_form
@@ -45,22 +45,22 @@ def show(page: Page) -> Response:
     )  # fmt: skip
 
 
-def thread(page: Page, query_id: int) -> Response:
+def thread(page: Page, query_id: RecordNumber) -> Response:
     """One query with its messages."""
     return _thread(page, query_id, Form(page.t, "queries", page.services.study.zone))
 
 
-def answer(page: Page, query_id: int) -> Response:
+def answer(page: Page, query_id: RecordNumber) -> Response:
     """Answer at the site."""
     return _take(page, query_id, queries_form.answer_query, notice="queries.answered")
 
 
-def close(page: Page, query_id: int) -> Response:
+def close(page: Page, query_id: RecordNumber) -> Response:
     """Close what is settled."""
     return _take(page, query_id, queries_form.close_query, notice="queries.closed")
 
 
-def reopen(page: Page, query_id: int) -> Response:
+def reopen(page: Page, query_id: RecordNumber) -> Response:
     """Ask again."""
     return _take(page, query_id, queries_form.reopen_query, notice="queries.reopened")
 

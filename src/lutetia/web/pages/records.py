@@ -14,7 +14,7 @@ from lutetia.trial.masking import HIDDEN, hidden_table
 from lutetia.trial.reader import Record
 from lutetia.trial.schema import SCHEMA, TableSpec, key_text
 from lutetia.web import reading_subjects
-from lutetia.web.context import Page, PageContext
+from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.web.forms import Form
 from lutetia.web.pages.audit import field_words, table_words
 from lutetia.web.pages.subject_forms import Field, FormSpec, show_form, take, version_of
@@ -91,12 +91,12 @@ def sign(page: Page, subject_id: str) -> Response:
     return page.redirect(f"/subjects/{subject_id}/records?table={chosen[0][0]}", notice="records.signed")
 
 
-def record(page: Page, subject_id: str, table: str, record: int) -> Response:
+def record(page: Page, subject_id: str, table: str, record: RecordNumber) -> Response:
     """One record with everything that stands around it."""
     return _record(page, subject_id, table, record, blank(page, "records", field=page.argument("field")))
 
 
-def open_query(page: Page, subject_id: str, table: str, record: int) -> Response:
+def open_query(page: Page, subject_id: str, table: str, record: RecordNumber) -> Response:
     """Ask about a field."""
     _of_subject(page, subject_id, table, record)
     form = page.form("records")
@@ -108,7 +108,7 @@ def open_query(page: Page, subject_id: str, table: str, record: int) -> Response
     return _record(page, subject_id, table, record, form, status=422)
 
 
-def missing_form(page: Page, subject_id: str, table: str, record: int) -> Response:
+def missing_form(page: Page, subject_id: str, table: str, record: RecordNumber) -> Response:
     """The form that says why a field (`?field=`) has no value."""
     field = page.argument("field")
     spec, stored = _missing(page, subject_id, table, record, field)
@@ -116,7 +116,7 @@ def missing_form(page: Page, subject_id: str, table: str, record: int) -> Respon
     return show_form(page, subject_id, spec, blank(page, "missing", **values))
 
 
-def record_missing(page: Page, subject_id: str, table: str, record: int) -> Response:
+def record_missing(page: Page, subject_id: str, table: str, record: RecordNumber) -> Response:
     """Say why a field has no value."""
     form = page.form("missing")
     field = form.value("field")
@@ -138,7 +138,8 @@ def _missing(page: PageContext, subject_id: str, table: str, record: int, field:
     stored = next((r for r in rows if (r["table_name"], r["record_key"], r["field"]) == (table, key, field)), None)
     spec = FormSpec(
         "missing", "records", f"/records/{table}/{record}/missing", f"/records/{table}/{record}",
-        (Field("radios", "code", missing.MISSING_CODES, wide=True), Field("textarea", "note", required=False)),
+        (Field("radios", "code", missing.MISSING_CODES, wide=True, column="reason"),
+         Field("textarea", "note", required=False)),
         reason="required" if stored else "", hidden={"field": field},
         saved=("missing_reasons", stored) if stored else None, makes="missing_reasons",
         notes=(page.t("missing.about", field=field_words(page, field), form=table_words(page, table), name=key),),
@@ -293,5 +294,6 @@ def _correction(subject_id: str, table: str, row: Record) -> str:
         "treatments": f"{base}/vitals/treatment?record={row['record_id']}",
         "labs": f"{base}/laboratory/entry?sample={row.get('sample_id')}",
         "adverse_events": f"{base}/adverse-events/{row.get('ae_id')}/correct",
+        "responses": f"{base}/follow-up/response?record={row['record_id']}",
     }
     return ways.get(table, "")
