@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.web.browsing import PASSWORD, Browser, person
-from tests.web.subject_trial import COORDINATOR, TREATED, beside, sent, words
+from tests.web.subject_trial import COORDINATOR, TREATED, add_treated, beside, hidden, sent, words
 
 from lutetia.trial import SYSTEM, Change, Trial, Update
 from lutetia.workflow.screening import BASELINE_ITEMS, Enrol, enrol
@@ -311,6 +311,47 @@ def test_a_response_is_stored_with_its_lesions_and_its_contradiction_is_refused(
     assert "L1, liver: 31 mm" in words(done.text)
     assert records(treated, "lesions", subject_id=TREATED)[0]["diameter_mm"] == 31.0
     assert 'value="L1"' in site.get(path).text, "the next assessment names the same lesions"
+
+
+def test_the_lesions_suggest_a_response_and_another_one_needs_a_reason(
+    treated: Trial, site: Browser, physician: Browser
+) -> None:
+    add_treated(treated, subject_id := "DUO-01-031")
+    path = f"/subjects/{subject_id}/follow-up/response"
+    baseline = {"assessed_on": "2026-01-08", "method": "recist_1_1", "response": "baseline", "progression": "no",
+                "lesion_0": "L1", "region_0": "liver", "kind_0": "target", "diameter_mm_0": "40",
+                "lesion_1": "N1", "region_1": "mesentery", "kind_1": "target_node", "diameter_mm_1": "20",
+                "lesion_2": "O1", "region_2": "bone", "kind_2": "non_target", "finding_2": "present"}  # fmt: skip
+    assert "assessment was saved" in sent(site, path, baseline).text
+    later = baseline | {"assessed_on": "2026-02-26", "response": "SD", "diameter_mm_0": "0", "diameter_mm_1": "9"}
+    before = treated.head().head
+    told = words(site.post(f"{path}/derive", later).text)
+    for expected in ("The lesions say: PR", "another one", "Sum of targets 9 mm", "Target lesions CR",
+                     "Against the baseline of 60 mm −85 %", "Non-target lesions non-CR/non-PD"):  # fmt: skip
+        assert expected in told, expected
+    complete = words(site.post(f"{path}/derive", later | {"finding_2": "gone"}).text)
+    assert "The lesions say: CR" in complete
+    assert "O9: found" in words(site.post(f"{path}/derive", later | {"lesion_2": "O9"}).text)
+    assert treated.head().head == before
+    refused = sent(site, path, later)
+    assert "the lesions say PR by RECIST 1.1" in beside(refused.text, "response")
+    unknown = sent(site, path, later | {"lesion_2": "O9", "response": "PR"})
+    assert "at the baseline of 2026-01-08 it is not there" in beside(unknown.text, "lesion_2")
+    done = sent(physician, path, later | {"reason": "the node is oedematous"})
+    assert "L1, liver: 0 mm" in words(done.text)
+    assert "N1, mesentery: 9 mm, target, lymph node" in words(done.text)
+    assert "The lesions say PR; the reader: the node is oedematous" in words(done.text)
+    row = records(treated, "responses", subject_id=subject_id, assessed_on="2026-02-26")[0]
+    opened = f"{path}?record={row['record_id']}"
+    assert opened in site.get(f"/subjects/{subject_id}/records/responses/{row['record_id']}").text
+    page = site.get(opened).text
+    assert re.search(r'<option value="present" selected', page)
+    kept = {k: v for k, v in hidden(page).items() if k != "csrf"}
+    right = later | {"response": "PR", "reason": "read again"}
+    assert "assessment was saved" in sent(site, path, right, page=opened).text
+    stale = site.post(path, {**kept, **later, "reason": "mine"})
+    assert stale.status_code == 409
+    assert "Response SD PR" in words(stale.text)
 
 
 def test_contact_end_of_treatment_and_leaving_move_the_subject_on(

@@ -22,7 +22,6 @@ from tests.workflow.treated_trial import (
 
 from lutetia.errors import (
     AccessDeniedError,
-    DuplicateRecordError,
     InputError,
     MissingRecordError,
     ReasonRequiredError,
@@ -63,13 +62,9 @@ from lutetia.workflow.follow_up import (
     Contact,
     EndTreatment,
     Leave,
-    LesionSize,
-    RecordResponse,
     end_treatment,
     leave,
     record_contact,
-    record_response,
-    target_response,
 )
 from lutetia.workflow.vitals import RecordTreatment, RecordVitals, record_treatment, record_vitals
 
@@ -252,38 +247,6 @@ def test_a_deviation_is_reviewed_once_by_a_physician(story: Story) -> None:
         review_deviation(story.trial, PHYSICIAN, review)
     with pytest.raises(InputError, match="expected one of"):
         record_deviation(story.trial, COORDINATOR, replace(command, severity="terrible"))
-
-
-@pytest.mark.parametrize(
-    ("now", "new", "expected"),
-    [(0.0, False, "CR"), (70.0, False, "PR"), (71.0, False, "SD"), (95.0, False, "SD"), (96.0, False, "PD"),
-     (50.0, True, "PD")],
-)  # fmt: skip
-def test_target_response_by_recist(now: float, new: bool, expected: str) -> None:
-    assert target_response(now, baseline_mm=100.0, least_mm=80.0, new_lesion=new) == expected
-
-
-def test_a_small_absolute_growth_is_no_progression() -> None:
-    assert target_response(14.0, baseline_mm=30.0, least_mm=10.0, new_lesion=False) == "PR"
-    assert target_response(15.0, baseline_mm=30.0, least_mm=10.0, new_lesion=False) == "PD"
-
-
-def test_a_response_that_the_lesions_do_not_bear_out_is_asked_about(story: Story) -> None:
-    def assess(day: str, response: str, size: float) -> None:
-        lesion = LesionSize("T1", "liver", "target", size)
-        progression = "yes" if response == "PD" else "no"
-        command = RecordResponse(SUBJECT, day, "recist_1_1", response, progression, [lesion])
-        record_response(story.trial, COORDINATOR, command)
-
-    assess("2026-01-03", "SD", 50.0)
-    assess("2026-01-04", "PR", 30.0)
-    assert story.rows("queries") == []
-    assess("2026-01-05", "SD", 60.0)
-    assert "say PD by RECIST 1.1" in story.row("query_messages")["text"]
-    with pytest.raises(InputError, match="PD and progression go together"):
-        record_response(story.trial, COORDINATOR, RecordResponse(SUBJECT, "2026-01-05", "clinical", "PD", "no"))
-    with pytest.raises(DuplicateRecordError):
-        assess("2026-01-05", "SD", 60.0)
 
 
 def test_treatment_ends_with_a_physicians_reason_and_open_cycles_are_cancelled(story: Story) -> None:

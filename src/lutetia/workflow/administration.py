@@ -18,7 +18,14 @@ from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.states import check_transition
 from lutetia.trial.store import Trial
 from lutetia.workflow.batches import batch_of, corrected_use, use_edit
-from lutetia.workflow.course_records import cycle_of, local_day, study_of, subject_of, window_of
+from lutetia.workflow.course_records import (
+    cycle_of,
+    local_day,
+    refuse_after_death,
+    study_of,
+    subject_of,
+    window_of,
+)
 from lutetia.workflow.edits import (
     allowed_subject,
     cycle_step,
@@ -240,7 +247,9 @@ def checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str
     site = subject_of(reader, subject_id)["site"]
     if batch["site"] != site:
         raise InputError(f"{where}: batch {part.batch} was received at site {batch['site']}; expected site {site}")
-    if (day := local_day(reader, site, _start(checked))) < batch["received_on"]:
+    day = local_day(reader, site, _start(checked))
+    refuse_after_death(reader, subject_id, day, f"{where}: started_at")
+    if day < batch["received_on"]:
         raise InputError(f"{where}: found the infusion on {day}, but batch {part.batch} was received on "
                          f"{batch['received_on']}; correct the times or choose another batch")  # fmt: skip
     return checked

@@ -5,19 +5,27 @@ A row of the sequence is one period of one grade. Not here: grades of laboratory
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from lutetia.errors import DuplicateRecordError, InputError, MissingRecordError, TransitionError
+from lutetia.errors import InputError, MissingRecordError, TransitionError
 from lutetia.trial import access
 from lutetia.trial.clock import instant
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import RELATED, local_day, subject_of
-from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, query_edits, required_text, same_record
+from lutetia.workflow.course_records import RELATED, local_day, refuse_after_death, subject_of
+from lutetia.workflow.edits import (
+    allowed_subject,
+    deviation_edits,
+    now_of,
+    query_edits,
+    refuse_twin,
+    required_text,
+    same_record,
+)
 from lutetia.workflow.entry_checks import RULES, SoftFinding, check_form, dates_in_order
 
 REPORT_WITHIN = timedelta(hours=24)  # from awareness, for serious events
@@ -122,7 +130,7 @@ def record_event(trial: Trial, actor: Actor, command: RecordEvent) -> str:
         found = check_form("adverse_events", command.values, now=now_of(reader), where="adverse event")
         _check_together(found.values, reader, subject)
         known = reader.records("adverse_events", subject_id=command.subject_id)
-        _refuse_twin(known, found.values)
+        refuse_twin(known, found.values, "ae_id", "adverse event")
         numbers = {int(r["ae_id"]) for r in known if r["ae_id"].isdecimal()}  # imported ones may be named otherwise
         ae_id = f"{max(numbers, default=0) + 1:03d}"
         row = {"subject_id": command.subject_id, "ae_id": ae_id, "seq": 1, **found.values}
@@ -333,19 +341,7 @@ def _check_together(values: Mapping[str, Any], reader: Reader, subject: Record) 
                 raise InputError(f"{where}: {name} is missing; a serious event needs it")
     elif values["grade"] == 5:
         raise InputError(f"{where}: grade 5 is always serious; enter serious yes")
-    died = [d["on"] for d in reader.records("disposition", subject_id=subject["subject_id"], event="died")]
-    if died and values["started_on"] > min(died)[: len(values["started_on"])]:
-        raise InputError(f"{where}: found started_on {values['started_on']}, after the subject died on {min(died)}")
-
-
-def _refuse_twin(known: Sequence[Record], values: Mapping[str, Any]) -> None:
-    """Refuse the same entry once more, as when a form is sent twice."""
-    for row in known:
-        if all(row[name] == value for name, value in values.items()):
-            raise DuplicateRecordError(
-                f"adverse event: the same entry is stored already as event {row['ae_id']}; for another event of that "
-                "kind, tell them apart in the term"
-            )
+    refuse_after_death(reader, subject["subject_id"], values["started_on"], f"{where}: started_on")
 
 
 def _unusual(values: Mapping[str, Any], subject: Record) -> list[SoftFinding]:

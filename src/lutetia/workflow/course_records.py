@@ -90,6 +90,24 @@ def local_day(reader: Reader, site: str, moment: datetime) -> str:
     return moment.astimezone(site_zone(reader, site) or UTC).date().isoformat()
 
 
+def death_day(reader: Reader, subject_id: str) -> str | None:
+    """The day on which a subject died; None while none is recorded."""
+    return min((str(d["on"]) for d in reader.records("disposition", subject_id=subject_id, event="died")), default=None)
+
+
+def refuse_after_death(reader: Reader, subject_id: str, day: str, where: str) -> None:
+    """Refuse what happened on a day after the subject's death; the day itself and days before it are possible.
+
+    Raises
+    ------
+    InputError
+        Naming both days; a partial date counts from its first day.
+    """
+    died = death_day(reader, subject_id)
+    if died is not None and day > died[: len(day)]:
+        raise InputError(f"{where}: found {day}, after the subject died on {died}; correct the date")
+
+
 def given_cycles(reader: Reader, subject_id: str) -> tuple[GivenCycle, ...]:
     """Cycles in which at least one nuclide was administered, in order."""
     rows = [c for c in reader.records("cycles", subject_id=subject_id) if c["state"] in GIVEN_STATES]

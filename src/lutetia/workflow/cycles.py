@@ -5,6 +5,7 @@ Here: what happens to a cycle besides prescription, administration and doses, wh
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -244,11 +245,14 @@ def void_edits(reader: Reader, subject_id: str, cycle: int, reason: str) -> list
     ]
 
 
-def cancelled_cycles(reader: Reader, subject_id: str, reason: str) -> list[Edit]:
-    """Every cycle that was not given is cancelled and its open prescriptions become VOID, as when a subject leaves."""
+def cancelled_cycles(reader: Reader, subject_id: str, reason: str, *, but: Collection[int] = ()) -> list[Edit]:
+    """Every cycle that was not given is cancelled and its open prescriptions become VOID, as when a subject leaves.
+
+    Cycles whose numbers are in `but` stay as they are.
+    """
     edits: list[Edit] = []
     for cycle in reader.records("cycles", subject_id=subject_id):
-        if cycle["state"] in CYCLE_BEFORE_GIVEN:
+        if cycle["state"] in CYCLE_BEFORE_GIVEN and int(cycle["cycle"]) not in but:
             edits.append(cycle_step(reader, cycle, "CANCELLED", reason=reason))
             edits += void_edits(reader, subject_id, int(cycle["cycle"]), reason)
     return edits

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from lutetia.errors import InputError, StaleRecordError
+from lutetia.errors import DuplicateRecordError, InputError, StaleRecordError
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Create, Edit, Update
@@ -137,6 +137,22 @@ def same_record(row: Record, record_id: int | None, where: str) -> None:
     """
     if record_id not in (None, row["record_id"]):
         raise StaleRecordError(f"{where}: somebody changed it since you opened it; reload, compare and save again")
+
+
+def refuse_twin(known: Iterable[Record], values: Mapping[str, Any], number: str, what: str) -> None:
+    """Refuse the same entry once more, as when a form is sent twice; `number` is the column that numbers records.
+
+    Raises
+    ------
+    DuplicateRecordError
+        If a record has all these values already.
+    """
+    for row in known:
+        if all(row[name] == value for name, value in values.items()):
+            raise DuplicateRecordError(
+                f"{what}: the same entry is stored already as number {row[number]}; if it happened twice, tell the two "
+                "apart in words"
+            )
 
 
 def file_edits(reader: Reader, actor: Actor, contents: Mapping[str, tuple[str, int, str]]) -> list[Edit]:

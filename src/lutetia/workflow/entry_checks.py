@@ -67,12 +67,12 @@ product_batches  | expires_at        | instant |                                
 product_batches  | received_on       | date    |                                   |            | required
 responses        | assessed_on       | date    |                                   |            | required
 responses        | method            | choice  | recist_1_1 clinical               |            | required
-responses        | response          | choice  | CR PR SD PD NE                    |            | required
+responses        | response          | choice  | CR PR SD non-CR/non-PD PD NE baseline | | required
 responses        | progression       | choice  | yes no                            |            | required
 lesions          | assessed_on       | date    |                                   |            | required
 lesions          | lesion            | text    |                                   |            | required
 lesions          | region            | text    |                                   |            | required
-lesions          | kind              | choice  | target non_target new             |            | required
+lesions          | kind              | choice  | target target_node non_target non_target_node new |  | required
 lesions          | diameter_mm       | number  | 0..500                            | 5..200     |
 deviations       | on                | date    |                                   |            | required
 deviations       | kind              | choice  | activity window missing_nuclide non_standardised eligibility consent procedure laboratory dosimetry randomisation other |  | required

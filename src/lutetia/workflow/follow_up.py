@@ -1,19 +1,21 @@
-"""End of treatment, follow-up, response by RECIST, survival; how subjects leave: withdrawn, lost, dead, completed."""
+"""End of treatment, follow-up, survival; how subjects leave: withdrawn, lost, dead, completed.
+
+What happened before a subject left can be entered afterwards: days are compared, not the order of entry.
+Not here: tumour assessments (`response`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lutetia.errors import InputError, TransitionError
-from lutetia.trial.reader import Reader
+from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import given_cycles, subject_of
+from lutetia.workflow.course_records import given_cycles, local_day, study_of, subject_of, window_of
 from lutetia.workflow.cycles import cancelled_cycles
-from lutetia.workflow.edits import allowed_subject, now_of, query_edits, required_text, subject_step
-from lutetia.workflow.entry_checks import SoftFinding, check_form
+from lutetia.workflow.edits import allowed_subject, now_of, required_text, subject_step
+from lutetia.workflow.entry_checks import check_form
 
 # What a subject leaves by → the state that follows.
 LEAVING = {"withdrew": "CONSENT_WITHDRAWN", "lost": "LOST", "died": "DEAD", "completed": "COMPLETED"}
@@ -46,35 +48,15 @@ class Contact:
     on: str
 
 
-@dataclass(frozen=True, slots=True)
-class LesionSize:
-    """One lesion of an assessment; target lesions have a diameter, 0 when gone."""
-
-    lesion: str
-    region: str
-    kind: str
-    diameter_mm: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordResponse:
-    """A tumour assessment: the reader's overall response, and the lesions that it rests on."""
-
-    subject_id: str
-    assessed_on: str
-    method: str
-    response: str
-    progression: str
-    lesions: Sequence[LesionSize] = ()
-
-
 def end_treatment(trial: Trial, actor: Actor, command: EndTreatment) -> Receipt:
     """Move a subject to follow-up; cycles that were not given are cancelled.
+
+    Of a subject who has left since, the day is recorded and the state stays.
 
     Raises
     ------
     TransitionError
-        If the subject is not randomised or in treatment.
+        If the subject is not randomised or in treatment, and did not leave on that day or later.
     InputError
         If the day is before the last administration.
     """
@@ -84,8 +66,9 @@ def end_treatment(trial: Trial, actor: Actor, command: EndTreatment) -> Receipt:
     def change(reader: Reader) -> Change:
         subject = subject_of(reader, command.subject_id)
         on = _day(reader, command.subject_id, command.on)
-        edits: list[Edit] = [_event(command.subject_id, "treatment_ended", on, reason),
-                             subject_step(reader, subject, "FOLLOW_UP")]  # fmt: skip
+        edits: list[Edit] = [_event(command.subject_id, "treatment_ended", on, reason)]
+        if not _left_later(reader, subject, on):
+            edits.append(subject_step(reader, subject, "FOLLOW_UP"))
         return Change(
             "end_treatment", edits + cancelled_cycles(reader, command.subject_id, f"treatment ended: {reason}")
         )
@@ -96,12 +79,14 @@ def end_treatment(trial: Trial, actor: Actor, command: EndTreatment) -> Receipt:
 def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
     """Record withdrawal of consent, loss, death or completion; cycles that were not given are cancelled.
 
+    A cycle whose released activity may have been given before the subject died stays, so that it can be recorded.
+
     Raises
     ------
     TransitionError
         If the subject's state does not permit it.
     InputError
-        For an unknown event, a future day, or one before the last administration.
+        For an unknown event, a future day, one before the last administration, or a death before a contact.
     """
     allowed_subject(trial, actor, "enter_data", command.subject_id)
     if command.event not in LEAVING:
@@ -114,121 +99,46 @@ def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
         on = _day(reader, command.subject_id, command.on)
         edits: list[Edit] = [_event(command.subject_id, command.event, on, command.reason),
                              subject_step(reader, subject, LEAVING[command.event])]  # fmt: skip
-        return Change(f"subject {command.event}", edits + cancelled_cycles(reader, command.subject_id, command.event))
+        kept = _may_be_given(reader, command.subject_id, on) if command.event == "died" else ()
+        if command.event == "died":
+            _not_seen_after(reader, command.subject_id, on)
+        cancelled = cancelled_cycles(reader, command.subject_id, command.event, but=kept)
+        return Change(f"subject {command.event}", edits + cancelled)
 
     return trial.commit(change, actor, command.reason or "completed")
 
 
 def record_contact(trial: Trial, actor: Actor, command: Contact) -> Receipt:
-    """Record a contact (the last one dates survival); a lost subject goes on in follow-up."""
+    """Record a contact (the last one dates survival); a subject who was lost before it goes on in follow-up.
+
+    Raises
+    ------
+    TransitionError
+        For a contact after death or withdrawal of consent.
+    """
     allowed_subject(trial, actor, "enter_data", command.subject_id)
 
     def change(reader: Reader) -> Change:
         subject = subject_of(reader, command.subject_id)
-        if subject["state"] in ("DEAD", "CONSENT_WITHDRAWN"):
-            raise TransitionError(f"subject {command.subject_id}: is {subject['state']}; no contact can be recorded")
-        edits: list[Edit] = [
-            _event(command.subject_id, "last_contact", _day(reader, command.subject_id, command.on), "")
-        ]
-        if subject["state"] == "LOST":
+        on = _day(reader, command.subject_id, command.on)
+        earlier = _left_later(reader, subject, on)
+        if subject["state"] in ("DEAD", "CONSENT_WITHDRAWN") and not earlier:
+            raise TransitionError(
+                f"subject {command.subject_id}: is {subject['state']}; no later contact can be recorded"
+            )
+        edits: list[Edit] = [_event(command.subject_id, "last_contact", on, "")]
+        if subject["state"] == "LOST" and not earlier:
             edits.append(subject_step(reader, subject, "FOLLOW_UP"))
         return Change("record_contact", edits)
 
     return trial.commit(change, actor)
 
 
-def record_response(trial: Trial, actor: Actor, command: RecordResponse) -> Receipt:
-    """Store a tumour assessment; a response that the target lesions do not bear out opens a query.
-
-    Raises
-    ------
-    InputError
-        For values that cannot be, or a progression that contradicts the response.
-    """
-    subject = allowed_subject(trial, actor, "enter_data", command.subject_id)
-
-    def change(reader: Reader) -> Change:
-        entered = {n: getattr(command, n) for n in ("assessed_on", "method", "response", "progression")}
-        values = check_form("responses", entered, now=now_of(reader), where="response").values
-        if (values["response"] == "PD") != (values["progression"] == "yes"):
-            raise InputError("response: PD and progression go together; correct one of them")
-        lesions = [_lesion(reader, command, values["assessed_on"], size) for size in command.lesions]
-        row = {"subject_id": command.subject_id, **values}
-        edits: list[Edit] = [Create("responses", row), *(Create("lesions", r) for r in lesions)]
-        if values["response"] == "PD" and not reader.records("disposition", subject_id=command.subject_id,
-                                                             event="progressed"):  # fmt: skip
-            edits.append(_event(command.subject_id, "progressed", values["assessed_on"], ""))
-        findings = _against_lesions(reader, command.subject_id, values, lesions)
-        edits += query_edits(reader, findings, subject_id=command.subject_id, site=subject["site"], table="responses",
-                             values=row)  # fmt: skip
-        return Change("record_response", edits)
-
-    return trial.commit(change, actor)
-
-
-def target_response(sum_mm: float, *, baseline_mm: float, least_mm: float, new_lesion: bool) -> str:
-    """Response of the target lesions by RECIST 1.1.
-
-    PD: a new lesion, or ≥ 20 % and ≥ 5 mm above the least sum; CR: sum 0; PR: ≥ 30 % below baseline; else SD.
-
-    Parameters
-    ----------
-    sum_mm, baseline_mm, least_mm
-        Sum of diameters now, at baseline, and the least one so far.
-    new_lesion
-        Whether a new lesion was seen.
-
-    References
-    ----------
-    Eisenhauer et al., Eur J Cancer 2009;45:228, doi 10.1016/j.ejca.2008.10.026.
-
-    Notes
-    -----
-    Lymph nodes, whose short axis counts as gone below 10 mm, are not told apart here.
-    """
-    if new_lesion or (sum_mm >= 1.2 * least_mm and sum_mm - least_mm >= 5.0):
-        return "PD"
-    if sum_mm == 0.0:
-        return "CR"
-    return "PR" if sum_mm <= 0.7 * baseline_mm else "SD"
-
-
-def _against_lesions(
-    reader: Reader, subject_id: str, values: Mapping[str, Any], lesions: Sequence[Mapping[str, Any]]
-) -> list[SoftFinding]:
-    earlier: dict[str, float] = {}
-    for row in reader.records("lesions", subject_id=subject_id, kind="target"):
-        if row["assessed_on"] < values["assessed_on"] and row["diameter_mm"] is not None:
-            earlier[row["assessed_on"]] = earlier.get(row["assessed_on"], 0.0) + float(row["diameter_mm"])
-    targets = [float(r["diameter_mm"]) for r in lesions if r["kind"] == "target" and r["diameter_mm"] is not None]
-    if not earlier or not targets or values["response"] == "NE":
-        return []
-    found = target_response(
-        sum(targets),
-        baseline_mm=earlier[min(earlier)],
-        least_mm=min(earlier.values()),
-        new_lesion=any(r["kind"] == "new" for r in lesions),
-    )
-    if found == values["response"]:
-        return []
-    text = f"response {values['response']}, but the target lesions say {found} by RECIST 1.1; is it right?"
-    return [SoftFinding("response", text)]
-
-
-def _lesion(reader: Reader, command: RecordResponse, assessed_on: str, size: LesionSize) -> dict[str, Any]:
-    entered = {n: getattr(size, n) for n in ("lesion", "region", "kind", "diameter_mm")}
-    where = f"lesion {size.lesion}"
-    values = check_form("lesions", {"assessed_on": assessed_on, **entered}, now=now_of(reader), where=where).values
-    if values["kind"] == "target" and values["diameter_mm"] is None:
-        raise InputError(f"{where}: diameter_mm is missing; a target lesion needs it, 0 when it is gone")
-    return {"subject_id": command.subject_id, **values}
-
-
 def _day(reader: Reader, subject_id: str, on: str) -> str:
     """A day that is not in the future and not before the last administration."""
     day = str(check_form("disposition", {"on": on}, now=now_of(reader), where=f"subject {subject_id}").values["on"])
-    given = given_cycles(reader, subject_id)
-    if given and day < (last := given[-1].start.date().isoformat()):
+    given, site = given_cycles(reader, subject_id), subject_of(reader, subject_id)["site"]
+    if given and day < (last := local_day(reader, site, given[-1].start)):
         raise InputError(
             f"subject {subject_id}: found {day}, before the last administration on {last}; correct the day"
         )
@@ -236,6 +146,28 @@ def _day(reader: Reader, subject_id: str, on: str) -> str:
     if entered and day < entered:
         raise InputError(f"subject {subject_id}: found {day}, before randomisation on {entered}; correct the day")
     return day
+
+
+def _left_later(reader: Reader, subject: Record, day: str) -> bool:
+    """Whether the subject left, by its present state, on a day or after it."""
+    events = [event for event, state in LEAVING.items() if state == subject["state"]]
+    rows = reader.records("disposition", subject_id=subject["subject_id"])
+    return any(row["event"] in events and day <= row["on"] for row in rows)
+
+
+def _may_be_given(reader: Reader, subject_id: str, died: str) -> tuple[int, ...]:
+    """Cycles with a released activity whose window began before the subject died."""
+    settings = study_of(reader)["settings"] or {}
+    cycles = [c for c in reader.records("cycles", subject_id=subject_id) if c["state"] == "PRESCRIBED"]
+    released = {r["cycle"] for r in reader.records("prescriptions", subject_id=subject_id, state="RELEASED")}
+    return tuple(int(c["cycle"]) for c in cycles if c["cycle"] in released and window_of(c, settings)[0] <= died)
+
+
+def _not_seen_after(reader: Reader, subject_id: str, died: str) -> None:
+    """Refuse a death before a day on which the subject was seen or spoken to."""
+    seen = [str(r["on"]) for r in reader.records("disposition", subject_id=subject_id, event="last_contact")]
+    if (last := max(seen, default="")) > died:
+        raise InputError(f"subject {subject_id}: found death on {died}, before the contact on {last}; correct the day")
 
 
 def _event(subject_id: str, event: str, on: str, reason: str) -> Create:

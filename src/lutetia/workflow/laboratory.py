@@ -23,7 +23,7 @@ from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import given_cycles, readable_labs, site_zone, study_of
+from lutetia.workflow.course_records import death_day, given_cycles, readable_labs, site_zone, study_of
 from lutetia.workflow.edits import now_of, query_edits
 from lutetia.workflow.entry_checks import SoftFinding
 from lutetia.workflow.laboratory_file import FileRow, table_rows
@@ -279,13 +279,12 @@ def _context(reader: Reader, actor: Actor, subject_id: str) -> _Context | str:
     if not access.may(actor, "enter_data", subject["site"]):
         return f"subject {subject_id}: is of another site; only its own site enters its data"
     given = given_cycles(reader, subject_id)
-    ended = [d["on"] for d in reader.records("disposition", subject_id=subject_id) if d["event"] in ("died",)]
     return _Context(
         subject=subject,
         zone=site_zone(reader, subject["site"]),
         stored={(r["sample_id"], r["analyte"]): r for r in reader.records("labs", subject_id=subject_id)},
         visits={r["visit"]: r for r in reader.records("visits", subject_id=subject_id)},
-        ended=min(ended, default=None),
+        ended=death_day(reader, subject_id),
         first_start=given[0].start if given else None,
         values=readable_labs(reader, subject_id)[0],
     )
@@ -345,7 +344,7 @@ def _check_moment(value: LabValue, context: _Context, now: datetime) -> None:
     if value.taken_at > now:
         found, present = (m.astimezone(value.taken_at.tzinfo).isoformat(" ", "minutes") for m in (value.taken_at, now))
         raise InputError(f"taken_at: found {found}, in the future; it is now {present}")
-    day = value.taken_at.date().isoformat()
+    day = (value.taken_at.astimezone(context.zone) if value.has_time else value.taken_at).date().isoformat()
     if context.ended is not None and day > context.ended:
         raise InputError(f"taken_at: found {day}, after the subject died on {context.ended}; check the date")
     if day < "1990":

@@ -24,6 +24,7 @@ from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     changed_facts,
     cycle_of,
+    death_day,
     facts_hash,
     given_cycles,
     input_facts,
@@ -345,7 +346,9 @@ def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of:
     now = input_facts(reader, subject_id, protocol, before_cycle=cycle, as_of=as_of)
     found = [f"{name} changed" for name in changed_facts(rows[0]["further"]["facts"], now)]
     subject = subject_of(reader, subject_id)
-    if subject["state"] not in TREATABLE:
+    died = death_day(reader, subject_id)
+    before_death = died is not None and local_day(reader, subject["site"], as_of) <= died
+    if subject["state"] not in TREATABLE and not before_death:
         found.append(f"the subject is {subject['state']}")
     if lacking := lab_conditions(reader, subject_id, as_of):
         found.append(f"values are lacking ({lacking[0]})")

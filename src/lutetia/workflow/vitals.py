@@ -9,7 +9,7 @@ from lutetia.errors import InputError
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import subject_of, weight_of
+from lutetia.workflow.course_records import refuse_after_death, subject_of, weight_of
 from lutetia.workflow.edits import allowed_subject, changed_record, now_of, query_edits
 from lutetia.workflow.entry_checks import SoftFinding, check_form, dates_in_order
 
@@ -62,6 +62,7 @@ def record_vitals(trial: Trial, actor: Actor, command: RecordVitals) -> Receipt:
     def change(reader: Reader) -> Change:
         entered = {"taken_on": command.taken_on, "weight_kg": command.weight_kg, "ecog": command.ecog}
         found = check_form("vitals", entered, now=now_of(reader))
+        refuse_after_death(reader, command.subject_id, found.values["taken_on"], "vitals: taken_on")
         findings = [*found.findings, *_jump(reader, command.subject_id, found.values)]
         key = {"subject_id": command.subject_id, "taken_on": found.values["taken_on"]}
         return Change("record_vitals", _saved(reader, "vitals", key, found.values, command.version)
@@ -86,6 +87,8 @@ def record_treatment(trial: Trial, actor: Actor, command: RecordTreatment) -> Re
                    "agent": command.agent}  # fmt: skip
         values = check_form("treatments", entered, now=now_of(reader), where="treatment").values
         dates_in_order(values, ("started_on", "ended_on"), where="treatment")
+        for name in ("started_on", "ended_on"):
+            refuse_after_death(reader, command.subject_id, values.get(name) or "", f"treatment: {name}")
         key = {"subject_id": subject_of(reader, command.subject_id)["subject_id"], "kind": values["kind"],
                "started_on": values["started_on"]}  # fmt: skip
         return Change("record_treatment", _saved(reader, "treatments", key, values, command.version))

@@ -1,8 +1,10 @@
-"""Response, contacts, end of treatment, and how a subject leaves; and deviations with their review."""
+"""Contacts, end of treatment, and how a subject leaves; and deviations with their review.
+
+Not here: entry of tumour assessments (`responses`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -12,26 +14,13 @@ from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.trial.states import next_states
 from lutetia.web.context import Page, PageContext
-from lutetia.web.forms import Form
+from lutetia.web.pages.responses import shown_assessments
 from lutetia.web.pages.subject_forms import Field, FormSpec, read_and_take, show_form, take
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import deviations, follow_up
 from lutetia.workflow.entry_checks import RULES
 
 _BACK = "/follow-up"
-#: Rows for lesions on the form of a response (display only; a later assessment names the same lesions).
-_LESION_ROWS = 6
-_LESION = ("lesion", "region", "kind", "diameter_mm")
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseForm:
-    """What the head of the form of a response sends."""
-
-    assessed_on: str
-    method: str
-    response: str
-    progression: str
 
 
 def show(page: Page, subject_id: str) -> Response:
@@ -41,38 +30,13 @@ def show(page: Page, subject_id: str) -> Response:
         n: queries.of_subject(page.reader, page.actor, n, subject_id) for n in ("responses", "lesions", "disposition")
     }
     following = next_states("subject", subject["state"]) if subject["state"] else ()
-    responses = sorted(found["responses"], key=lambda r: r["assessed_on"], reverse=True)
     return subject_page(
         page, subject_id, "follow_up", "subjects/follow_up.html", leaves=_leaving(following),
-        responses=[_response(page, r, found["lesions"]) for r in responses],
+        responses=shown_assessments(page, found["responses"], found["lesions"]),
         may_end="FOLLOW_UP" in following and subject["state"] != "LOST",
         contacts=sorted((d for d in found["disposition"] if d["event"] not in ("screened", "consented", "eligible")),
                         key=lambda d: d["on"], reverse=True),
     )  # fmt: skip
-
-
-def response_form(page: Page, subject_id: str) -> Response:
-    """The form of a tumour assessment; the lesions of the last one are named already."""
-    found = queries.of_subject(page.reader, page.actor, "lesions", subject_id)
-    last = max((r["assessed_on"] for r in found), default=None)
-    texts = {"assessed_on": page.today(), "method": "recist_1_1"}
-    for place, row in enumerate(r for r in found if r["assessed_on"] == last and r["kind"] != "new"):
-        texts |= {f"{name}_{place}": str(row[name] or "") for name in ("lesion", "region", "kind")}
-    return _response_form(page, subject_id, blank(page, "response", **texts))
-
-
-def record_response(page: Page, subject_id: str) -> Response:
-    """Store a tumour assessment."""
-    form = page.form("response")
-    head = form.read(ResponseForm)
-    lesions = _lesions(form)
-    if head is not None and not form.errors:
-        command = follow_up.RecordResponse(
-            subject_id, head.assessed_on, head.method, head.response, head.progression, lesions
-        )
-        if form.attempt(follow_up.record_response, page.trial, page.actor, command) is not None:
-            return page.redirect(f"/subjects/{subject_id}{_BACK}", notice="response.done")
-    return _response_form(page, subject_id, form, status=422)
 
 
 def contact_form(page: Page, subject_id: str) -> Response:
@@ -186,43 +150,3 @@ def _deviation(page: PageContext, row: Record, people: dict[str, str]) -> dict[s
         "severity": row["severity"] or "", "reviewer": people.get(row["reviewed_by"], row["reviewed_by"] or ""),
         "at": review.get("reviewed_at"), "assessment": review.get("assessment", ""),
     }  # fmt: skip
-
-
-def _response(page: PageContext, row: Record, lesions: list[Record]) -> dict[str, Any]:
-    own = [r for r in lesions if r["assessed_on"] == row["assessed_on"]]
-    targets = [float(r["diameter_mm"]) for r in own if r["kind"] == "target" and r["diameter_mm"] is not None]
-    method = row["method"] or ""
-    return {
-        "record": row["record_id"], "on": row["assessed_on"], "response": row["response"] or "–",
-        "method": page.t.known(f"response.method_words.{method}", otherwise=method),
-        "progression": row["progression"] == "yes", "sum": f"{sum(targets):g}" if targets else "", "lesions": own,
-    }  # fmt: skip
-
-
-def _response_form(page: PageContext, subject_id: str, form: Form, *, status: int = 200) -> Response:
-    rules = RULES["responses"]
-    choices = {
-        name: [(w, page.t.known(f"response.{name}_words.{w}", otherwise=w)) for w in rules[name].choices]
-        for name in ("method", "response", "progression")
-    }
-    kinds = [(w, page.t.known(f"response.lesion_words.{w}", otherwise=w)) for w in RULES["lesions"]["kind"].choices]
-    filled = [n for n in range(60) if any(form.value(f"{name}_{n}") for name in _LESION)]
-    return subject_page(
-        page, subject_id, "follow_up", "subjects/response.html", status=status, form=form, choices=choices, kinds=kinds,
-        rows=range(max(_LESION_ROWS, (max(filled) + 3) if filled else 0)),
-    )  # fmt: skip
-
-
-def _lesions(form: Form) -> list[follow_up.LesionSize]:
-    found = []
-    for place in range(60):
-        texts = {name: form.value(f"{name}_{place}").strip() for name in _LESION}
-        if not texts["lesion"] and not texts["diameter_mm"]:
-            continue
-        one = Form(form.texts, "response", form.zone, {name: [text] for name, text in texts.items()})
-        size = one.read(follow_up.LesionSize)
-        if size is None:
-            form.errors |= {f"{name}_{place}": words for name, words in one.errors.items()}
-        else:
-            found.append(size)
-    return found

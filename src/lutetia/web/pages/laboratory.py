@@ -77,9 +77,7 @@ def entry(page: Page, subject_id: str) -> Response:
 def save(page: Page, subject_id: str) -> Response:
     """Store a sample, or say beside each value why not; one that somebody changed meanwhile shows both versions."""
     form = page.form("laboratory")
-    typed = form.value("taken_at").strip()
-    day_only = len(typed) == len("2026-02-03") and form.day("taken_at") is not None  # the time of day is not known
-    head = form.read(SampleForm, **({"taken_at": typed} if day_only else {}))
+    head = _head(form)
     if head is None:
         return _entry(page, subject_id, form, status=422)
     if again(form):
@@ -97,6 +95,13 @@ def save(page: Page, subject_id: str) -> Response:
         _beside_rows(form, entries)
         return _entry(page, subject_id, form, status=422)
     return page.redirect(f"/subjects/{subject_id}/laboratory", notice="laboratory.done")
+
+
+def _head(form: Form) -> SampleForm | None:
+    """The head of the form; a sample of which only the day is known has a day instead of a time."""
+    text = form.value("taken_at").strip()
+    day_only = len(text) == len("2026-02-03") and form.day("taken_at") is not None
+    return form.read(SampleForm, **({"taken_at": text} if day_only else {}))
 
 
 def _stale(
@@ -148,8 +153,7 @@ def _versions(form: Form) -> dict[str, int]:
 def grade(page: Page, subject_id: str) -> Response:
     """What the checks say of one value as it is typed; stores nothing."""
     form, name = page.form("laboratory"), page.argument("analyte")
-    head = form.read(SampleForm)
-    entry = _one(form, name)
+    head, entry = _head(form), _one(form, name)
     if head is None or not (entry.value or entry.missing_reason):
         return page.render("subjects/grade.html", row=None, reason="")
     fields = {"subject_id": subject_id, "sample_id": head.sample_id, "taken_at": head.taken_at, "visit": head.visit}

@@ -29,7 +29,7 @@ Kind = Literal["text", "number", "date", "moment", "textarea", "select", "radios
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One input: `choices` are stored words, or (stored word, shown words) pairs."""
+    """One input: `choices` are stored words, or (stored word, shown words) pairs; `column` if named otherwise there."""
 
     kind: Kind
     name: str
@@ -39,6 +39,7 @@ class Field:
     label: str = ""
     hint: str = ""
     wide: bool = False
+    column: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def _take(
     except StaleRecordError as error:
         page.close()  # the saved values are read as they are now
         texts, found = saved()
-        pairs = [(_worded(page, spec.family, f), texts.get(f.name, "")) for f in spec.fields]
+        pairs = [(_worded(page, spec.family, f), texts.get(f.column or f.name, "")) for f in spec.fields]
         lines = [(f.label, _shown(f, form.value(f.name)), _shown(f, text)) for f, text in pairs]
         if found is None:
             return stale_page(page, error, lines)
