@@ -63,7 +63,7 @@ def burst(folder: Path, delay_s: float, tally: Tally) -> None:
             writers = [threading.Thread(target=_write, args=(port, u, t, told, first)) for u, t in tokens.items()]
             for writer in writers:
                 writer.start()
-            assert first.wait(60), "the server answered nobody"
+            assert first.wait(240), "the server answered nobody"
             time.sleep(delay_s)
         finally:
             os.killpg(server.pid, signal.SIGKILL)  # all its processes
@@ -90,7 +90,7 @@ def _port(server: subprocess.Popen[str]) -> int:
 
 def _write(port: int, user: str, token: str, told: Told, first: threading.Event) -> None:
     """Enrol a subject, enter a sample of it, again and again, until nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=240)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def post(path: str, body: object) -> dict[str, str]:
