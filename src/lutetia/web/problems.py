@@ -226,11 +226,12 @@ def _sign_in_again(page: PageContext, error: SignInError) -> Response:
 
 
 def kept_fields(page: PageContext) -> list[tuple[str, str]]:
-    """What was typed, without passwords and codes."""
+    """What was typed, without passwords and codes; the `code` of a subject's form is that of an event or a reason."""
     if page.sent is None:
         return []
     found = sent_texts(page.sent)
-    return [(name, text) for name, texts in found.items() if name not in SECRET_FIELDS for text in texts]
+    secret = SECRET_FIELDS - {"code"} if page.request.url.path.startswith("/subjects/") else SECRET_FIELDS
+    return [(name, text) for name, texts in found.items() if name not in secret for text in texts]
 
 
 def both_versions(page: PageContext) -> list[tuple[str, str, str]]:
