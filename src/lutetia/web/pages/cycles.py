@@ -169,5 +169,7 @@ def _dosimetry(page: PageContext, found: CycleRecords) -> dict[str, Any]:
         "doses": view.dose_rows(page, found) if found.doses else None, "curves": view.curve_views(page, result),
         "agreement": view.agreement(page, subject_id, found.number), "result": result, "results": found.results[::-1],
         "warned": view.warning_views(result, found.number), "job": jobs[-1] if jobs else None,
-        "stacks": [s for s in stacks if s["state"] != SUPERSEDED], "short": view.short,
+        "stacks": [s for s in stacks if s["state"] != SUPERSEDED],
+        "absent": (result["summary"] or {}).get("pictures_absent", ()) if result is not None else (),
+        "short": view.short,
     }  # fmt: skip

@@ -145,6 +145,7 @@ def _limit_view(page: PageContext, limit: Mapping[str, Any], cycle: int) -> dict
         "high_after": (limit["probability_over_after_cycle"] or 0.0) > 0.5,
         "share": _dash(percent(known(limit["controllable_fraction"]))), "binding": bool(limit["binding"]),
         "interval": _dash(interval(limit["predicted_end_of_course_interval_Gy"])),
+        "interval_after": _dash(interval(limit["predicted_after_cycle_interval_Gy"])),
         "method": limit["method"] or "",
     }  # fmt: skip
 
@@ -271,7 +272,7 @@ def dose_rows(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     for row in rows:
         row["basis"] = "; ".join(words for name, words in row["bases"].items() if name not in common)
     heads_of = [
-        {"name": typeset_text(n), "basis": page.t(f"cycles.basis.{common[n]}") if n in common else ""} for n in nuclides
+        {"name": typeset_text(n), "basis": _origin_words(page, common[n]) if n in common else ""} for n in nuclides
     ]
     single = heads_of[0]["basis"] if len(nuclides) == 1 else ""
     if len(nuclides) == 1:  # the sum is this nuclide's dose
@@ -286,8 +287,17 @@ def dose_rows(page: PageContext, found: CycleRecords) -> dict[str, Any]:
 
 def _common_bases(doses: Sequence[Record], nuclides: Sequence[str]) -> dict[str, str]:
     """Where every dose of a nuclide has the same origin: nuclide → origin."""
-    found = {n: {str(r["basis"]) for r in doses if r["nuclide"] == n and r["scope"] == "cycle"} for n in nuclides}
+    found = {n: {_origin(r) for r in doses if r["nuclide"] == n and r["scope"] == "cycle"} for n in nuclides}
     return {n: next(iter(bases)) for n, bases in found.items() if len(bases) == 1}
+
+
+def _origin(row: Mapping[str, Any]) -> str:
+    """Where a dose comes from, as the chain says it; the exchange format has fewer words."""
+    return str((row["further"] or {}).get("basis") or row["basis"])
+
+
+def _origin_words(page: PageContext, origin: str) -> str:
+    return page.t.known(f"cycles.basis.{origin}", otherwise=typeset_text(origin))
 
 
 def _dose_row(
@@ -297,10 +307,9 @@ def _dose_row(
     total = cells.get(("cycle", "total"), {})
     text = str((total.get("further") or {}).get("method") or head["method"])
     letter = methods.setdefault(text, chr(ord("a") + len(methods)))
-    bases = {n: str(cells["cycle", n]["basis"]) for n in nuclides if ("cycle", n) in cells}
+    bases = {n: _origin(cells["cycle", n]) for n in nuclides if ("cycle", n) in cells}
     words = {
-        n: page.t("cycles.basis_of", nuclide=nuclide_text(n), basis=page.t(f"cycles.basis.{b}"))
-        for n, b in bases.items()
+        n: page.t("cycles.basis_of", nuclide=nuclide_text(n), basis=_origin_words(page, b)) for n, b in bases.items()
     }
     return {
         "region": first_line(head["region"]) + (f", {head['method']}" if head["region"] == "red marrow" else ""),
