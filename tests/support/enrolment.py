@@ -18,6 +18,7 @@ from lutetia.trial.signatures import confirm_demonstration
 from lutetia.workflow.consent import RecordConsent, record_consent
 from lutetia.workflow.documents import AddDocument, PutInForce, add_document, put_in_force
 from lutetia.workflow.eligibility import AnswerEligibility, SignEligibility, answer_eligibility, sign_eligibility
+from lutetia.workflow.locks import Lock
 from lutetia.workflow.randomisation import GenerateList, RandomisationReceipt, Randomise, generate_list, randomise
 from lutetia.workflow.screening import Enrol, enrol
 from lutetia.workflow.sites_users import AddSite, Delegate, add_site, delegate
@@ -86,6 +87,14 @@ def _build(folder: Path, *, url: str | None, planned_n: int, sites: tuple[str, .
 def make_list(trial: Trial, spec: RandomisationSpec = BLOCKS, *, length: int | None = None) -> None:
     """A randomisation list with a seed that tests can repeat."""
     generate_list(trial, actor("unmasked_statistician"), GenerateList(spec, length, seed=bytes(range(32))))
+
+
+def study_lock(trial: Trial, person: Actor | None = None) -> Lock:
+    """The lock of the whole study, signed by its data manager."""
+    signer = person or actor("data_manager")
+    with trial.read() as reader:
+        study_id = str(reader.records("study")[0]["study_id"])
+    return Lock("study", study_id=study_id, confirmed=confirm_demonstration(trial, signer))
 
 
 def screened(trial: Trial, site: str = "01", *, subject_id: str | None = None) -> str:

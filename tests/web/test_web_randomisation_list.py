@@ -135,9 +135,29 @@ def test_nobody_else_makes_lengthens_or_reveals_a_list(new_browser: NewBrowser) 
         assert browser.get(f"{LIST}/revealed.json").status_code == 403
 
 
+def lock_the_study(trial: Trial, manager: Browser) -> None:
+    """What the data manager does at the end: close what is asked, then sign the lock."""
+    asked = {"level": "study", "study_id": "DUONEN", "sign_user": "data-manager", "sign_password": PASSWORD}
+    before = words(manager.get("/locks").text)
+    assert re.search(r"Queries not closed [1-9]", before), before
+    assert "Close the queries first" in before
+    refused = manager.post("/locks", asked)
+    assert "close them first" in words(refused.text)
+    for query in records(trial, "queries"):
+        sent(manager, f"/queries/{query['query_id']}/close", {"text": "settled"}, page=f"/queries/{query['query_id']}")
+    assert "Queries not closed 0" in words(manager.get("/locks").text)
+    for wrong, field in (({"study_id": "DUO"}, "study_id"), ({"sign_password": "not mine"}, "sign_password")):
+        answer = manager.post("/locks", asked | wrong)
+        assert answer.status_code == 422
+        assert beside(answer.text, field), answer.text
+    assert not records(trial, "locks")
+    assert "It is locked" in manager.post("/locks", asked).text
+    assert "Lock the study" not in manager.get("/locks").text
+
+
 @pytest.mark.requirement(28)
 def test_a_longer_list_is_stored_and_the_revealed_seed_replays(
-    trial: Trial, statistician: Browser, tmp_path: Path
+    trial: Trial, statistician: Browser, new_browser: NewBrowser, tmp_path: Path
 ) -> None:
     scheme = make_list(trial, statistician)
     short = sent(statistician, f"{LIST}/extend", {"length": "4"}, page=LIST)
@@ -151,6 +171,9 @@ def test_a_longer_list_is_stored_and_the_revealed_seed_replays(
     empty = sent(statistician, f"{LIST}/reveal", {"reason": " "}, page=LIST)
     assert empty.status_code == 422
     assert beside(empty.text, "reveal-reason")
+    open_still = sent(statistician, f"{LIST}/reveal", {"reason": "last subject finished"}, page=LIST)
+    assert "found the study open; expected it locked" in words(open_still.text)
+    lock_the_study(trial, new_browser(person("data_manager")))
     done = sent(statistician, f"{LIST}/reveal", {"reason": "last subject finished"}, page=LIST)
     assert "every allocation was reproduced" in done.text
     file = statistician.get(f"{LIST}/revealed.json")
@@ -160,6 +183,9 @@ def test_a_longer_list_is_stored_and_the_revealed_seed_replays(
     assert found.commitment == scheme["commitment"]
     assert found.allocations == len(records(trial, "allocations"))
     assert "DUO-" not in json.dumps(file.json()), "no subject is named"
+    held = records(trial, "locks", state="locked")[0]["lock_id"]
+    manager = new_browser(person("data_manager"))
+    assert "The lock was opened" in sent(manager, f"/locks/{held}", {"reason": "a late cross-over"}).text
 
 
 @pytest.mark.requirement(29)

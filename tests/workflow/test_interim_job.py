@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from tests.support.enrolment import study_lock
 from tests.workflow.treated_trial import (
     BOARD,
     COORDINATOR,
@@ -41,7 +42,7 @@ from lutetia.workflow.interim_files import SHEET, interim_archive, signature_she
 from lutetia.workflow.interim_view import Analysed, analysed_snapshots, list_snapshots
 from lutetia.workflow.job_kinds import JOB_KINDS
 from lutetia.workflow.jobs import run_next
-from lutetia.workflow.locks import Lock, Unlock, lock, unlock
+from lutetia.workflow.locks import Unlock, lock, unlock
 from lutetia.workflow.snapshot import TakenSnapshot, TakeSnapshot, take_snapshot
 
 
@@ -238,7 +239,7 @@ def test_a_study_that_demands_a_lock_has_no_analysis_of_an_open_state(tmp_path: 
     story.trial.commit(Change("set", [Update("study", study["record_id"], {"settings": settings})]), SYSTEM)
     free = take_snapshot(story.trial, MANAGER, TakeSnapshot("2026-01-05", "open"))
     story.clock.advance(minutes=1)
-    held = lock(story.trial, MANAGER, Lock("study")).result
+    held = lock(story.trial, MANAGER, study_lock(story.trial, MANAGER)).result
     story.clock.advance(minutes=1)
     locked = take_snapshot(story.trial, MANAGER, TakeSnapshot("2026-01-05", "locked"))
     story.clock.moment += timedelta(minutes=1)

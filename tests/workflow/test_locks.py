@@ -1,19 +1,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.enrolment import ELIGIBLE, actor, make_trial, screened
+from tests.support.enrolment import ELIGIBLE, actor, make_trial, screened, study_lock
 
-from lutetia.errors import AccessDeniedError, InputError, LockedRecordError, MissingRecordError, TrialError
+from lutetia.errors import (
+    AccessDeniedError,
+    InputError,
+    LockedRecordError,
+    MissingRecordError,
+    SignatureError,
+    TrialError,
+)
 from lutetia.trial import Trial
 from lutetia.trial.access import ROLES
+from lutetia.trial.signatures import confirm_demonstration, signatures_of
+from lutetia.workflow.adverse_events import RecordEvent, record_event
+from lutetia.workflow.deviations import RecordDeviation, record_deviation
 from lutetia.workflow.eligibility import AnswerEligibility, answer_eligibility
-from lutetia.workflow.locks import Lock, Unlock, lock, open_locks, unlock
+from lutetia.workflow.locks import STUDY_LOCKED, Lock, Unlock, lock, open_locks, open_points, unlock
 from lutetia.workflow.queries_form import OpenQuery, QueryStep, close_query, open_query
 from lutetia.workflow.screening import Enrol, RecordBaseline, enrol
 from lutetia.workflow.screening import record_baseline as baseline
+from lutetia.workflow.signing import SignForms, sign_forms
 
 CO, DM = actor("coordinator"), actor("data_manager")
 
@@ -65,23 +77,68 @@ def test_a_locked_subject_takes_no_data_and_another_one_does(trial: Trial) -> No
 @pytest.mark.requirement(35)
 def test_a_locked_study_takes_no_subject_and_no_data(trial: Trial) -> None:
     subject_id = screened(trial)
-    number = int(lock(trial, DM, Lock("study")).result)
+    number = int(lock(trial, DM, study_lock(trial)).result)
     with pytest.raises(LockedRecordError, match="study locked"):
         enrol(trial, CO, Enrol(site="01", sex="male", age_years=60))
     with pytest.raises(LockedRecordError):
         baseline(trial, CO, RecordBaseline(subject_id, {"grade": "2"}))
     with pytest.raises(InputError, match="already"):
-        lock(trial, DM, Lock("study"))
+        lock(trial, DM, study_lock(trial))
     unlock(trial, DM, Unlock(number, "late values of subject 01-001"))
     enrol(trial, CO, Enrol(site="01", sex="male", age_years=60))
+
+
+@pytest.mark.requirement(35)
+def test_the_study_is_locked_by_its_name_and_a_signature_only(trial: Trial) -> None:
+    signed = study_lock(trial)
+    for named in ("", "DU", "duo"):
+        with pytest.raises(InputError, match="expected DUO, as this study is called"):
+            lock(trial, DM, replace(signed, study_id=named))
+    with pytest.raises(SignatureError, match="found no signature"):
+        lock(trial, DM, replace(signed, confirmed=None))
+    with pytest.raises(TrialError, match="another person's confirmation"):
+        lock(trial, DM, study_lock(trial, CO))
+    with trial.read() as reader:
+        assert reader.count("locks") == 0
+    lock(trial, DM, signed)
+    with trial.read() as reader:
+        number = int(reader.record("locks", {"lock_id": 1})["record_id"])
+        (signature,) = signatures_of(reader, "locks", number)
+    assert (signature["user_id"], signature["meaning"], signature["status"]) == (DM.user_id, STUDY_LOCKED, "valid")
+
+
+def test_what_is_still_open_is_counted_before_the_study_is_locked(trial: Trial) -> None:
+    subject_id = screened(trial)
+    with trial.read() as reader:
+        before = open_points(reader)
+    assert (before.queries, before.jobs, before.deviations, before.serious_events, before.prescriptions) == (0,) * 5
+    assert before.unsigned > 0
+    baseline(trial, CO, RecordBaseline(subject_id, {"grade": "2"}))
+    number = record(trial, subject_id, "grade")
+    query = open_query(trial, DM, OpenQuery("baseline", number, "value", "Which report?")).result
+    physician = actor("physician")
+    signed = SignForms([("baseline", number)], "seen", confirm_demonstration(trial, physician))
+    event = {"term": "Sepsis", "started_on": "2026-01-11", "grade": 4, "serious": "yes", "related": "none",
+             "ongoing": "yes", "seriousness": "life_threatening", "aware_at": "2026-01-12T07:00:00+00:00"}  # fmt: skip
+    record_event(trial, CO, RecordEvent(subject_id, event))
+    deviation = RecordDeviation(subject_id, "2026-01-11", "other", "minor", "sample late")
+    record_deviation(trial, CO, deviation)
+    with trial.read() as reader:
+        found = open_points(reader)
+    assert (found.queries, found.serious_events, found.deviations) == (1, 1, 1)
+    sign_forms(trial, physician, signed)
+    close_query(trial, DM, QueryStep(int(query), "seen"))
+    with trial.read() as reader:
+        later = open_points(reader)
+    assert (later.queries, later.unsigned) == (0, found.unsigned - 1)
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "data_manager"])
 @pytest.mark.requirement(35)
 def test_only_the_data_manager_locks_and_unlocks(trial: Trial, role: str) -> None:
-    number = int(lock(trial, DM, Lock("study")).result)
+    number = int(lock(trial, DM, study_lock(trial)).result)
     with pytest.raises(AccessDeniedError):
-        lock(trial, actor(role), Lock("study"))
+        lock(trial, actor(role), study_lock(trial, actor(role)))
     with pytest.raises(AccessDeniedError):
         unlock(trial, actor(role), Unlock(number, "x"))
 
@@ -93,7 +150,7 @@ def test_a_subject_with_an_open_query_is_not_locked(trial: Trial) -> None:
     query = open_query(trial, DM, OpenQuery("baseline", numbers["grade"], "value", "Which report?")).result
     for command in (
         Lock("subject", subject_id),
-        Lock("study"),
+        study_lock(trial),
         Lock("form", table="baseline", record=numbers["grade"]),
     ):
         with pytest.raises(TrialError, match="close them first"):

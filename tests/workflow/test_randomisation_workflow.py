@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from tests.support.enrolment import (
     make_trial,
     randomised,
     screened,
+    study_lock,
 )
 
 from lutetia.errors import (
@@ -28,32 +30,34 @@ from lutetia.errors import (
     InputError,
     LockedRecordError,
     LutetiaError,
+    MissingRecordError,
     StaleRecordError,
     StorageError,
     TransitionError,
     TrialError,
 )
-from lutetia.trial import Change, ManualClock, Remove, Trial, Update, queries
+from lutetia.trial import SYSTEM, Change, Create, ManualClock, Remove, Trial, Update, queries
 from lutetia.trial.access import ROLES
 from lutetia.trial.audit import verify, verify_data
 from lutetia.trial.clock import local_text
+from lutetia.trial.exporting import export_trial
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.randomisation_blocks import block_list
-from lutetia.trial.randomisation_list import allocations
+from lutetia.trial.randomisation_list import allocations, open_spec, opened_scheme
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
 from lutetia.trial.randomisation_reveal import replay_record
+from lutetia.trial.randomisation_seal import read_key, seal_entry
 from lutetia.trial.schema import DATA
 from lutetia.trial.signatures import confirm_demonstration
 from lutetia.workflow.consent import WithdrawConsent, withdraw_consent
 from lutetia.workflow.eligibility import AnswerEligibility, SignEligibility, answer_eligibility, sign_eligibility
-from lutetia.workflow.locks import Lock, lock
+from lutetia.workflow.locks import Lock, Unlock, lock, unlock
 from lutetia.workflow.randomisation import (
     CorrectStratum,
     ExtendList,
     GenerateList,
     Randomise,
     RecordCrossOver,
-    Reveal,
     Unblind,
     correct_stratum,
     extend_list,
@@ -63,9 +67,9 @@ from lutetia.workflow.randomisation import (
     read_randomise,
     receipt_hash,
     record_cross_over,
-    reveal,
     unblind,
 )
+from lutetia.workflow.randomisation_record import Reveal, block_sizes, reveal
 from lutetia.workflow.screening import RecordBaseline, record_baseline
 from lutetia.workflow.sites_users import AddSite, add_site
 from lutetia.workflow.study_setup import StudyPlan, create_study
@@ -167,6 +171,7 @@ def test_parallel_requests_get_distinct_slots_in_list_order_and_none_is_lost(
     if spec.scheme == "blocks":
         for stratum, given in by_stratum.items():
             assert tuple(given) == block_list(spec, SEED, stratum, length=len(given)), "the order of the list is kept"
+    lock(stored, actor("data_manager"), study_lock(stored))
     assert replay_record(reveal(stored, US, Reveal("test")), where="trial").allocations == 24
 
 
@@ -232,16 +237,55 @@ def test_nobody_reads_future_allocations_and_only_one_role_generates_the_list(tr
     assert not hasattr(public, "sealed_seed")
 
 
+@pytest.mark.requirement(27)
+def test_nobody_reads_the_sizes_of_blocks_before_the_seed_is_revealed(trial: Trial, tmp_path: Path) -> None:
+    randomised(trial)
+    assert block_sizes(trial, US) == (4, 8)
+    for role in ROLES:
+        person = actor(role)
+        if role != "unmasked_statistician":
+            with pytest.raises(AccessDeniedError):
+                block_sizes(trial, person)
+    manager = actor("data_manager")
+    with trial.read() as reader:
+        rows = queries.records(reader, manager, "randomisation_schemes")
+        told = str(rows) + str(audit_trail(reader, manager, AuditFilter(table="randomisation_schemes")))
+    assert "ratio" in told
+    assert "block_sizes" not in told + dump(trial)
+    export_trial(trial, manager, tmp_path / "trial.zip")
+    with zipfile.ZipFile(tmp_path / "trial.zip") as archive:
+        assert not [name for name in archive.namelist() if b"block_sizes" in archive.read(name)]
+    lock(trial, manager, study_lock(trial))
+    reveal(trial, US, Reveal("end"))
+    assert published(trial).specification["block_sizes"] == [4, 8]
+
+
+@pytest.mark.requirement(28)
+def test_a_scheme_that_was_sealed_without_its_block_sizes_is_still_opened(trial: Trial) -> None:
+    with trial.read() as reader:
+        scheme = reader.records("randomisation_schemes")[0]
+    key = read_key(trial.folder / "keys")
+    spec, seed = opened_scheme(scheme, key)
+    known = scheme["specification"] | {"block_sizes": list(spec.block_sizes)}
+    older = scheme | {"specification": known, "sealed_seed": seal_entry(key, seed.hex(), f"{scheme['scheme_id']}/seed")}
+    assert opened_scheme(older, key) == (spec, seed)
+    assert open_spec(older).factors == open_spec(scheme).factors == spec.factors
+
+
 @pytest.mark.requirement(28)
 def test_the_hash_published_before_the_first_subject_fits_the_seed_revealed_at_the_end(trial: Trial) -> None:
     before = published(trial).commitment
     arms = [randomised(trial, site, diabetes=level).arm for site in ("01", "02") for level in ("no", "yes", "no")]
+    with pytest.raises(TrialError, match="found the study open; expected it locked"):
+        reveal(trial, US, Reveal("curious"))
+    held = int(lock(trial, actor("data_manager"), study_lock(trial)).result)
     record = reveal(trial, US, Reveal("end of the trial"))
     assert record["commitment"] == before
     assert [row["arm"] for row in record["allocations"]] == arms
     assert replay_record(json.loads(json.dumps(record)), where="published").allocations == 6
     assert "01-001" not in json.dumps(record), "no subject is named in what is published"
     assert (published(trial).state, published(trial).commitment) == ("revealed", before)
+    unlock(trial, actor("data_manager"), Unlock(held, "late value"))
     with pytest.raises(TrialError, match="found no list"):
         randomised(trial)
 
@@ -285,11 +329,26 @@ def test_no_allocation_or_list_entry_can_be_removed(stored: Trial) -> None:
     assert subject(stored, done.subject_id)["arm"] == done.arm
 
 
+def add_cycle(trial: Trial, subject_id: str, state: str) -> None:
+    """The subject's first cycle in this state."""
+    key = {"subject_id": subject_id, "cycle": 1}
+    with trial.read() as reader:
+        held = reader.find("cycles", key)
+    edit = Create("cycles", key | {"state": state}) if held is None else Update("cycles", key, {"state": state})
+    trial.commit(Change("fill", [edit]), SYSTEM)
+
+
 @pytest.mark.requirement(29)
 def test_a_cross_over_keeps_the_randomised_arm_and_flags_the_arm_as_treated(trial: Trial) -> None:
     done = randomised(trial)
     other = next(arm for arm in ARMS if arm != done.arm)
     physicist = actor("physicist")
+    with pytest.raises(MissingRecordError, match="cycle 1"):
+        record_cross_over(trial, physicist, RecordCrossOver(done.subject_id, 1, other, "Y-90 was not delivered"))
+    add_cycle(trial, done.subject_id, "ASSESSED")
+    with pytest.raises(TransitionError, match="is ASSESSED; expected a cycle that was given"):
+        record_cross_over(trial, physicist, RecordCrossOver(done.subject_id, 1, other, "Y-90 was not delivered"))
+    add_cycle(trial, done.subject_id, "GIVEN")
     with pytest.raises(InputError, match="another arm"):
         record_cross_over(trial, physicist, RecordCrossOver(done.subject_id, 1, str(done.arm), "no Y-90"))
     record_cross_over(trial, physicist, RecordCrossOver(done.subject_id, 1, other, "Y-90 was not delivered"))
@@ -331,6 +390,7 @@ def test_a_masked_person_can_report_an_accidental_unblinding_and_learns_nothing_
 @pytest.mark.requirement(10)
 def test_the_trail_that_masked_roles_read_does_not_tell_the_arm(trial: Trial) -> None:
     done = randomised(trial)
+    add_cycle(trial, done.subject_id, "GIVEN")
     record_cross_over(
         trial, actor("physicist"),
         RecordCrossOver(done.subject_id, 1, next(a for a in ARMS if a != done.arm), "Y-90 was not delivered"),
@@ -481,6 +541,7 @@ def test_minimisation_replays_after_a_stratum_was_corrected(tmp_path: Path) -> N
         correct_stratum(trial, CO, CorrectStratum(first[1], {"diabetes": "no"}, "medication list found"))
         for level in ("yes", "no", "yes"):
             randomised(trial, "02", diabetes=level)
+        lock(trial, actor("data_manager"), study_lock(trial))
         assert replay_record(reveal(trial, US, Reveal("end")), where="trial").allocations == 7
 
 

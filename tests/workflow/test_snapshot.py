@@ -35,7 +35,8 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
         record_baseline(made, CO, RecordBaseline("01-001", {"grade": "2", "ki67": "7.5"}))
         given = {"subject_id": "01-001", "cycle": 1, "nuclide": "Lu-177", "started_at": "2026-01-12T09:00:00+01:00",
                  "planned_MBq": 7400.0, "administered_MBq": 7312.5, "batch": "B1"}  # fmt: skip
-        made.commit(Change("give", [Create("administrations", given)]), actor("physicist"))
+        cycle = {"subject_id": "01-001", "cycle": 1, "state": "GIVEN"}
+        made.commit(Change("give", [Create("administrations", given), Create("cycles", cycle)]), actor("physicist"))
         other = next(arm for arm in ARMS if arm != subjects[0].arm)
         record_cross_over(made, actor("physicist"), RecordCrossOver("01-001", 1, other, "no product"))
         yield made

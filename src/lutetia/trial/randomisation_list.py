@@ -25,6 +25,9 @@ from lutetia.trial.schema import canonical
 ACTIVE = "active"
 
 
+_SIZES = "block_sizes"
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """One allocation as it is stored and shown on the receipt."""
@@ -38,10 +41,16 @@ class Allocation:
 
 
 def scheme_edits(scheme_id: str, spec: RandomisationSpec, seed: bytes, *, key: bytes, by: str, at: str) -> list[Edit]:
-    """The record of a scheme: specification and published hash in clear, the seed sealed."""
+    """The record of a scheme: specification and published hash in clear; seed and block sizes sealed.
+
+    Whoever knows the sizes of blocks and earlier arms can name the last arms of a block; so nobody reads them, neither
+    in tables and trail nor in an export, until the seed is revealed.
+    """
+    known = json.loads(spec_bytes(spec))
+    secret = " ".join([seed.hex(), *(str(size) for size in known.pop(_SIZES))])
     values = {
-        "scheme_id": scheme_id, "kind": spec.scheme, "specification": json.loads(spec_bytes(spec)),
-        "commitment": spec_hash(spec, seed), "sealed_seed": seal_entry(key, seed.hex(), _seed_place(scheme_id)),
+        "scheme_id": scheme_id, "kind": spec.scheme, "specification": known,
+        "commitment": spec_hash(spec, seed), "sealed_seed": seal_entry(key, secret, _seed_place(scheme_id)),
         "state": ACTIVE, "generated_by": by, "generated_at": at,
     }  # fmt: skip
     return [Create("randomisation_schemes", values)]
@@ -105,12 +114,19 @@ def opened_scheme(scheme: Record, key: bytes) -> tuple[RandomisationSpec, bytes]
     TrialError
         If they do not fit the hash.
     """
-    spec = read_spec(canonical(scheme["specification"]))
-    seed = seed_of_hex(open_entry(key, scheme["sealed_seed"], _seed_place(scheme["scheme_id"])))
+    secret, *sizes = open_entry(key, scheme["sealed_seed"], _seed_place(scheme["scheme_id"])).split()
+    seed, known = seed_of_hex(secret), {_SIZES: [int(size) for size in sizes]}
+    spec = read_spec(canonical({**known, **scheme["specification"]}))  # earlier programs kept the sizes there
     if spec_hash(spec, seed) != scheme["commitment"]:
         text = f"randomisation scheme {scheme['scheme_id']}: specification and seed do not give the published hash"
         raise TrialError(f"{text} {scheme['commitment']}; nobody is allocated; restore the last backup")
     return spec, seed
+
+
+def open_spec(scheme: Record) -> RandomisationSpec:
+    """The specification as far as it is known before the seed is revealed; its block sizes are not the list's."""
+    known = scheme["specification"]
+    return read_spec(canonical({_SIZES: [sum(known["ratio"])], **known}))
 
 
 def allocate(

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lutetia.errors import AccessDeniedError, InputError, StaleRecordError, TrialError
+from lutetia.errors import AccessDeniedError, InputError, StaleRecordError, TransitionError, TrialError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update, access
-from lutetia.trial.randomisation import SCHEMES, check_levels, check_spec, read_spec
+from lutetia.trial.randomisation import SCHEMES, check_levels, check_spec
 from lutetia.trial.randomisation_draws import new_seed
 from lutetia.trial.randomisation_list import (
     ACTIVE,
@@ -21,16 +21,15 @@ from lutetia.trial.randomisation_list import (
     active_scheme,
     allocate,
     allocations,
-    as_allocated,
     list_edits,
+    open_spec,
     opened_scheme,
     scheme_edits,
 )
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec, stratum_text
-from lutetia.trial.randomisation_reveal import replay_record, reveal_record
 from lutetia.trial.randomisation_seal import make_key, read_key
 from lutetia.trial.schema import canonical
-from lutetia.workflow.course_records import local_day, subject_of
+from lutetia.workflow.course_records import GIVEN_STATES, cycle_of, local_day, subject_of
 from lutetia.workflow.documents import version_in_force
 from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, required_text, subject_step
 from lutetia.workflow.eligibility import enrolment_faults
@@ -97,13 +96,6 @@ class Unblind:
     person: str
     reason: str
     impact: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reveal:
-    """Ends the scheme, and publishes its seed."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +207,7 @@ def read_randomise(trial: Trial, actor: Actor, subject_id: str) -> RandomiseForm
     allowed_subject(trial, actor, "randomise", subject_id)
     with trial.read() as reader:
         subject = subject_of(reader, subject_id)
-        spec = read_spec(canonical(active_scheme(reader)["specification"]))
+        spec = open_spec(active_scheme(reader))
         faults = tuple(enrolment_faults(reader, subject_id))
     if subject["state"] != "ELIGIBLE" and not faults:
         faults = (f"the subject is {subject['state']}; expected ELIGIBLE",)
@@ -267,9 +259,7 @@ def correct_stratum(trial: Trial, actor: Actor, command: CorrectStratum) -> Rece
         subject = _randomised(reader, command.subject_id)
         allocation = reader.record("allocations", {"subject_id": command.subject_id})
         scheme = reader.record("randomisation_schemes", {"scheme_id": allocation["scheme_id"]})
-        true = stratum_text(
-            check_levels(read_spec(canonical(scheme["specification"])), _with_site(scheme, subject, command.levels))
-        )
+        true = stratum_text(check_levels(open_spec(scheme), _with_site(scheme, subject, command.levels)))
         if true == subject["stratum_true"]:
             raise InputError(f"subject {command.subject_id}: has the stratum {true} already; nothing was changed")
         details = {"entered": subject["stratum_entered"], "true": true}
@@ -294,12 +284,18 @@ def record_cross_over(trial: Trial, actor: Actor, command: RecordCrossOver) -> R
     ------
     InputError
         If the arm is the randomised one, unknown, or the subject is not randomised.
+    MissingRecordError, TransitionError
+        If the subject has no such cycle, or it was not given.
     """
     allowed_subject(trial, actor, "record_administration", command.subject_id)
     reason = required_text(command.reason, "reason of the cross-over")
 
     def change(reader: Reader) -> Change:
         subject = _randomised(reader, command.subject_id)
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        if cycle["state"] not in GIVEN_STATES:
+            where = f"subject {command.subject_id}, cycle {command.cycle}"
+            raise TransitionError(f"{where}: is {cycle['state']}; expected a cycle that was given; record that first")
         arms = study_record(reader)["settings"]["arms"]
         if command.as_treated_arm not in arms or command.as_treated_arm == subject["arm"]:
             others = ", ".join(arm for arm in arms if arm != subject["arm"])
@@ -350,31 +346,6 @@ def unblind(trial: Trial, actor: Actor, command: Unblind) -> str | None:
 
     arm = str(trial.commit(change, actor, reason).result)
     return None if access.masked(actor) else arm
-
-
-def reveal(trial: Trial, actor: Actor, command: Reveal) -> dict[str, Any]:
-    """End the scheme and return the record of its seed, checked by a replay of every allocation before it is stored.
-
-    Raises
-    ------
-    AccessDeniedError
-        Unless the unmasked statistician asks.
-    InputError
-        If an allocation is not reproduced; nothing is revealed then.
-    """
-    access.require(actor, "generate_list")
-    reason, key = required_text(command.reason, "reason of the revelation"), read_key(trial.folder / "keys")
-
-    def change(reader: Reader) -> Change:
-        scheme = active_scheme(reader)
-        spec, seed = opened_scheme(scheme, key)
-        record = reveal_record(spec, seed, [as_allocated(row) for row in allocations(reader, scheme["scheme_id"])])
-        replay_record(record, where=f"scheme {scheme['scheme_id']}")
-        values = {"state": REVEALED, "revealed_seed": seed.hex(), "revealed_at": reader.now}
-        return Change("reveal_seed", [Update("randomisation_schemes", scheme["record_id"], values)], record)
-
-    record: dict[str, Any] = trial.commit(change, actor, reason).result
-    return record
 
 
 def published(trial: Trial) -> Published:

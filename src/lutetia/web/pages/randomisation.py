@@ -18,6 +18,7 @@ from lutetia.web.forms import Form
 from lutetia.web.pages.subject_forms import Field, FormSpec, read_and_take, show_form, take
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import randomisation
+from lutetia.workflow.course_records import GIVEN_STATES
 
 _BACK = "/randomisation"
 
@@ -175,9 +176,10 @@ def _stratum(page: PageContext, subject_id: str) -> FormSpec:
 
 
 def _cross_over(page: PageContext, subject_id: str) -> FormSpec:
-    """Cycles of the subject, and the arms of the protocol but the randomised one."""
+    """Given cycles of the subject, and the arms of the protocol but the randomised one."""
     own = queries.subject(page.reader, page.actor, subject_id)["arm"]
-    cycles = [str(row["cycle"]) for row in queries.of_subject(page.reader, page.actor, "cycles", subject_id)]
+    every = queries.of_subject(page.reader, page.actor, "cycles", subject_id)
+    cycles = [str(row["cycle"]) for row in every if row["state"] in GIVEN_STATES]
     arms = [arm for arm in queries.study(page.reader)["settings"].get("arms", ()) if arm != own]
     fields = (
         Field("select", "cycle", [(c, c) for c in cycles]),

@@ -21,9 +21,8 @@ from lutetia.web.context import Page, PageContext
 from lutetia.web.field_messages import attempt_fields
 from lutetia.web.files import attachment
 from lutetia.web.forms import Form
-from lutetia.workflow import randomisation
+from lutetia.workflow import randomisation, randomisation_record
 from lutetia.workflow.downloads import Download
-from lutetia.workflow.randomisation_record import revealed_record
 
 _PATH = "/randomisation-list"
 #: How the checks of a specification begin, and the field that each is about.
@@ -80,15 +79,17 @@ def extend(page: Page) -> Response:
 def reveal(page: Page) -> Response:
     """End the scheme and make its seed known."""
     form = page.form("randomisation_list")
-    command = form.read(randomisation.Reveal)
-    if command is None or not attempt_fields(form, ("reason",), randomisation.reveal, page.trial, page.actor, command):
+    command = form.read(randomisation_record.Reveal)
+    if command is None or not attempt_fields(
+        form, ("reason",), randomisation_record.reveal, page.trial, page.actor, command
+    ):
         return _show(page, ended=form, status=422)
     return page.redirect(_PATH, notice="randomisation_list.seed_revealed")
 
 
 def download(page: Page) -> Response:
     """The record of the revealed seed, as `lutetia randomise replay` reads it."""
-    record = revealed_record(page.trial, page.actor)
+    record = randomisation_record.revealed_record(page.trial, page.actor)
     content = json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n"
     name = f"{page.services.study.study_id}-randomisation-revealed.json"
     return attachment(Download(name, content), "application/json")
@@ -101,9 +102,9 @@ def _show(
     zone, arms = page.services.study.zone, _arms(page)
     first = {"scheme": ["blocks"], "factors": ["site"], "block_sizes": [f"{len(arms)}, {2 * len(arms)}"],
              "p_best": ["0.8"], "overall_weight": ["1"], **{f"ratio_{arm}": ["1"] for arm in arms}}  # fmt: skip
-    empty = Form(page.t, "randomisation_list", zone)
+    empty, published = Form(page.t, "randomisation_list", zone), _published(page)
     return page.render(
-        "randomisation_list/show.html", status=status, published=_published(page), arms=arms,
+        "randomisation_list/show.html", status=status, published=published, sizes=_sizes_of(page, published), arms=arms,
         schemes=[(name, f"{name}: {scheme.description}") for name, scheme in SCHEMES.items()],
         made=made or Form(page.t, "randomisation_list", zone, first), extended=extended or empty, ended=ended or empty,
         keeps=page.may("generate_list"), by_stratum={name: s.by_stratum for name, s in SCHEMES.items()},
@@ -115,6 +116,14 @@ def _published(page: PageContext) -> randomisation.Published | None:
         return randomisation.published(page.trial)
     except TrialError:
         return None
+
+
+def _sizes_of(page: PageContext, published: randomisation.Published | None) -> Sequence[int]:
+    """Sizes of blocks, for who makes the list, or once the seed is revealed."""
+    if published is None or published.kind != "blocks" or not page.may("generate_list"):
+        return ()
+    known: Sequence[int] | None = published.specification.get("block_sizes")
+    return randomisation_record.block_sizes(page.trial, page.actor) if known is None else known
 
 
 def _arms(page: PageContext) -> tuple[str, ...]:
