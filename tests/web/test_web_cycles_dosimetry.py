@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import os
 import re
 import zipfile
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ from tests.workflow.treated_trial import PHYSICIST, SUBJECT, Story
 
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.core.volume import RegionMask, Volume
+from lutetia.errors import CaseError
 from lutetia.report.figures.slice_stack import make_stack, pack_stack
 from lutetia.report.numbers import with_sd
 from lutetia.trial import SYSTEM, Change, Create, Update
 from lutetia.trial.identities import enter_identity
 from lutetia.workflow.dicom_intake import SiteIdentities, receive_object
+from lutetia.workflow.dosimetry import ImportCase, check_case
 
 GIVEN = datetime(2026, 1, 12, 6, 30, tzinfo=UTC)
 PATH = cycle_path(1, "dosimetry")
@@ -77,6 +80,38 @@ def test_what_is_no_case_of_this_cycle_is_refused_with_the_reason(story: Story, 
     assert "Import and compute" not in page
     assert not list(story.folder.rglob("x = 1"))
     assert "Nothing was uploaded yet" in site.of("phil").post(f"{PATH}/discard").text
+
+
+@pytest.mark.requirement(24)
+@pytest.mark.parametrize("named", ["/etc/passwd", "/usr/lib", "/nowhere/at-all", "../outside.csv", "pipe.csv", "empty"])
+def test_a_case_reads_nothing_outside_of_itself_and_nothing_but_files(story: Story, site: Site, named: str) -> None:
+    folder = story.case(1)
+    text = (folder / "case.toml").read_text("utf-8")
+    (folder / "case.toml").write_text(re.sub(r'"t_\w+_regions_file.csv"', f'"{named}"', text), "utf-8")
+    assert named in (folder / "case.toml").read_text("utf-8")
+    (folder / "empty").mkdir(exist_ok=True)
+    if named == "pipe.csv":
+        os.mkfifo(folder / named)
+        with pytest.raises(CaseError, match="found no such file"):
+            check_case(story.trial, PHYSICIST, ImportCase(SUBJECT, 1, folder))
+        return
+    page = html.unescape(upload(site, zipped(folder)))
+    assert "lies outside of the case folder" in page or "found no such file" in page
+    assert "root" not in page.partition("cannot be imported")[2].partition("</div>")[0]
+    site.of("phil").post(f"{PATH}/discard")
+
+
+@pytest.mark.parametrize("content", [b"a = " + b"[" * 5000, b"\xff\xfe", b"schema = 'lutetia.case/1'"])
+def test_an_odd_case_is_refused_and_its_page_stays_readable(site: Site, content: bytes) -> None:
+    odd = io.BytesIO()
+    with zipfile.ZipFile(odd, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("case.toml", content)
+    damaged = bytearray(odd.getvalue())
+    damaged[44:48] = b"\0\0\0\0"
+    for sent in (odd.getvalue(), bytes(damaged)):
+        assert "case" in upload(site, sent)
+        assert site.of("phil").get(PATH).status_code == 200
+    site.of("phil").post(f"{PATH}/discard")
 
 
 def test_who_may_not_propose_sees_no_import(site: Site) -> None:

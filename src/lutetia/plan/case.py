@@ -289,7 +289,7 @@ def read_case(path: Path) -> Case:
         data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CaseError(f"{file.name}: cannot be read ({error.strerror}); check the file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CaseError(f"{file.name}: not valid TOML ({error}); correct it there") from error
     if data.get("schema") != SCHEMA:
         raise CaseError(f"{file.name}: found schema {data.get('schema')!r}; expected {SCHEMA!r} on its first line")

@@ -13,7 +13,7 @@ from lutetia.errors import CaseError
 from lutetia.plan.case import Case, Cycle, case_file
 from lutetia.trial.records import Actor
 from lutetia.trial.store import Trial
-from lutetia.workflow.dosimetry import ImportCase, check_case
+from lutetia.workflow.dosimetry import ImportCase, case_files, check_case
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def preview_case(trial: Trial, actor: Actor, command: ImportCase) -> CasePreview
     """
     case, cycle = check_case(trial, actor, command)
     root = case_file(command.folder).parent
-    found = [p for p in root.rglob("*") if p.is_file()]
+    found = case_files(root, cycle, case)
     return CasePreview(
         tuple(cycle.administered_MBq.items()), tuple(_scans(cycle, root)),
         tuple(s.file.as_posix() for s in cycle.segmentation), tuple(_tables(cycle, root)), _calibrated(case),
@@ -80,7 +80,7 @@ def _table(name: str, path: Path) -> CaseTable:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CaseError(f"{path.name}: found no readable table ({error}); expected a CSV file as UTF-8") from error
     regions = dict.fromkeys(str(row["region"]) for row in rows if row.get("region"))
     return CaseTable(name, len(rows), tuple(regions))

@@ -110,7 +110,9 @@ def check_case(trial: Trial, actor: Actor, command: ImportCase) -> tuple[Case, C
     with trial.read() as reader:
         given = _given(reader, command.subject_id, command.cycle)
         _check_state(reader, command)
-        return case, _matching_cycle(reader, command.subject_id, case, given)
+        cycle = _matching_cycle(reader, command.subject_id, case, given)
+    case_files(case_file(command.folder).parent, cycle, case)
+    return case, cycle
 
 
 def record_missing_dosimetry(trial: Trial, actor: Actor, command: MissingDosimetry) -> Receipt:
@@ -331,18 +333,33 @@ def _measurement_paths(case: Case, cycle: Cycle) -> list[Path]:
     return [*tables, *scans, *(s.file for s in cycle.segmentation), *recovery]
 
 
-def _keep_files(trial: Trial, root: Path, cycle: Cycle, case: Case) -> dict[str, tuple[str, int]]:
-    """Every file that the cycle names, stored by content: path in the case → hash and size."""
-    files = [case_file(root)]
+def case_files(root: Path, cycle: Cycle, case: Case) -> list[Path]:
+    """The case file and every file that the cycle names; nothing is opened.
+
+    Raises
+    ------
+    CaseError
+        For a path that leads outside of the case folder, also through a link, or to nothing.
+    """
+    files, inside = [case_file(root)], root.resolve()
     for path in _measurement_paths(case, cycle):
         found = root / path
-        if not found.resolve().is_relative_to(root.resolve()):
+        if not found.resolve().is_relative_to(inside):
             raise CaseError(f"{path}: lies outside of the case folder; copy it into the folder")
-        if not found.exists():
-            raise CaseError(f"{path}: found no such file or folder in the case; check the path in case.toml")
-        files += [found] if found.is_file() else sorted(p for p in found.rglob("*") if p.is_file())
+        below = [found] if found.is_file() else sorted(p for p in found.rglob("*") if p.is_file())
+        if not below:
+            raise CaseError(f"{path}: found no such file, or an empty folder, in the case; check the path in case.toml")
+        for file in below:
+            if not file.resolve().is_relative_to(inside):
+                raise CaseError(f"{file.relative_to(root)}: links outside of the case folder; copy the file into it")
+        files += below
+    return files
+
+
+def _keep_files(trial: Trial, root: Path, cycle: Cycle, case: Case) -> dict[str, tuple[str, int]]:
+    """Every file that the cycle names, stored by content: path in the case → hash and size."""
     kept = {}
-    for file in files:
+    for file in case_files(root, cycle, case):
         content = file.read_bytes()
         kept[file.relative_to(root).as_posix()] = (trial.files.put(content), len(content))
     return kept

@@ -1,17 +1,20 @@
 """Dosimetry of a given cycle: upload of a case, received images, doses that will not come, the job, the reports.
 
-An uploaded case waits in the trial's folder, one a person and cycle, until it is imported or replaced.
+An uploaded case waits in the trial's folder, one a person and cycle, until it is imported or replaced. What was
+recognised lies beside it, so that only the upload and the import unpack it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 import tempfile
 import time
 import zipfile
-from dataclasses import dataclass
+import zlib
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,6 +44,7 @@ from lutetia.workflow.jobs import repeat_job
 from lutetia.workflow.received_case import TABLES, ImportReceived, import_received
 
 _LARGEST = 4 * 1024**3
+_MOST_FILES = 10_000
 _KEPT_DAYS = 7
 _REPORTS = {"report.html": "text/html; charset=utf-8", "report.pdf": "application/pdf",
             "result.json": "application/json"}  # fmt: skip
@@ -87,6 +91,8 @@ def upload(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     place.parent.mkdir(mode=0o700, exist_ok=True)
     _forget_old(place.parent)
     place.write_bytes(content)
+    looked = _recognised(page, ImportCase(subject_id, cycle, place, form.value("reason") or "…"))
+    _looked(place).write_text(json.dumps(looked), encoding="utf-8")
     return page.redirect(f"/subjects/{subject_id}/cycles/{cycle}/dosimetry")
 
 
@@ -102,37 +108,45 @@ def take_case(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         command = ImportCase(subject_id, cycle, root, sent.reason)
         done = _attempt(form, lambda: import_case(page.trial, page.actor, command))
     if done:
-        place.unlink(missing_ok=True)
+        _forget(place)
         return page.redirect(f"/subjects/{subject_id}/cycles/{cycle}", notice="cycles.done.import")
     return _case_page(page, subject_id, cycle, form, status=422)
 
 
 def discard(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
     """Forget the uploaded case that waits."""
-    _waiting(page, subject_id, cycle).unlink(missing_ok=True)
+    _forget(_waiting(page, subject_id, cycle))
     return page.redirect(f"/subjects/{subject_id}/cycles/{cycle}/dosimetry")
 
 
 def _case_page(page: PageContext, subject_id: str, cycle: int, form: Form, *, status: int = 200) -> Response:
-    found, problem = None, ""
-    place = _waiting(page, subject_id, cycle)
-    if place.exists():
-        try:
-            found = _recognised(page, ImportCase(subject_id, cycle, place, form.value("reason") or "…"))
-        except LutetiaError as error:
-            problem = str(error)
-    return _page(page, subject_id, cycle, form, "case", status=status, found=found, problem=problem,
-                 waits=place.exists())  # fmt: skip
+    note = _looked(_waiting(page, subject_id, cycle))
+    looked = json.loads(note.read_text(encoding="utf-8")) if note.exists() else {"found": None, "problem": ""}
+    return _page(page, subject_id, cycle, form, "case", status=status, waits=note.exists(), **looked)
 
 
 def _recognised(page: PageContext, waiting: ImportCase) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="lutetia-case-") as folder:
-        root = unpacked(waiting.folder.read_bytes(), Path(folder))
-        found = preview_case(
-            page.trial, page.actor, ImportCase(waiting.subject_id, waiting.cycle, root, waiting.reason)
-        )
+    """What the waiting case holds, or why it cannot be imported."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="lutetia-case-") as folder:
+            root = unpacked(waiting.folder.read_bytes(), Path(folder))
+            found = preview_case(
+                page.trial, page.actor, ImportCase(waiting.subject_id, waiting.cycle, root, waiting.reason)
+            )
+    except LutetiaError as error:
+        return {"found": None, "problem": str(error)}
     given = ", ".join(f"{nuclide_text(n)} {given_number(a)} MBq" for n, a in found.administered_MBq)
-    return {"case": found, "given": given, "size": _size(found.bytes)}
+    return {"found": {"case": asdict(found), "given": given, "size": _size(found.bytes)}, "problem": ""}
+
+
+def _looked(place: Path) -> Path:
+    """Where it stands what was recognised of a waiting case."""
+    return place.with_suffix(".json")
+
+
+def _forget(place: Path) -> None:
+    place.unlink(missing_ok=True)
+    _looked(place).unlink(missing_ok=True)
 
 
 def _size(count: int) -> str:
@@ -176,12 +190,14 @@ def unpacked(content: bytes, folder: Path) -> Path:
             members = [m for m in archive.infolist() if not m.is_dir()]
             if sum(m.file_size for m in members) > _LARGEST:
                 raise InputError(f"case: unpacks to more than {_LARGEST // 1024**3} GiB; leave out what is not needed")
+            if len(members) > _MOST_FILES:
+                raise InputError(f"case: found {len(members)} files; expected at most {_MOST_FILES} of one cycle")
             for member in members:
                 target = folder / _safe(member.filename)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as source, target.open("wb") as sink:
                     shutil.copyfileobj(source, sink)
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, ValueError) as error:
         raise InputError(f"case: found a file that cannot be unpacked ({error}); expected a zip file") from error
     cases = sorted(folder.rglob("case.toml"), key=lambda p: len(p.parts))
     if not cases or (len(cases) > 1 and len(cases[0].parts) == len(cases[1].parts)):
@@ -199,7 +215,7 @@ def _safe(name: str) -> str:
 
 def _forget_old(folder: Path) -> None:
     """Uploads that nobody imported go after some days."""
-    for left in folder.glob("*.zip"):
+    for left in folder.iterdir():
         if time.time() - left.stat().st_mtime > _KEPT_DAYS * 86_400:
             left.unlink(missing_ok=True)
 
