@@ -309,7 +309,10 @@ def judge_expectedness(trial: Trial, actor: Actor, command: JudgeSerious) -> Rec
 
 
 def serious_due(trial: Trial, actor: Actor) -> list[SeriousDue]:
-    """Serious events that the actor may see and that are not reported yet, the most urgent first."""
+    """Serious events that the actor may see and that are not reported yet, the most urgent first.
+
+    One without a stored time is due at once.
+    """
     access.require(actor, "see_subject")
     sites = access.visible_sites(actor)
     found = []
@@ -317,10 +320,12 @@ def serious_due(trial: Trial, actor: Actor) -> list[SeriousDue]:
         for row in reader.records("serious_events", reported_at=None):
             if sites is not None and subject_of(reader, row["subject_id"])["site"] not in sites:
                 continue
-            left = datetime.fromisoformat(row["due_at"]) - now_of(reader)
-            term = _last_period(reader, row["subject_id"], row["ae_id"])["term"]
+            due_at = row["due_at"] or reader.now
+            left = datetime.fromisoformat(due_at) - now_of(reader)
+            periods = reader.records("adverse_events", subject_id=row["subject_id"], ae_id=row["ae_id"])
+            term = max(periods, key=lambda r: int(r["seq"]))["term"] if periods else None
             hours = left.total_seconds() / 3600.0
-            found.append(SeriousDue(row["subject_id"], row["ae_id"], term, row["due_at"], hours))
+            found.append(SeriousDue(row["subject_id"], row["ae_id"], term or row["ae_id"], due_at, hours))
     return sorted(found, key=lambda item: item.hours_left)
 
 

@@ -278,8 +278,8 @@ def _line(page: PageContext, periods: list[Record], serious: Record | None) -> d
     first, last = periods[0], periods[-1]
     known = [int(p["grade"]) for p in periods if p["grade"] is not None]
     return {
-        "id": last["ae_id"], "term": last["term"], "grade": last["grade"], "worst": max(known, default=None),
-        "since": first["started_on"], "until": last["ended_on"] or "", "ongoing": last["ongoing"] == "yes",
+        "id": last["ae_id"], "term": last["term"] or "–", "grade": last["grade"], "worst": max(known, default=None),
+        "since": first["started_on"] or "", "until": last["ended_on"] or "", "ongoing": last["ongoing"] == "yes",
         "related": last["related"] or "", "outcome": last["outcome"] or "", "serious": last["serious"] == "yes",
         "clock": _clock(page, serious),
     }  # fmt: skip
@@ -290,12 +290,14 @@ def _clock(page: PageContext, serious: Record | None) -> dict[str, Any] | None:
     if serious is None:
         return None
     if serious["reported_at"]:
-        late = serious["reported_at"] > serious["due_at"]
+        late = serious["reported_at"] > (serious["due_at"] or serious["reported_at"])
         return {
             "tone": "warning" if late else "ok",
             "words": page.t("events.reported", at=page.local(serious["reported_at"])),
             "due": "",
         }
+    if not serious["due_at"]:
+        return {"tone": "danger", "words": page.t("events.no_clock"), "due": ""}
     left = (datetime.fromisoformat(serious["due_at"]) - page.trial.clock.now()).total_seconds() / 60.0
     hours, minutes = divmod(int(abs(left)), 60)
     key, tone = ("events.left", "warning") if left >= 0 else ("events.overdue", "danger")

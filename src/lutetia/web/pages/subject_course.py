@@ -229,7 +229,8 @@ def _timeline(page: PageContext, found: dict[str, list[Record]]) -> list[dict[st
         (r["assessed_on"], t("course.response", response=r["response"] or "–"), "", "") for r in found["responses"]
     ]
     lines += [
-        (s["aware_at"][:10], t("course.serious", number=s["ae_id"]), "danger", "") for s in found["serious_events"]
+        ((s["aware_at"] or "")[:10], t("course.serious", number=s["ae_id"]), "danger", "")
+        for s in found["serious_events"]
     ]
     for visit in found["visits"]:
         done = visit["state"] == "DONE"
