@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,10 @@ def test_an_old_database_is_upgraded_with_every_record_and_its_trail(
 ) -> None:
     folder = tmp_path / "old"
     old_trial(folder, database, source)
-    with pytest.raises(SchemaVersionError, match=r"found schema 0001, expected \d+; run  lutetia trial DATA --upgrade"):
+    words = (
+        rf"found schema 0001 of an older Lutetia, expected \d+; run  lutetia trial {re.escape(str(folder))} --upgrade"
+    )
+    with pytest.raises(SchemaVersionError, match=words):
         Trial.open(folder)
     done = upgrade_trial(folder)
     assert (done.old, done.new) == ("0001", REVISIONS[-1])

@@ -8,10 +8,12 @@ a statement of its own, so that every later statement of the transaction sees wh
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select
@@ -159,8 +161,8 @@ def create_schema(database: Database) -> None:
         connection.execute(VERSION.insert().values(version_num=REVISIONS[-1]))
 
 
-def check_version(database: Database) -> None:
-    """Refuse a database whose schema is not the program's.
+def check_version(database: Database, folder: Path) -> None:
+    """Refuse a database whose schema is not the program's; `folder` is the trial's, named in what to do.
 
     Raises
     ------
@@ -173,7 +175,8 @@ def check_version(database: Database) -> None:
     if found == REVISIONS[-1]:
         return
     if found in REVISIONS:
-        text = f"database: found schema {found}, expected {REVISIONS[-1]}; run  lutetia trial DATA --upgrade"
+        command = f"lutetia trial {shlex.quote(str(folder))} --upgrade"
+        text = f"database: found schema {found} of an older Lutetia, expected {REVISIONS[-1]}; run  {command}"
         raise SchemaVersionError(text)
     text = f"database: found schema {found}, newer than this program's {REVISIONS[-1]}; install the newer Lutetia"
     raise SchemaVersionError(text)

@@ -110,7 +110,7 @@ class Trial:
         folder = folder.absolute()
         database = connect(database_url(folder))
         try:
-            check_version(database)
+            check_version(database, folder)
             trial = _assembled(folder, database, SystemClock(), None, demonstration=False)
             with trial.read() as reader:
                 found = reader.records("study")
