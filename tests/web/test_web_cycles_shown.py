@@ -43,7 +43,7 @@ def test_each_nuclide_says_whether_its_doses_were_measured_or_predicted_and_from
 
 
 def test_every_predicted_dose_has_its_interval_in_numbers(page: str) -> None:
-    found = re.findall(r"95 % interval: ([\d.]+)–([\d.]+) Gy after this cycle, ([\d.]+)–([\d.]+) Gy at the end", page)
+    found = re.findall(r"95 %: ([\d.]+)–([\d.]+) Gy after this cycle, ([\d.]+)–([\d.]+) Gy at the end", page)
     assert len(found) >= 2
     assert all(float(low) < float(high) for row in found for low, high in (row[:2], row[2:]))
 
