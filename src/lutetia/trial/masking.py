@@ -27,7 +27,7 @@ POINTED_AWAY = tuple(sorted({*HIDDEN_TABLES, "deviations"}))
 #: there may be one a nuclide.
 OPEN_KINDS: dict[str, tuple[str, ...]] = {
     "deviations": ("window", "eligibility", "consent", "laboratory", "randomisation", "other"),
-    "notices": ("account_locked",),
+    "notices": ("account_locked", "password_reset", "codes_reset"),
 }
 #: Columns, by table, that a masked reader does not see. An update of nothing else is hidden as a whole. The digest of a
 #: signature is a hash of the records: whoever knows all but the arm could guess it.
@@ -101,12 +101,6 @@ def visible_changes(table: str, changes: Mapping[str, Any], *, masked: bool) -> 
 def visible_event(values: Mapping[str, Any], *, masked: bool) -> dict[str, Any]:
     """Values of an audit event as a reader may see them."""
     return {name: value for name, value in values.items() if not masked or name in OPEN_EVENT_VALUES}
-
-
-def visible_notice(record: Record, *, masked: bool) -> Record:
-    """A notice for one of those whom it is addressed to."""
-    text = {"text": HIDDEN} if masked and record["kind"] not in OPEN_KINDS["notices"] else {}
-    return visible_record("notices", record, masked=masked) | text
 
 
 def require_open_columns(table: str, columns: Iterable[str], *, masked: bool) -> None:

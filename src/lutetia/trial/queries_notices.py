@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import or_, select
 
 from lutetia.trial.access import masked
-from lutetia.trial.masking import visible_notice
+from lutetia.trial.masked_view import seen_records
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Update
 from lutetia.trial.schema import DATA
@@ -26,8 +26,7 @@ def notices(reader: Reader, actor: Actor, *, unseen: bool = False) -> list[Recor
     unseen
         Only those that this person has not seen.
     """
-    hide = masked(actor, "read_audit")
-    rows = [visible_notice(row, masked=hide) | {"seen_at": _seen(row, actor)} for row in _own(reader, actor)]
+    rows = [shown | {"seen_at": _seen(row, actor)} for row, shown in _own(reader, actor)]
     kept = [{n: v for n, v in row.items() if n != "further"} for row in rows if not (unseen and row["seen_at"])]
     return sorted(kept, key=lambda row: (row["seen_at"] is not None, -int(row["notice_id"])))
 
@@ -35,19 +34,22 @@ def notices(reader: Reader, actor: Actor, *, unseen: bool = False) -> list[Recor
 def seen_edits(reader: Reader, actor: Actor) -> dict[int, Update]:
     """For every message that this person has not seen, by its number, the edit that notes that it was seen now."""
     found = {}
-    for row in _own(reader, actor):
+    for row, shown in _own(reader, actor):
         if _seen(row, actor) is None:
             further: dict[str, Any] = row["further"] or {}
             values = {"further": further | {"seen": further.get("seen", {}) | {actor.user_id: reader.now}}}
-            found[int(row["notice_id"])] = Update("notices", int(row["record_id"]), values)
+            found[int(shown["notice_id"])] = Update("notices", int(row["record_id"]), values)
     return found
 
 
-def _own(reader: Reader, actor: Actor) -> list[Record]:
+def _own(reader: Reader, actor: Actor) -> list[tuple[Record, Record]]:
+    """Messages to the actor as they are stored, each with what the actor sees of it."""
     table = DATA["notices"]
     mine = or_(table.c.user_id == actor.user_id, table.c.role.in_(sorted(actor.roles)))
     rows = reader.rows(select(table).where(mine).order_by(table.c.notice_id))
-    return [row for row in rows if row["site"] is None or row["user_id"] or _holds_at(actor, row)]
+    mine_here = [row for row in rows if row["site"] is None or row["user_id"] or _holds_at(actor, row)]
+    hide = masked(actor, "read_audit")
+    return [(row, shown) for row in mine_here for shown in seen_records(reader, "notices", [row], masked=hide)]
 
 
 def _holds_at(actor: Actor, notice: Record) -> bool:
