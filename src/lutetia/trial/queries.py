@@ -233,6 +233,9 @@ def _scope(actor: Actor, table: Any) -> Any:
         own = DATA["subjects"]
         inside = select(own.c.subject_id).where(own.c.site.in_(sorted(sites)))
         return table.c.subject_id.in_(inside)
+    if table.name == "query_messages":
+        asked = DATA["queries"]
+        return table.c.query_id.in_(select(asked.c.query_id).where(_scope(actor, asked)))
     return true() if table.name in _UNPLACED else false()
 
 
