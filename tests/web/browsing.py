@@ -76,7 +76,7 @@ def fill(trial: Trial) -> None:
     for role, site in [*((role, "01") for role in ROLES), ("coordinator", "02"), ("monitor", "02")]:
         user = person(role, site)
         accounts.add_user(trial, ROOT, user_id=user, name=f"Person {user}", password=PASSWORD)
-        accounts.set_password(trial, ROOT, user, password=PASSWORD)
+        accounts.set_password(trial, Actor(user, user), user, password=PASSWORD)
         accounts.grant_role(trial, ROOT, user, role=role, site=site if role in SITE_ROLES else None)
     for site in ("01", "02"):
         values = {"subject_id": f"DUO-{site}-001", "site": site, "state": "SCREENING", "sex": "female", "arm": "B"}

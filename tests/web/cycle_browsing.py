@@ -11,7 +11,7 @@ import httpx
 from tests.web.browsing import PASSWORD, ROOT, Browser, PlainAuthenticator, TestClient
 from tests.workflow.treated_trial import SUBJECT, Story, make_story
 
-from lutetia.trial import Trial, accounts
+from lutetia.trial import Actor, Trial, accounts
 from lutetia.web.app import create_app
 from lutetia.web.settings import Settings
 
@@ -29,7 +29,7 @@ def web_story(folder: Path, **more: Any) -> Story:
     story.trial = Trial.open(folder / "data", clock=story.clock, authenticator=PlainAuthenticator())
     for user, role, site in PEOPLE:
         accounts.add_user(story.trial, ROOT, user_id=user, name=f"{user.title()} Example", password=PASSWORD)
-        accounts.set_password(story.trial, ROOT, user, password=PASSWORD)
+        accounts.set_password(story.trial, Actor(user, user), user, password=PASSWORD)
         accounts.grant_role(story.trial, ROOT, user, role=role, site=site)
     return story
 

@@ -189,12 +189,14 @@ def test_an_account_is_opened_given_a_role_and_ended_and_its_name_is_not_used_ag
 ) -> None:
     browser = new_browser(person("administrator"))
     browser.get("/users")
-    upper = browser.post("/users", {"user_id": "Zofia", "name": "Zofia Mazur", "password": "a first password"})
+    first = {"password": "a first password", "email": "zofia@clinic.example"}
+    other = {"password": "a first password", "email": "other@clinic.example"}
+    upper = browser.post("/users", {"user_id": "Zofia", "name": "Zofia Mazur", **first})
     assert upper.status_code == 422
     assert "expected a lower-case account name" in upper.text
     assert 'value="Zofia Mazur"' in upper.text, "what was typed stays"
     assert "a first password" not in upper.text, "a password is never sent back"
-    browser.post("/users", {"user_id": "zofia", "name": "Zofia Mazur", "password": "a first password"})
+    browser.post("/users", {"user_id": "zofia", "name": "Zofia Mazur", **first})
     page = browser.post("/users/zofia/grants", {"role": "physicist", "site": "02"}).text
     assert "Physicist" in page
     assert "found no site" in browser.post("/users/zofia/grants", {"role": "monitor", "site": ""}).text
@@ -203,11 +205,47 @@ def test_an_account_is_opened_given_a_role_and_ended_and_its_name_is_not_used_ag
     with trial.read() as reader:
         grant = reader.records("grants", user_id="zofia")[0]["grant_id"]
     assert browser.post(f"/users/zofia/grants/{grant}/end", {"reason": ""}).status_code == 422
+    foreign = browser.post(f"/users/monitor/grants/{grant}/end", {"reason": "left"})
+    assert foreign.status_code == 404, "a role ends at the person who holds it"
+    browser.get("/users/zofia")
     assert "was taken away" in browser.post(f"/users/zofia/grants/{grant}/end", {"reason": "left"}).text
+    twice = browser.post(f"/users/zofia/grants/{grant}/end", {"reason": "left"})
+    assert (twice.status_code, "already" in twice.text) == (422, True)
     assert "was closed" in browser.post("/users/zofia/end", {"reason": "left the department"}).text
-    again = browser.post("/users", {"user_id": "zofia", "name": "Zofia Other", "password": "a first password"})
+    again = browser.post("/users", {"user_id": "zofia", "name": "Zofia Other", **other})
     assert again.status_code == 422
     assert "exists already" in again.text or "already" in again.text
+
+
+@pytest.mark.requirement(17)
+def test_a_second_account_with_a_printed_name_needs_the_word_that_it_is_another_person(
+    new_browser: NewBrowser, trial: Trial
+) -> None:
+    browser = new_browser(person("administrator"))
+    browser.get("/users")
+    namesake = {"user_id": "monitor-too", "name": "PERSON  monitor", "password": "a first password"}
+    assert "E-mail: fill this in" in browser.post("/users", namesake).text
+    namesake["email"] = "too@clinic.example"
+    for said in ({}, {"another_person": "yes"}, {"another_reason": "met them both"}):
+        refused = browser.post("/users", {**namesake, **said})
+        assert refused.status_code == 422
+    assert "confirm that this is another one" in refused.text
+    browser.post("/users", {**namesake, "another_person": "yes", "another_reason": "met them both"})
+    with trial.read() as reader:
+        assert reader.record("users", {"user_id": "monitor-too"})["email"] == "too@clinic.example"
+
+
+def test_the_administrators_own_page_offers_no_way_to_help_oneself(new_browser: NewBrowser, trial: Trial) -> None:
+    own = person("administrator")
+    browser = new_browser(own)
+    page = browser.get(f"/users/{own}").text
+    for path in ("password", "codes", "grants"):
+        assert f'action="/users/{own}/{path}"' not in page
+    assert "last administrator" in browser.post(f"/users/{own}/end", {"reason": "leaving"}).text
+    granted = browser.post(f"/users/{own}/grants", {"role": "board", "site": ""})
+    assert (granted.status_code, "found your own account" in granted.text) == (422, True)
+    with trial.read() as reader:
+        assert [g["role"] for g in reader.records("grants", user_id=own)] == ["administrator"]
 
 
 def test_documents_are_added_put_in_force_and_read_with_a_trace(new_browser: NewBrowser, trial: Trial) -> None:

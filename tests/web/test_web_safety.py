@@ -44,7 +44,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         for role in ROLES:
             user = person(role)
             accounts.add_user(made, ROOT, user_id=user, name=f"Person {user}", password=PASSWORD)
-            accounts.set_password(made, ROOT, user, password=PASSWORD)
+            accounts.set_password(made, Actor(user, user), user, password=PASSWORD)
             accounts.grant_role(made, ROOT, user, role=role, site="01" if role in SITE_ROLES else None)
         yield made
 

@@ -138,9 +138,9 @@ def test_a_delegation_ends_once_and_not_before_it_began(trial: Trial) -> None:
 
 @pytest.mark.requirement(17)
 def test_an_account_is_opened_granted_a_role_and_ended_and_its_name_never_used_again(trial: Trial) -> None:
-    add_user(trial, AD, AddUser("mnowak", "Maria Nowak", "a long first password"))
+    add_user(trial, AD, AddUser("mnowak", "Maria Nowak", "mn@clinic.example", "a long first password"))
     grant = str(grant_role(trial, AD, GrantRole("mnowak", "physician", "01")).result)
-    end_grant(trial, AD, EndGrant(grant, "moved to another site"))
+    end_grant(trial, AD, EndGrant("mnowak", grant, "moved to another site"))
     unlock_user(trial, AD, AccountAction("mnowak", "asked by telephone"))
     reset_second_factor(trial, AD, AccountAction("mnowak", "lost telephone"))
     reset_password(trial, AD, ResetPassword("mnowak", "another long password"))
@@ -149,7 +149,7 @@ def test_an_account_is_opened_granted_a_role_and_ended_and_its_name_never_used_a
         assert reader.record("users", {"user_id": "mnowak"})["state"] == "ended"
         assert [entry.role for entry in accounts.access_list(reader) if entry.user_id == "mnowak"] == ["physician"]
     with pytest.raises(DuplicateRecordError):
-        add_user(trial, AD, AddUser("mnowak", "Marek Nowak", "a long first password"))
+        add_user(trial, AD, AddUser("mnowak", "Marek Nowak", "marek@clinic.example", "a long first password"))
 
 
 def test_masked_and_unmasked_work_do_not_meet_in_one_person(trial: Trial) -> None:
@@ -168,9 +168,9 @@ def test_only_the_administrator_keeps_sites_accounts_and_delegations(trial: Tria
         lambda: close_site(trial, person, CloseSite("01", "2026-01-12", "x")),
         lambda: delegate(trial, person, Delegate("physicist-01", "01", "dosimetry", "2026-01-10")),
         lambda: end_delegation(trial, person, EndDelegation("D0001", "2026-01-12", "x")),
-        lambda: add_user(trial, person, AddUser("x", "X", "a long first password")),
+        lambda: add_user(trial, person, AddUser("x", "X", "x@clinic.example", "a long first password")),
         lambda: grant_role(trial, person, GrantRole("physicist-01", "physicist", "01")),
-        lambda: end_grant(trial, person, EndGrant("g00001", "x")),
+        lambda: end_grant(trial, person, EndGrant("physicist-01", "g00001", "x")),
         lambda: end_user(trial, person, AccountAction("physicist-01", "x")),
         lambda: unlock_user(trial, person, AccountAction("physicist-01", "x")),
         lambda: reset_password(trial, person, ResetPassword("physicist-01", "a long first password")),

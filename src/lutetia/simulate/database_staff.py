@@ -88,9 +88,9 @@ def _team(trial: Trial, site: str) -> dict[str, Actor]:
 
 
 def _new_account(trial: Trial, place: str, role: str, site: str) -> str:
-    user = f"{'physician2' if place == 'second' else place}-{site}"
-    add_user(trial, MAKER, AddUser(user, f"{place.title()} {site}", PASSWORD))
-    accounts.set_password(trial, MAKER, user, password=PASSWORD)
+    user, name = f"{'physician2' if place == 'second' else place}-{site}", f"{place.title()} {site}"
+    add_user(trial, MAKER, AddUser(user, name, f"{user}@simulation.example", PASSWORD))
+    accounts.set_password(trial, Actor(user, name), user, password=PASSWORD)  # nothing asks for a change then
     grant_role(trial, MAKER, GrantRole(user, role, site))
     return user
 

@@ -15,19 +15,30 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 
 from lutetia.errors import SignInError
-from lutetia.trial.accounts import FIRST_WAIT_SECONDS, authenticator_of, failure_edits, grants_of
+from lutetia.trial.accounts import FIRST_WAIT_SECONDS, SIGN_IN, authenticator_of, failure_edits, grants_of
 from lutetia.trial.authentication import Proof
 from lutetia.trial.clock import utc_text
 from lutetia.trial.reader import Reader, Record
-from lutetia.trial.records import SYSTEM, Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.records import SYSTEM, Actor, Change, Create, Edit, Event, Receipt, Update
 from lutetia.trial.schema import ACTIVITY
 from lutetia.trial.store import Trial
 
 #: Idle time until a session ends; the study's setting `idle_minutes` replaces it (assumption: usual practice 15 to 30).
 IDLE_MINUTES = 15
+#: Time after its beginning at which a session ends in any case; the setting `session_hours` replaces it (assumption: a
+#: working day).
+SESSION_HOURS = 12
+#: Ends of a session after which its person goes on with the password, and what the person is told.
+TIMED_OUT = {
+    "idle": "session: ended because it stood idle; sign in again, what you typed is kept",
+    "too long": "session: ended because it lasted as long as one may; sign in again, what you typed is kept",
+}
 _LONGEST_WAIT_SECONDS = 300
 _TOUCH_SECONDS = 30
-_REFUSED = "sign-in: account, password or one-time code is not right; expected all three to match; try again"
+_REFUSED = (
+    "sign-in: account, password or one-time code is not right; expected all three to match; try again; after several "
+    "wrong tries wait a few minutes, or ask an administrator, who can unlock the account"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +59,16 @@ def sign_in(
     Raises
     ------
     SignInError
-        If they are not, the account is locked or ended, or the next attempt comes too soon. The text does not say which
-        part was wrong.
+        If they are not, the account is locked or ended, or the next attempt comes too soon. Text and work are the same
+        in each case: neither tells who has an account, nor a guesser of a locked one that the password was right.
     """
     with trial.read() as reader:
         user = reader.find("users", {"user_id": user_id})
-        _refuse_too_soon(user, trial.clock.now())
     at = trial.clock.now()
     proof = authenticator_of(trial).check(user or {}, password, code, at=at)
-    if user is None or not _accepted(user, proof) or user["state"] != "active":
-        _count_failure(trial, user_id, address)
-        if user is not None and user["state"] == "locked":
-            raise SignInError("sign-in: the account is locked; an administrator was told and can unlock it")
+    soon = user is not None and _too_soon(user, at)
+    if user is None or soon or not _accepted(user, proof) or user["state"] != "active":
+        _note_failure(trial, user_id, address, count=not soon)
         raise SignInError(_REFUSED)
     token = secrets.token_urlsafe(32)
     receipt = trial.commit(lambda reader: _opened(reader, user_id, proof, token, address), _named(user))
@@ -82,7 +91,7 @@ def resume(trial: Trial, token: str, *, reader: Reader | None = None, by_person:
     Raises
     ------
     SignInError
-        If the session has ended, was revoked or stood idle too long (it ends then, with its audit row).
+        If the session has ended, was revoked, stood idle or lasts too long (it ends then, with its audit row).
     """
     digest = hashlib.sha256(token.encode()).hexdigest()
     with trial.read() if reader is None else nullcontext(reader) as reading:
@@ -90,13 +99,12 @@ def resume(trial: Trial, token: str, *, reader: Reader | None = None, by_person:
         if not found:
             raise SignInError("session: has ended; expected an open one; sign in again")
         session = found[0]
+        now = trial.clock.now()
         last = last_use(reading, session)
-        idle = timedelta(minutes=idle_minutes(reading))
-        actor = _actor(reading, session)
-    now = trial.clock.now()
-    if now - last > idle:
-        _end(trial, session["session_id"], "idle", actor)
-        raise SignInError("session: ended because it stood idle; sign in again, what you typed is kept")
+        why, actor = timed_out(reading, session, now, last), _actor(reading, session)
+    if why is not None:
+        _end(trial, session["session_id"], why, actor)
+        raise SignInError(TIMED_OUT[why])
     if by_person and now - last > timedelta(seconds=_TOUCH_SECONDS):
         trial.touch(session["session_id"])
     return actor
@@ -113,14 +121,17 @@ def revoke(trial: Trial, actor: Actor, session_id: str, *, reason: str) -> Recei
 
 
 def end_idle_sessions(trial: Trial) -> int:
-    """End every session that stood idle too long; for a regular task. Returns how many."""
+    """End every session that stood idle or lasts too long; for a regular task. Returns how many."""
+    now = trial.clock.now()
     with trial.read() as reader:
-        limit = trial.clock.now() - timedelta(minutes=idle_minutes(reader))
-        rows = reader.records("sessions", ended_at=None)
-        idle = [(row, _actor(reader, row)) for row in rows if last_use(reader, row) < limit]
-    for row, actor in idle:
-        _end(trial, row["session_id"], "idle", actor)
-    return len(idle)
+        over = [
+            (row["session_id"], why, _actor(reader, row))
+            for row in reader.records("sessions", ended_at=None)
+            if (why := timed_out(reader, row, now, last_use(reader, row))) is not None
+        ]
+    for session_id, why, actor in over:
+        _end(trial, session_id, why, actor)
+    return len(over)
 
 
 def actor_of_session(trial: Trial, session_id: str) -> Actor:
@@ -144,10 +155,22 @@ def last_use(reader: Reader, session: Record) -> datetime:
     return datetime.fromisoformat(max(touched or "", session["started_at"]))
 
 
+def timed_out(reader: Reader, session: Record, now: datetime, last: datetime) -> str | None:
+    """Why an open session, used last at `last`, is over `now`: a key of `TIMED_OUT`, or None while it is not."""
+    if now - last > timedelta(minutes=idle_minutes(reader)):
+        return "idle"
+    lasted = now - datetime.fromisoformat(session["started_at"])
+    return "too long" if lasted > timedelta(hours=_setting(reader, "session_hours", SESSION_HOURS)) else None
+
+
 def idle_minutes(reader: Reader) -> float:
     """The study's idle time."""
+    return _setting(reader, "idle_minutes", IDLE_MINUTES)
+
+
+def _setting(reader: Reader, name: str, otherwise: float) -> float:
     found = reader.records("study")
-    return float((found[0]["settings"] or {}).get("idle_minutes", IDLE_MINUTES)) if found else IDLE_MINUTES
+    return float((found[0]["settings"] or {}).get(name, otherwise)) if found else otherwise
 
 
 def _accepted(user: Record, proof: Proof) -> bool:
@@ -173,28 +196,30 @@ def _opened(reader: Reader, user_id: str, proof: Proof, token: str, address: str
     return Change("sign_in", edits, result=session_id)
 
 
-def _count_failure(trial: Trial, user_id: str, address: str | None) -> None:
+def _note_failure(trial: Trial, user_id: str, address: str | None, *, count: bool) -> None:
+    """Note a refusal in the trail; one that came too soon after the last failure is not counted as another."""
+
     def change(reader: Reader) -> Change:
+        if not count:
+            return Change("sign_in_failed", [Event({"kind": SIGN_IN, "account": user_id, "address": address})])
         user = reader.find("users", {"user_id": user_id})
-        return Change("sign_in_failed", failure_edits(reader, user, "sign_in", address=address))
+        return Change("sign_in_failed", failure_edits(reader, user, SIGN_IN, address=address))
 
     trial.commit(change, SYSTEM)
 
 
-def _refuse_too_soon(user: Record | None, now: datetime) -> None:
-    if user is None or user["last_failure_at"] is None or int(user["failures"] or 0) < 3:
-        return
+def _too_soon(user: Record, now: datetime) -> bool:
+    """Whether an attempt comes before the wait after the last failure is over: it is refused, right or not."""
+    if user["last_failure_at"] is None or int(user["failures"] or 0) < 3:
+        return False
     wait = min(FIRST_WAIT_SECONDS * 2.0 ** (int(user["failures"]) - 3), _LONGEST_WAIT_SECONDS)
-    if now < datetime.fromisoformat(user["last_failure_at"]) + timedelta(seconds=wait):
-        raise SignInError(
-            f"sign-in: too many attempts; expected a wait of {wait:.0f} s between them; wait and try again"
-        )
+    return now < datetime.fromisoformat(user["last_failure_at"]) + timedelta(seconds=wait)
 
 
 def _end(trial: Trial, session_id: str, why: str, actor: Actor, reason: str | None = None) -> Receipt:
     def change(reader: Reader) -> Change:
         row = reader.record("sessions", {"session_id": session_id})
-        action = "time_out" if why == "idle" else "sign_out" if why == "signed out" else "revoke_session"
+        action = "time_out" if why in TIMED_OUT else "sign_out" if why == "signed out" else "revoke_session"
         if row["ended_at"] is not None:
             return Change(action, [])
         values = {"ended_at": utc_text(trial.clock.now()), "end_reason": why}

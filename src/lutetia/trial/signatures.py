@@ -8,7 +8,6 @@ put ``Sign(covers, meaning, confirm(...))`` behind the edits that it covers. Not
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from lutetia.errors import SignatureError, TrialError
@@ -19,7 +18,7 @@ from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Key, Receipt, Sign, Update
 from lutetia.trial.schema import spec_of
 from lutetia.trial.seals import covering_signatures, signature_digest
-from lutetia.trial.sessions import idle_minutes, last_use
+from lutetia.trial.sessions import last_use, timed_out
 from lutetia.trial.store import Trial
 
 VALID, VOID, INVALID = "valid", "void", "invalid"
@@ -65,7 +64,12 @@ def confirm(trial: Trial, actor: Actor, credentials: Credentials, *, role: str |
     _refuse_incomplete(actor, user, credentials, first=session["signed_at"] is None)
     at = trial.clock.now()
     proof = authenticator_of(trial).check(user, credentials.password, credentials.code, at=at)
-    if user["state"] != "active" or not _right(user, credentials, proof):
+    right = _right(user, credentials, proof)
+    if right and user["state"] != "active":
+        raise SignatureError(
+            "signature: the account is locked; expected an open one; ask an administrator to unlock it"
+        )
+    if not right:
         _count_failure(trial, actor)
         raise SignatureError("signature: password or one-time code is not right; expected your own; try again")
     if proof.code_step is not None:
@@ -149,8 +153,8 @@ def _open_session(trial: Trial, reader: Reader, actor: Actor) -> Record:
     session = None if actor.session_id is None else reader.find("sessions", {"session_id": actor.session_id})
     if session is None or session["ended_at"] is not None or session["user_id"] != actor.user_id:
         raise SignatureError("signature: found no open session; expected one; sign in again")
-    if trial.clock.now() - last_use(reader, session) > timedelta(minutes=idle_minutes(reader)):
-        raise SignatureError("signature: the session stood idle; expected a fresh one; sign in again")
+    if timed_out(reader, session, trial.clock.now(), last_use(reader, session)) is not None:
+        raise SignatureError("signature: the session stood idle or lasts too long; expected a fresh one; sign in again")
     return session
 
 

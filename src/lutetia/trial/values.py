@@ -1,12 +1,14 @@
 """Values as the store keeps them: one form per type, checked when they come in.
 
-Here: types, dates, instants, finite numbers. Not here: ranges and plausibility (the form families of `workflow`).
+Here: types, dates, instants, finite numbers, printed names. Not here: ranges and plausibility (the form families of
+`workflow`).
 """
 
 from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -66,6 +68,27 @@ def require_text(value: str, where: str) -> None:
         raise InputError(f"{where}: found half a letter (a lone surrogate); expected printable text") from error
     if "\x00" in value:
         raise InputError(f"{where}: found a zero byte in the text; expected printable text")
+
+
+def require_printed_name(value: str, where: str) -> None:
+    """Refuse a name that would not be printed as it is: empty, or with letters that are not seen.
+
+    Raises
+    ------
+    InputError
+        For control characters, marks that turn the direction of writing, and whatever else leaves no ink.
+    """
+    if not value.strip():
+        raise InputError(f"{where}: found none; expected the name as it is printed")
+    if not value.isprintable():
+        hidden = next(c for c in value if not c.isprintable())
+        text = f"found a character that is not printed (U+{ord(hidden):04X}, {unicodedata.name(hidden, 'control')})"
+        raise InputError(f"{where}: {text}; expected letters, spaces and punctuation only; type it again")
+
+
+def printed_name_key(name: str) -> str:
+    """What two names share that look the same in print: without case, width of letters and number of spaces."""
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def number_text(value: float) -> str:

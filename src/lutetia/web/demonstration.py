@@ -68,8 +68,8 @@ def make_demonstration(folder: Path, *, clock: Clock | None = None) -> Trial:
     for site, name, country, timezone in SITES:
         add_site(trial, _MAKER, AddSite(site, name, country, timezone, trial.clock.now().date().isoformat()))
     for user, name, role, at in PEOPLE:
-        add_user(trial, _MAKER, AddUser(user, name, PASSWORD))
-        accounts.set_password(trial, _MAKER, user, password=PASSWORD)
+        add_user(trial, _MAKER, AddUser(user, name, f"{user}@demonstration.example", PASSWORD))
+        accounts.set_password(trial, Actor(user, name), user, password=PASSWORD)  # nothing asks for a change then
         grant_role(trial, _MAKER, GrantRole(user, role, at if role in SITE_ROLES else None))
     return trial
 

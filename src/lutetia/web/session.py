@@ -82,7 +82,7 @@ def _stored(trial: Trial, digest: str) -> Session | None:
         user = reader.record("users", {"user_id": rows[0]["user_id"]})
     if rows[0]["ended_at"] is None:
         return _session(user, sessions.actor_of_session(trial, rows[0]["session_id"]), "open")
-    state: State = "idle" if rows[0]["end_reason"] == "idle" and user["state"] == "active" else "ended"
+    state: State = "idle" if rows[0]["end_reason"] in sessions.TIMED_OUT and user["state"] == "active" else "ended"
     return _session(user, Actor(user["user_id"], user["name"], (), rows[0]["session_id"], False), state)
 
 

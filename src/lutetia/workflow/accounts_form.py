@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lutetia.errors import AccessError
 from lutetia.trial import Actor, Receipt, Trial, access, accounts
 from lutetia.workflow.edits import required_text
 
 
 @dataclass(frozen=True, slots=True)
 class AddUser:
-    """A new account; the person changes the password at the first sign-in."""
+    """A new account; the person changes the password at the first sign-in.
+
+    Parameters
+    ----------
+    another_person, another_reason
+        Said where somebody else has an account with the same printed name: that it is another person, and how the
+        administrator knows.
+    """
 
     user_id: str
     name: str
+    email: str
     password: str
-    email: str = ""
+    another_person: bool = False
+    another_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,9 @@ class GrantRole:
 
 @dataclass(frozen=True, slots=True)
 class EndGrant:
-    """A role ends."""
+    """A role of a person ends."""
 
+    user_id: str
     grant_id: str
     reason: str
 
@@ -52,11 +63,16 @@ class ResetPassword:
 
 
 def add_user(trial: Trial, actor: Actor, command: AddUser) -> Receipt:
-    """Open an account; a name that was ever used is refused."""
+    """Open an account; a name that was ever used is refused, and a second account of one person too."""
     access.require(actor, "manage_users")
+    email = required_text(command.email, "e-mail")
+    another = None
+    if command.another_person:
+        another = required_text(command.another_reason, "how you know that it is another person")
     return accounts.add_user(
-        trial, actor, user_id=command.user_id, name=command.name, email=command.email, password=command.password
-    )
+        trial, actor, user_id=command.user_id, name=command.name.strip(), email=email, password=command.password,
+        another_person=another,
+    )  # fmt: skip
 
 
 def grant_role(trial: Trial, actor: Actor, command: GrantRole) -> Receipt:
@@ -68,7 +84,8 @@ def grant_role(trial: Trial, actor: Actor, command: GrantRole) -> Receipt:
 def end_grant(trial: Trial, actor: Actor, command: EndGrant) -> Receipt:
     """Take a role away; it stops at the person's next request."""
     access.require(actor, "manage_users")
-    return accounts.end_grant(trial, actor, command.grant_id, reason=required_text(command.reason, "reason"))
+    reason = required_text(command.reason, "reason")
+    return accounts.end_grant(trial, actor, command.grant_id, user_id=command.user_id, reason=reason)
 
 
 def end_user(trial: Trial, actor: Actor, command: AccountAction) -> Receipt:
@@ -84,12 +101,32 @@ def unlock_user(trial: Trial, actor: Actor, command: AccountAction) -> Receipt:
 
 
 def reset_password(trial: Trial, actor: Actor, command: ResetPassword) -> Receipt:
-    """Give a first password again; it must be changed at the next sign-in, and open sessions end."""
+    """Give a first password again; it must be changed at the next sign-in, and open sessions end.
+
+    Raises
+    ------
+    AccessError
+        For the own account: the own password is changed with the present one.
+    """
     access.require(actor, "manage_users")
+    _refuse_own(actor, command.user_id)
     return accounts.set_password(trial, actor, command.user_id, password=command.password, must_change=True)
 
 
 def reset_second_factor(trial: Trial, actor: Actor, command: AccountAction) -> Receipt:
-    """Forget the one-time-code device of a person who lost it."""
+    """Forget the one-time-code device of a person who lost it.
+
+    Raises
+    ------
+    AccessError
+        For the own account: whoever sits down at an open session could replace the device.
+    """
     access.require(actor, "manage_users")
+    _refuse_own(actor, command.user_id)
     return accounts.reset_totp(trial, actor, command.user_id, reason=required_text(command.reason, "reason"))
+
+
+def _refuse_own(actor: Actor, user_id: str) -> None:
+    if user_id == actor.user_id:
+        text = f"user {user_id}: found your own account; expected another person's; ask another administrator"
+        raise AccessError(f"{text}, or use  lutetia trial DATA --admin  at the server")

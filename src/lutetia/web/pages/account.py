@@ -33,10 +33,8 @@ def change_password(page: Page) -> Response:
         form.errors["new_password"] = page.t("account.same_password")
     if form.errors:
         return _render(page, form, status=422)
-    page.services.tries.take(f"address {address_of(page.request)}", f"user {session.actor.user_id.lower()}")
-    given = Credentials(session.actor.user_id, form.value("present"), form.value("code").strip() or None)
     try:
-        confirm(page.trial, session.actor, given)
+        _prove(page, form.value("present"), form.value("code").strip())
         accounts.set_password(page.trial, session.actor, session.actor.user_id, password=form.value("new_password"))
     except SignatureError:
         form.errors["present"] = page.t("account.present_wrong")
@@ -48,8 +46,13 @@ def change_password(page: Page) -> Response:
 
 
 def start_codes(page: Page) -> Response:
-    """Make a key and show it, this once, as a QR code."""
-    session = _session(page)
+    """Make a key, after the password, and show it, this once, as a QR code."""
+    form, session = page.form("account"), _session(page)
+    try:
+        _prove(page, form.value("own_password"))
+    except SignatureError:
+        form.errors["own_password"] = page.t("account.own_password_wrong")
+        return _render(page, form, part="codes", status=422)
     secret = accounts.begin_totp(page.trial, session.actor, session.actor.user_id)
     return _codes_page(page, page.form("account"), secret)
 
@@ -67,6 +70,13 @@ def confirm_codes(page: Page) -> Response:
     response = page.redirect("/sign-in", notice="account.codes_confirmed")
     clear_cookie(response, page.services.settings)
     return response
+
+
+def _prove(page: PageContext, password: str, code: str = "") -> None:
+    """Check that the person of the session is at the keyboard; raises `SignatureError`, failures are counted."""
+    person = _session(page).actor
+    page.services.tries.take(f"address {address_of(page.request)}", f"user {person.user_id.lower()}")
+    confirm(page.trial, person, Credentials(person.user_id, password, code or None))
 
 
 def end_session(page: Page, session_id: str) -> Response:
@@ -111,9 +121,11 @@ def _open_sessions(page: PageContext, user_id: str) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def _render(page: PageContext, form: Form, *, status: int = 200) -> Response:
+def _render(page: PageContext, form: Form, *, part: str = "", status: int = 200) -> Response:
+    """The page of the own account; `part` is the form that was sent, where it is not the password's."""
     session = _session(page)
     return page.render(
-        "session/account.html", status=status, form=form, session=session, length=MINIMUM_LENGTH,
+        "session/account.html", status=status, form=form, empty=Form(page.t, "account", page.services.study.zone),
+        part=part, session=session, length=MINIMUM_LENGTH,
         sessions=_open_sessions(page, session.actor.user_id),
     )  # fmt: skip

@@ -44,7 +44,7 @@ def grant(page: Page, user_id: str) -> Response:
 def end_grant(page: Page, user_id: str, grant_id: str) -> Response:
     """Take a role away."""
     form = page.form("users")
-    command = form.read(accounts_form.EndGrant, grant_id=grant_id)
+    command = form.read(accounts_form.EndGrant, user_id=user_id, grant_id=grant_id)
     if command is None or form.attempt(accounts_form.end_grant, page.trial, page.actor, command) is None:
         return _person(page, user_id, form, part=f"end {grant_id}", status=422)
     return page.redirect(f"/users/{user_id}", notice="users.grant_ended")
@@ -126,13 +126,21 @@ def _list(page: PageContext, form: Form, *, status: int = 200) -> Response:
 
 
 def _person(page: PageContext, user_id: str, form: Form, *, part: str = "", status: int = 200) -> Response:
-    """The page of one account; `part` is the form that was sent, the others are shown empty."""
+    """The page of one account; `part` is the form that was sent, the others are shown empty.
+
+    Where that form is gone from the page, its errors stand on top.
+    """
     page.reader.record("users", {"user_id": user_id})
     found = queries.records(page.reader, page.actor, "users", user_id=user_id)[0]
     sites = queries.records(page.reader, page.actor, "sites")
+    grants = queries.records(page.reader, page.actor, "grants", user_id=user_id)
+    own = user_id == page.actor.user_id
+    gone = {f"end {row['grant_id']}" for row in grants if row["ended_at"]} | (
+        {"grant", "password", "codes"} if own else set()
+    )
     return page.render(
         "users/person.html", status=status, form=form, empty=Form(page.t, "users", page.services.study.zone), part=part,
-        user=found, grants=queries.records(page.reader, page.actor, "grants", user_id=user_id),
+        user=found, own=own, gone=part in gone, grants=grants,
         delegations=queries.records(page.reader, page.actor, "delegations", user_id=user_id),
         roles=ROLES, site_roles=SITE_ROLES, tasks=sites_users.TASKS,
         sites=[(s["site"], f"{s['site']} {s['name']}") for s in sites],
