@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -19,6 +19,8 @@ from lutetia.errors import ProtocolError
 from lutetia.protocol import checking as check
 
 Baseline = Callable[[str], LabValue | None]
+OTHER = "other"  # the class of events that no other class names
+FATAL = 5  # CTCAE grade of death
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,28 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class ToxicityEvent:
-    """A related adverse event that is not a laboratory value; `ended_at` None while it lasts."""
+    """One grade of a related adverse event; `ended_at` None while it lasts.
+
+    `kind` is one of `lutetia.protocol.event_terms.event_kinds`. Where only the day is known, `started_at` is its first
+    and `started_until` its last instant, and `ended_at` the first instant of the last day; for a known time
+    `started_until` is None. Periods with the same `episode` are grades of one event; `name` is the event in words.
+    """
 
     kind: str
     grade: int
     started_at: datetime
     ended_at: datetime | None = None
+    started_until: datetime | None = None
+    episode: str = ""
+    name: str = ""
+
+    def over_at(self, moment: datetime) -> bool:
+        """Whether it had ended by then, or on the day that begins before then."""
+        return self.ended_at is not None and self.ended_at <= moment
+
+    def before_infusion(self, start: datetime) -> bool:
+        """Whether it had begun and ended before an infusion: what begins on the day of one belongs to that one."""
+        return (self.started_until or self.started_at) < start and self.over_at(start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +91,7 @@ class ToxicityRules:
     no_increase_grade: int
     no_increase_analytes: tuple[str, ...]
     grade_rules: tuple[GradeRule, ...]
+    event_rules: tuple[GradeRule, ...]
     clearance_below_mL_per_min: float
     creatinine_rise: float
     clearance_fall: float
@@ -81,13 +100,18 @@ class ToxicityRules:
     inr_above: Decimal
     stop_kind: str
     stop_grade: int
-    event_hold_grade: int
-    event_resume_grade: int
+    other_events: GradeRule
+    no_change_kinds: tuple[str, ...]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the toxicity classes."""
-        return (*(rule.name for rule in self.grade_rules), "renal", "hepatic", "other")
+        return (*(rule.name for rule in self.grade_rules), "renal", "hepatic", OTHER)
+
+    def event_rule(self, kind: str) -> GradeRule:
+        """The class to which an event of a kind belongs, and its grades."""
+        known = (*self.grade_rules, *self.event_rules)
+        return next((rule for rule in known if rule.analyte == kind), self.other_events)
 
 
 @cache
@@ -125,6 +149,7 @@ def _rules(table: Mapping[str, Any], where: str) -> ToxicityRules:
         no_increase_grade=check.count(table, "no_increase_grade", where=where),
         no_increase_analytes=check.words(table, "no_increase_analytes", where=where),
         grade_rules=tuple(_grade_rule(row, where) for row in table.get("grade_rules", [])),
+        event_rules=tuple(_event_rule(row, where) for row in table.get("event_rules", [])),
         clearance_below_mL_per_min=check.number(
             renal, "creatinine_clearance_below_mL_per_min", where=where, at_least=0
         ),
@@ -135,8 +160,8 @@ def _rules(table: Mapping[str, Any], where: str) -> ToxicityRules:
         inr_above=Decimal(check.text(hepatic, "inr_above", where=where)),
         stop_kind=check.text(events, "stop_kind", where=where),
         stop_grade=check.count(events, "stop_grade", where=where),
-        event_hold_grade=check.count(events, "hold_grade", where=where),
-        event_resume_grade=check.count(events, "resume_grade", where=where),
+        other_events=_grade_rule({**events, "class": OTHER, "analyte": OTHER}, where),
+        no_change_kinds=check.words(events, "no_change", where=where),
     )
 
 
@@ -149,6 +174,7 @@ _KEYS = (
     "no_increase_grade",
     "no_increase_analytes",
     "grade_rules",
+    "event_rules",
     "renal",
     "hepatic",
     "events",
@@ -167,17 +193,21 @@ def _grade_rule(row: Mapping[str, Any], where: str) -> GradeRule:
     return rule
 
 
+def _event_rule(row: Mapping[str, Any], where: str) -> GradeRule:
+    check.word(row, "class", known=("renal", "hepatic", OTHER), where=where)
+    return _grade_rule(row, where)
+
+
 def class_findings(
     rules: ToxicityRules,
     window: Sequence[LabValue],
     events: Sequence[ToxicityEvent],
     *,
-    start: datetime,
     end: datetime,
     patient: Patient | None,
     before: Baseline,
 ) -> dict[str, list[Finding]]:
-    """Findings of every class in the samples of one window, in time order.
+    """Findings of every class in the samples of one window, in time order, then events; what is not over comes last.
 
     Parameters
     ----------
@@ -186,9 +216,9 @@ def class_findings(
     window
         Values with a number, in time order.
     events
-        All events; those that lasted into the window count.
-    start, end
-        Bounds of the window.
+        Events of the window, as `window_events`.
+    end
+        End of the window.
     patient
         For creatinine clearance; None leaves it out.
     before
@@ -197,7 +227,40 @@ def class_findings(
     found = {rule.name: _graded(rule, window) for rule in rules.grade_rules}
     found["renal"] = _renal(rules, window, patient, before)
     found["hepatic"] = _hepatic(rules, window)
-    found["other"] = _events(rules, events, start, end)
+    found[OTHER] = []
+    seen = _event_findings(rules, events, end)
+    return {name: _worse_last(samples, seen.get(name, [])) for name, samples in found.items()}
+
+
+def window_events(
+    events: Sequence[ToxicityEvent], start: datetime | None, end: datetime, *, last: bool
+) -> list[ToxicityEvent]:
+    """Events, of those known at the decision, that belong to the window between two infusions: each to exactly one.
+
+    That is the first window at whose end it is over, and the last one for what still lasts. What begins on the day of
+    an infusion belongs to the window that it opens; what only ends on that day, to the one before.
+
+    Parameters
+    ----------
+    start, end
+        The infusions; None before the first one. For the `last` window the end is the decision.
+    """
+    own = [e for e in events if start is None or not e.before_infusion(start)]
+    return own if last else [e for e in own if e.before_infusion(end)]
+
+
+def episodes(rules: ToxicityRules, events: Sequence[ToxicityEvent]) -> list[ToxicityEvent]:
+    """Grades of one event put together for as long as it did not recover, with the worst of them."""
+    found: list[ToxicityEvent] = []
+    for event in sorted(events, key=lambda e: (e.episode, e.kind, e.started_at)):
+        last = found[-1] if found else None
+        resume = rules.event_rule(event.kind).resume_grade
+        if last and event.episode and (last.episode, last.kind) == (event.episode, event.kind) and (
+            min(last.grade, event.grade) > resume
+        ):  # fmt: skip
+            found[-1] = replace(last, grade=max(last.grade, event.grade), ended_at=event.ended_at)
+        else:
+            found.append(event)
     return found
 
 
@@ -272,17 +335,25 @@ def _hepatic_causes(rules: ToxicityRules, latest: Mapping[str, LabValue]) -> lis
     return causes
 
 
-def _events(rules: ToxicityRules, events: Sequence[ToxicityEvent], start: datetime, end: datetime) -> list[Finding]:
-    found = []
+def _event_findings(rules: ToxicityRules, events: Sequence[ToxicityEvent], end: datetime) -> dict[str, list[Finding]]:
+    """Findings by class; death stops whatever its cause, and kinds of `no_change_kinds` have no other effect."""
+    found: dict[str, list[Finding]] = {}
     for event in sorted(events, key=lambda e: e.started_at):
-        if event.started_at > end or (event.ended_at is not None and event.ended_at <= start):
+        rule = rules.event_rule(event.kind)
+        stops = event.grade >= FATAL or (event.kind == rules.stop_kind and event.grade >= rules.stop_grade)
+        if event.kind in rules.no_change_kinds and not stops:
             continue
-        stops = event.kind == rules.stop_kind and event.grade >= rules.stop_grade
-        over = event.ended_at is not None and event.ended_at <= end
-        recovered = over or event.grade <= rules.event_resume_grade
-        text = f"{event.kind}, grade {event.grade}"
-        found.append(Finding(event.started_at, event.grade >= rules.event_hold_grade, recovered, text, stops))
-    return sorted(found, key=lambda f: not f.recovered) if found else []
+        recovered = event.grade < FATAL and (event.over_at(end) or event.grade <= rule.resume_grade)
+        text = f"{event.name or event.kind}, grade {event.grade}"
+        one = Finding(event.started_at, event.grade >= rule.hold_grade, recovered, text, stops)
+        found.setdefault(rule.name, []).append(one)
+    return found
+
+
+def _worse_last(samples: list[Finding], events: list[Finding]) -> list[Finding]:
+    """Samples and events of one class in one row, so that its end is not recovered where either is not."""
+    ordered = sorted(events, key=lambda f: not f.recovered)
+    return [*ordered, *samples] if samples and not samples[-1].recovered else [*samples, *ordered]
 
 
 def _number(value: Decimal) -> str:

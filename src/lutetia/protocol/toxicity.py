@@ -17,12 +17,15 @@ from lutetia.clinical.ctcae import grade_value, worst_grade
 from lutetia.clinical.labs import LabValue, baseline
 from lutetia.errors import InputError
 from lutetia.protocol.findings import (
+    FATAL,
     Finding,
     Patient,
     ToxicityEvent,
     ToxicityRules,
     class_findings,
+    episodes,
     read_toxicity_rules,
+    window_events,
 )
 
 Stage = Literal["NONE", "HELD", "HALF", "FULL", "STOPPED"]
@@ -125,7 +128,7 @@ def assess(
     patient
         Sex, age and weight, for creatinine clearance; None leaves it out, and says so.
     events
-        Related adverse events that are not laboratory values.
+        Related adverse events; those that name a laboratory finding count in its class, the worse of the two.
     rules
         Default: the packaged label rules.
     labs_max_age_days
@@ -138,13 +141,17 @@ def assess(
     """
     chosen = rules if rules is not None else read_toxicity_rules()
     starts = _checked_times(administrations, as_of)
+    toxic = episodes(chosen, [e for e in events if e.started_at <= as_of])
     known = sorted((v for v in values if v.value is not None and v.taken_at <= as_of), key=lambda v: v.taken_at)
     if starts:
-        states = _replay(chosen, known, starts, as_of=as_of, patient=patient, events=events)
+        states = _replay(chosen, known, starts, as_of=as_of, patient=patient, events=toxic)
     else:
-        states = _before_first(chosen, known, as_of=as_of, patient=patient, max_age_days=labs_max_age_days)
+        states = _before_first(
+            chosen, known, as_of=as_of, patient=patient, events=toxic, max_age_days=labs_max_age_days
+        )
     recent = [v for v in known if v.taken_at >= (starts[-1] if starts else as_of - timedelta(days=labs_max_age_days))]
-    increase, why = _increase(chosen, known, recent, starts)
+    latest = window_events(toxic, starts[-1] if starts else None, as_of, last=True)
+    increase, why = _increase(chosen, known, recent, starts, events=latest)
     conditions = (
         *recency_conditions(chosen, known, as_of, labs_max_age_days),
         *_not_checked(chosen, known, starts, patient=patient, as_of=as_of, states=states),
@@ -167,9 +174,8 @@ def _replay(
     for i, (start, end) in enumerate(pairwise(bounds)):
         last = i == len(starts) - 1
         window = [v for v in values if start < v.taken_at and (v.taken_at <= end if last else v.taken_at < end)]
-        found = class_findings(
-            rules, window, events, start=start, end=end, patient=patient, before=_before(values, starts)
-        )
+        own = window_events(events, start, end, last=last)
+        found = class_findings(rules, window, own, end=end, patient=patient, before=_before(values, starts))
         overdue = last and as_of - start > timedelta(weeks=rules.longest_delay_weeks)
         for name, findings in found.items():
             states[name] = advance(states[name], observe(findings), cause=cause_of(findings), overdue=overdue)
@@ -186,14 +192,21 @@ def _before_first(
     *,
     as_of: datetime,
     patient: Patient | None,
+    events: Sequence[ToxicityEvent],
     max_age_days: float,
 ) -> dict[str, ClassState]:
-    """Before any administration only what is abnormal now holds the first cycle; nothing is halved."""
+    """Before any administration only what is abnormal now holds the first cycle; nothing is halved.
+
+    Death stops, whenever it was.
+    """
     start = as_of - timedelta(days=max_age_days)
     window = [v for v in values if v.taken_at >= start]
-    found = class_findings(rules, window, (), start=start, end=as_of, patient=patient, before=lambda analyte: None)
+    own = window_events(events, None, as_of, last=True)
+    lasting = [e for e in own if not e.over_at(as_of) or e.grade >= FATAL]
+    found = class_findings(rules, window, lasting, end=as_of, patient=patient, before=lambda analyte: None)
+    stage: Stage = "STOPPED" if any(e.grade >= FATAL for e in lasting) else "HELD"
     return {
-        name: ClassState("HELD", False, 1, cause_of(f)) if observe(f) == "open" else ClassState()
+        name: ClassState(stage, False, 1, cause_of(f)) if observe(f) == "open" else ClassState()
         for name, f in found.items()
     }
 
@@ -253,9 +266,14 @@ def _reasons(rules: ToxicityRules, states: Mapping[str, ClassState]) -> tuple[st
 
 
 def _increase(
-    rules: ToxicityRules, known: Sequence[LabValue], recent: Sequence[LabValue], starts: Sequence[datetime]
+    rules: ToxicityRules,
+    known: Sequence[LabValue],
+    recent: Sequence[LabValue],
+    starts: Sequence[datetime],
+    *,
+    events: Sequence[ToxicityEvent],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The no-increase reason, and its sentence with the worst values since the last administration."""
+    """The no-increase reason, and its sentence with the worst values and events since the last administration."""
     said = []
     for analyte in rules.no_increase_analytes:
         before = baseline(known, analyte, first_start=starts[0]) if starts else None
@@ -268,6 +286,9 @@ def _increase(
         grade, value = max(graded, key=lambda item: item[0], default=(0, None))
         if value is not None and grade >= rules.no_increase_grade:
             said.append(f"{analyte} {_shown(value)} (grade {grade})")
+        worst = max((e.grade for e in events if e.kind == analyte), default=0)
+        if worst >= rules.no_increase_grade:
+            said.append(f"{analyte} as an event (grade {worst})")
     if not said:
         return (), ()
     return ("toxicity_grade_2",), (f"No increase: {', '.join(said)} since the last administration.",)

@@ -12,11 +12,10 @@ from typing import Any
 import pandas as pd
 
 from lutetia.clinical.ctcae import ScaleGrades, grade_scales, is_emergent
+from lutetia.clinical.transfusions import RED_CELLS, TRANSFUSED_ANALYTE, TRANSFUSED_GRADE, indicating_value
 from lutetia.safety.frames import DAY, MOMENT, typed
 from lutetia.safety.reading import TrialData
 
-TRANSFUSION_DAYS = 7
-ANAEMIA, TRANSFUSED = "haemoglobin", 3
 GRADES = {
     "subject_id": "object", "arm": "object", "analyte": "object", "term": "object", "direction": "object",
     "taken_at": MOMENT, "taken_day": DAY, "study_day": "float64", "cycle": "int64", "cycle_day": "float64",
@@ -72,7 +71,7 @@ def grade_labs(data: TrialData, labs: pd.DataFrame, baseline: pd.DataFrame) -> p
         )  # fmt: skip
         own = before.get((value.subject_id, value.analyte), {})
         rows += [_graded(value, g, own.get(g.term), value.row in transfused) for g in grades]
-    rows += [_transfusion_row(t, before.get((t.subject_id, ANAEMIA), {}), labs, version) for t in alone]
+    rows += [_transfusion_row(t, before.get((t.subject_id, TRANSFUSED_ANALYTE), {}), labs, version) for t in alone]
     frame = typed(GRADES, rows)
     return frame.sort_values(["subject_id", "analyte", "term", "taken_at", "table", "row"], ignore_index=True)
 
@@ -140,17 +139,16 @@ def _graded(value: Any, now: ScaleGrades, before: ScaleGrades | None, transfused
 
 def _transfusions(treatments: pd.DataFrame, labs: pd.DataFrame) -> tuple[set[int], list[Any]]:
     """Rows of the haemoglobin values that led to a red-cell transfusion, and transfusions without such a value."""
-    values = labs[labs["analyte"] == ANAEMIA]
+    values = labs[labs["analyte"] == TRANSFUSED_ANALYTE]
     rows, alone = set(), []
-    for given in treatments[treatments["kind"] == "transfusion_red"].itertuples():
-        own = values[(values["subject_id"] == given.subject_id) & (values["taken_day"] <= given.started_on)]
-        near = own[given.started_on - own["taken_day"] <= pd.Timedelta(days=TRANSFUSION_DAYS)]
-        starts = _first_day(labs, given.subject_id)
-        during = starts is not None and given.started_on >= starts
-        near = near[near["on_treatment"]] if during else near
-        if len(near):
-            rows.add(int(near["row"].iloc[-1]))
-        elif during:
+    for given in treatments[treatments["kind"] == RED_CELLS].itertuples():
+        own = values[values["subject_id"] == given.subject_id]
+        first = _first_day(labs, given.subject_id)
+        days, treated = own["taken_day"].tolist(), own["on_treatment"].tolist()
+        place = indicating_value(days, treated, given.started_on, first_day=first)
+        if place is not None:
+            rows.add(int(own["row"].iloc[place]))
+        elif first is not None and given.started_on >= first:
             alone.append(given)
     return rows, alone
 
@@ -169,12 +167,12 @@ def _transfusion_row(given: Any, before: Mapping[str, ScaleGrades], labs: pd.Dat
     day = (given.started_on - _first_day(labs, given.subject_id)) / pd.Timedelta(days=1)
     during = own[own["study_day"] <= day]
     return {
-        "subject_id": given.subject_id, "arm": own["arm"].iloc[0], "analyte": ANAEMIA, "term": "Anemia",
+        "subject_id": given.subject_id, "arm": own["arm"].iloc[0], "analyte": TRANSFUSED_ANALYTE, "term": "Anemia",
         "direction": "low", "taken_at": given.started_on.tz_localize("UTC"), "taken_day": given.started_on,
         "study_day": day, "cycle": max(int(during["cycle"].max()) if len(during) else 1, 1), "visit": "",
-        "selected": False, "on_treatment": True, "affected": "", "grade": TRANSFUSED, "scale": "transfusion",
-        "grade_by_limit": TRANSFUSED, "baseline_grade": None if start is None else start.by_limit,
+        "selected": False, "on_treatment": True, "affected": "", "grade": TRANSFUSED_GRADE, "scale": "transfusion",
+        "grade_by_limit": TRANSFUSED_GRADE, "baseline_grade": None if start is None else start.by_limit,
         "baseline_abnormal": False, "has_baseline": start is not None,
-        "emergent": start is None or (start.by_limit or 0) < TRANSFUSED, "transfused": True, "version": version,
+        "emergent": start is None or (start.by_limit or 0) < TRANSFUSED_GRADE, "transfused": True, "version": version,
         "table": "treatments", "row": given.row,
     }  # fmt: skip
