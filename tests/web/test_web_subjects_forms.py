@@ -172,6 +172,17 @@ def test_a_wrong_stratum_and_an_unblinding_are_recorded_beside_the_allocation(
     assert kinds == ["wrong_stratum", "unblinding", "unblinding"]
 
 
+def test_a_number_that_is_taken_and_values_that_contradict_are_told_in_the_words_of_the_form(site: Browser) -> None:
+    taken = sent(site, "/subjects/enrol", {"site": "01", "sex": "male", "age_years": "60", "subject_id": TREATED})
+    assert f"Subject number: {TREATED} is enrolled already; check the number" in beside(taken.text, "subject_id")
+    path = f"{BASE}/adverse-events/new"
+    ended = sent(site, path, EVENT | {"ended_on": "2026-02-20"})
+    assert "Ended: found 2026-02-20 although the event goes on" in beside(ended.text, "ended_on")
+    aware = {"serious": "yes", "seriousness": "other", "aware_at": "2026-03-05T09:00"}
+    future = beside(sent(site, path, EVENT | aware).text, "aware_at")
+    assert future == "Aware since: found 2026-03-05 09:00, which is in the future; it is now 2026-03-02 09:00"
+
+
 def test_screening_failure_and_withdrawal_end_the_participation(treated: Trial, site: Browser) -> None:
     subject_id = screened(treated)
     path = f"/subjects/{subject_id}/screening/failure"
@@ -219,7 +230,7 @@ def test_weight_status_and_treatments_are_stored_and_corrected_with_a_reason(tre
     drug = {"kind": "anticoagulant", "agent": "enoxaparin", "started_on": "2026-02-20", "ended_on": "2026-02-01"}
     reversed_days = sent(site, f"{BASE}/vitals/treatment", drug)
     assert reversed_days.status_code == 422
-    assert "before started_on" in words(reversed_days.text)
+    assert "before “First day” 2026-02-20" in words(reversed_days.text)
     assert "anticoagulant" in sent(site, f"{BASE}/vitals/treatment", drug | {"ended_on": ""}).text
 
 
@@ -260,7 +271,7 @@ def test_a_serious_event_shows_its_clock_until_it_is_reported_and_is_judged(
     serious = EVENT | {"term": "Ileus", "grade": "3", "started_on": "2026-03-01", "serious": "yes"}
     lacking = sent(site, f"{path}/new", serious)
     assert lacking.status_code == 422
-    assert "seriousness is missing" in words(lacking.text)
+    assert "Why serious: is missing" in words(lacking.text)
     full = serious | {"seriousness": "hospitalisation", "aware_at": "2026-03-02T06:30"}
     assert "21 h 30 min left" in words(sent(site, f"{path}/new", full).text)
     number = next(r["ae_id"] for r in records(treated, "adverse_events", subject_id=TREATED) if r["term"] == "Ileus")
@@ -335,6 +346,8 @@ def test_the_lesions_suggest_a_response_and_another_one_needs_a_reason(
     assert treated.head().head == before
     refused = sent(site, path, later)
     assert "the lesions say PR by RECIST 1.1" in beside(refused.text, "response")
+    no_size = sent(site, path, later | {"diameter_mm_0": ""})
+    assert "L1, Diameter, mm: is missing" in beside(no_size.text, "diameter_mm_0")
     unknown = sent(site, path, later | {"lesion_2": "O9", "response": "PR"})
     assert "at the baseline of 2026-01-08 it is not there" in beside(unknown.text, "lesion_2")
     done = sent(physician, path, later | {"reason": "the node is oedematous"})

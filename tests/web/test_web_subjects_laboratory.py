@@ -95,7 +95,7 @@ def test_a_sample_is_stored_and_a_wrong_value_is_named_beside_it(treated: Trial,
     assert labs(treated, analyte="alt")[0]["qualifier"] == "<"
     assert "11.9" in words(site.get(BASE).text)
     future = sent(site, f"{BASE}/entry", fields | {"taken_at": "2026-04-01T08:00", "value_haemoglobin": "11.9"})
-    assert "in the future" in beside(future.text, "value_haemoglobin")
+    assert "in the future; it is now 2026-03-02 09:00" in beside(future.text, "taken_at")
     nothing = sent(site, f"{BASE}/entry", {"taken_at": "2026-03-01T08:00"})
     assert nothing.status_code == 422
     assert "enter at least one" in words(nothing.text)
@@ -228,13 +228,30 @@ def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(treated:
     assert {r["analyte"] for r in labs(treated, sample_id="N1")} == {"haemoglobin", "platelets"}
 
 
+def test_a_table_of_many_rows_is_previewed_and_stored_whole(treated: Trial, browser_of: NewBrowser) -> None:
+    site = browser_of(person("coordinator"))
+    padding = "x" * 900  # a column that nobody needs makes the table larger than a field of a form usually may be
+    rows = [f"{TREATED},M{n},ALT,2026-02-0{1 + n % 9}T08:00:00,{20 + n % 9},U/L,,35,{padding}" for n in range(1300)]
+    content = "\n".join((f"{HEAD},remark", *rows)) + "\n"
+    assert len(content) > 1024 * 1024
+    preview = upload(site, content)
+    assert "Store 1300 rows" in preview.text
+    kept = re.search(r"<textarea name=\"content\"[^>]*>\n(.*?)</textarea>", preview.text, re.DOTALL)
+    assert kept
+    stored = site.post("/laboratory/import", {"file_name": "labs.csv", "content": kept[1]})
+    assert stored.status_code == 200, words(stored.text)
+    assert len([r for r in labs(treated, analyte="alt") if r["sample_id"][0] == "M"]) == 1300
+    one = upload(site, table(f"{TREATED},M1x,ALT,2026-02-01T08:00:00,20,U/L,,35"))
+    assert "Store 1 row<" in one.text
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("subject_id;analyte\nA;b\n", "separated by"),
         ("subject_id,analyte\nA,b\n", "is missing"),
         (b"\xff\xfe\x00", "not UTF-8"),
-        (HEAD + "\n", "found 0 rows"),
+        (HEAD + "\n", "found a header and no row"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused_beside_its_field(

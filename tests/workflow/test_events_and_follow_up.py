@@ -102,14 +102,14 @@ def test_a_grade_change_makes_a_new_period_and_ends_the_one_before(story: Story)
     assert event(story) == "002"
 
 
-def test_related_events_go_to_the_toxicity_rules_but_laboratory_terms_do_not(story: Story) -> None:
+def test_related_events_go_to_the_toxicity_rules_laboratory_terms_by_their_analyte(story: Story) -> None:
     event(story, grade=3)
     event(story, term="Platelet count decreased", grade=3)
     event(story, term="Fall", related="none", grade=3)
     event(story, term="Hypersensitivity reaction", grade=3)
     with story.trial.read() as reader:
         found = {(e.kind, e.grade) for e in toxicity_events(reader, SUBJECT)}
-    assert found == {("nausea", 3), ("hypersensitivity", 3)}
+    assert found == {("nausea", 3), ("platelets", 3), ("hypersensitivity", 3)}
 
 
 BAD_EVENTS = {
@@ -119,10 +119,10 @@ BAD_EVENTS = {
     "future": ({"started_on": "2026-02-01"}, "in the future"),
     "no such month": ({"started_on": "2026-13"}, "expected a date"),
     "ended before it began": ({"ongoing": "no", "ended_on": "2026-01-02"}, "before started_on"),
-    "ongoing with an end": ({"ended_on": "2026-01-05"}, "keep one"),
-    "ended without a day": ({"ongoing": "no"}, "ended_on is missing"),
+    "ongoing with an end": ({"ended_on": "2026-01-05"}, "although the event goes on; keep one"),
+    "ended without a day": ({"ongoing": "no"}, "ended_on: is missing"),
     "unknown relation": ({"related": "perhaps"}, "expected one of none"),
-    "serious without why": ({"serious": "yes"}, "seriousness is missing"),
+    "serious without why": ({"serious": "yes"}, "seriousness: is missing"),
     "grade 5 not serious": ({"grade": 5}, "grade 5"),
     "fatal but grade 3": ({"outcome": "fatal", "grade": 3}, "go together"),
     "unknown field": ({"colour": "red"}, "no field of this form"),

@@ -81,6 +81,8 @@ REFUSALS = {
     "value and reason": (GOOD.replace(",400,", ",400,not done"), "keep one"),
     "a field too many": (GOOD.replace(",150,400,", ",150,4,5,"), "found 10 fields; expected 9; put a text"),
     "cut off": (f"{SUBJECT},S1,platelets,2026-01-04T08:00\n", "found 4 fields; expected 9; the row is cut off"),
+    "an open quote": (GOOD.replace(",S1,", ',"S1,') + 'x"' + GOOD[len(SUBJECT) :], "a quote is not closed"),
+    "another spelling": (GOOD.replace("platelets", "trombocytes"), "did you mean thrombocytes?"),
     "misspelt": (GOOD.replace("platelets", "plateletts"), "unknown analyte 'plateletts'; did you mean platelets?"),
     "a time twice": (GOOD.replace("2026-01-04T08:00:00+01:00", "2025-10-26T02:30"), "exists twice in Europe/Warsaw"),
     "no such time": (GOOD.replace("2026-01-04T08:00:00+01:00", "2025-03-30T02:30"), "does not exist in Europe/Warsaw"),
@@ -118,8 +120,9 @@ def test_the_same_sample_twice_in_a_file_is_refused(story: Story) -> None:
         ((HEADER.replace("lln", "value") + GOOD).encode(), "the column 'value' stands 2 times; keep one"),
         ((HEADER + GOOD.replace("240", "2\x0040")).encode(), "zero byte in line 2"),
         ((HEADER + GOOD.replace("10^9/L", "µmol/l")).encode("latin-1"), "is not UTF-8 text"),
-        ((HEADER + GOOD * 20_001).encode(), "found 20001 rows; expected 1 to 20000; split the file"),
-        (HEADER.encode(), "expected 1 to"),
+        ((HEADER + GOOD * 20_001).encode(), "found 20001 rows; expected at most 20000; split the file"),
+        (HEADER.encode(), "found a header and no row"),
+        ((HEADER + GOOD.replace(",S1,", ',"S1,')).encode(), "is no CSV table"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (HEADER.replace(",", ";").encode(), "columns are separated by ';'; expected ',' and numbers with a decimal"),
         (HEADER.replace(",", "\t").encode(), "columns are separated by tabs; expected ','"),
@@ -288,6 +291,14 @@ def test_a_value_after_death_is_refused(story: Story) -> None:
 
     leave(story.trial, COORDINATOR, Leave(SUBJECT, "died", "2026-01-03", "progression"))
     assert "after the subject died" in dry_run(story, GOOD).rows[0].reason
+
+
+def test_a_changed_time_is_told_in_local_minutes(story: Story) -> None:
+    import_labs(story.trial, COORDINATOR, file(GOOD))
+    later = dry_run(story, GOOD.replace("T08:00:00+01:00", "T08:30:00.123456Z"))
+    reason = "taken_at: stored is 2026-01-04 08:00, found 2026-01-04 09:30; a change needs a reason"
+    assert later.rows[0].reason == reason
+    assert dry_run(story, GOOD.replace("2026-01-04T08:00:00+01:00", "2026-01-04T07:00Z")).rows[0].status == SAME
 
 
 def test_a_large_file_is_checked_quickly(story: Story) -> None:

@@ -104,7 +104,7 @@ def test_a_reader_decides_otherwise_with_a_reason_and_a_coordinators_entry_asks_
 
 CONTRADICTIONS = {
     "progression": (assessment("2026-03-01", "PD"), "PD and progression go together"),
-    "no size": (assessment("2026-03-01", "SD", replace(BASE[0], diameter_mm=None)), "T1: diameter_mm is missing"),
+    "no size": (assessment("2026-03-01", "SD", replace(BASE[0], diameter_mm=None)), "T1: diameter_mm: is missing"),
     "one name twice": (assessment("2026-03-01", "SD", BASE[0], BASE[0]), "T1: stands 2 times"),
     "no such target": (assessment("2026-03-01", "SD", replace(BASE[0], lesion="T9")), "T9: found target, but at the"),
     "another kind": (assessment("2026-03-01", "SD", replace(BASE[0], kind="target_node")), "it is target; enter"),

@@ -5,6 +5,7 @@ To add an analyte: one table in `data/analytes.toml` (and, for grading, one in `
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -48,17 +49,28 @@ def canonical_analyte(name: str, *, where: str = "") -> str:
     Raises
     ------
     UnknownNameError
-        With the known analytes.
+        With the nearest spelling that is accepted, or the known analytes where none is near.
     """
     known = _known_analyte(name)
     if known is None:
-        raise UnknownNameError("analyte", name, analytes(), where=where)
+        near = difflib.get_close_matches(_plain(name), _spellings(), n=1, cutoff=0.7)
+        raise UnknownNameError("analyte", name, near or analytes(), where=where)
     return known
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-]+", " ", name.strip().lower())
+
+
+@cache
+def _spellings() -> tuple[str, ...]:
+    """Every accepted way to write an analyte."""
+    return tuple(word for known, row in _table().items() for word in (known, *row["aliases"]))
 
 
 @lru_cache(maxsize=4096)
 def _known_analyte(name: str) -> str | None:
-    plain = re.sub(r"[\s_\-]+", " ", name.strip().lower())
+    plain = _plain(name)
     return next((known for known, row in _table().items() if plain == known or plain in row["aliases"]), None)
 
 

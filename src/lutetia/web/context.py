@@ -412,7 +412,9 @@ class PasswordDueError(AccessDeniedError):
 async def _sent(request: Request) -> FormData | None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method in UNSAFE and kind in _FORMS:
-        return await request.form(max_files=2000, max_fields=2000)
+        # The body is bounded by its address (`security.BodyLimit`); one field may be all of it, such as a table.
+        most = request.app.state.services.settings.upload_bytes
+        return await request.form(max_files=2000, max_fields=2000, max_part_size=most)
     return None
 
 

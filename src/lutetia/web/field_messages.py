@@ -6,7 +6,7 @@ The checks of a form answer with one text, ``form: field: found …; field: foun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from lutetia.web.forms import Form
 
@@ -21,11 +21,21 @@ def beside_fields(form: Form, names: Iterable[str]) -> None:
     head = parts[0].strip().rstrip(";:").strip()
     for name, text in zip(parts[1::2], parts[2::2], strict=True):
         words = text.strip().rstrip(";").strip()
-        form.errors[name] = f"{form.label(name)}: {words}"
+        if not words:
+            continue  # the name of the form itself, before the field
+        form.errors[name] = f"{form.label(name)}: {_labelled(form, words, known)}"
     if len(parts) == 1:
-        form.errors |= {"": message} if message else {}
+        form.errors |= {"": _labelled(form, message, known)} if message else {}
     elif re.search(r"\bfound\b|\bexpected\b", head):
-        form.errors[""] = head
+        form.errors[""] = _labelled(form, head, known)
+
+
+def _labelled(form: Form, words: str, names: Sequence[str]) -> str:
+    """The message with names of columns, such as ``started_on``, as the form labels them."""
+    columns = [re.escape(name) for name in names if "_" in name]
+    if not columns:
+        return words
+    return re.sub(rf"\b({'|'.join(columns)})\b", lambda found: f"“{form.label(found[1])}”", words)
 
 
 def attempt_fields(form: Form, names: Iterable[str], verb: Callable[..., object], *arguments: object) -> bool:

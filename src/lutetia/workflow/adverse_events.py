@@ -334,18 +334,20 @@ def _check_together(values: Mapping[str, Any], reader: Reader, subject: Record) 
     where = "adverse event"
     dates_in_order(values, ("started_on", "ended_on"), where=where)
     if values["ongoing"] == "yes" and values.get("ended_on"):
-        raise InputError(f"{where}: found ongoing and ended_on {values['ended_on']}; keep one of them")
+        raise InputError(f"{where}: ended_on: found {values['ended_on']} although the event goes on; keep one of them")
     if values["ongoing"] == "no" and not values.get("ended_on"):
-        raise InputError(f"{where}: ended_on is missing although the event is not ongoing; enter it, partly if need be")
+        raise InputError(
+            f"{where}: ended_on: is missing although the event does not go on; enter it, partly if need be"
+        )
     fatal = {values["grade"] == 5, values.get("outcome") == "fatal", values.get("seriousness") == "death"}
     if fatal == {True, False} and (values["grade"] == 5 or values.get("outcome") == "fatal"):
         raise InputError(f"{where}: grade 5, outcome fatal and seriousness death go together; correct one of them")
     if values["serious"] == "yes":
         for name in ("seriousness", "aware_at"):
             if not values.get(name):
-                raise InputError(f"{where}: {name} is missing; a serious event needs it")
+                raise InputError(f"{where}: {name}: is missing; a serious event needs it")
     elif values["grade"] == 5:
-        raise InputError(f"{where}: grade 5 is always serious; enter serious yes")
+        raise InputError(f"{where}: serious: found no for grade 5; a fatal event is always serious")
     refuse_after_death(reader, subject["subject_id"], values["started_on"], f"{where}: started_on")
 
 

@@ -228,7 +228,9 @@ def _instant(rule: FieldRule, text: str, now: datetime) -> str:
     if len(found) == 10:
         raise InputError(f"{rule.field}: found a date without time of day; expected 2026-01-12T09:30:00+01:00")
     if not rule.future and datetime.fromisoformat(found) > now:
-        raise InputError(f"{rule.field}: found {found}, which is in the future; it is now {now.isoformat()}")
+        entered = datetime.fromisoformat(text)
+        then, present = (m.strftime("%Y-%m-%d %H:%M") for m in (entered, now.astimezone(entered.tzinfo)))
+        raise InputError(f"{rule.field}: found {then}, which is in the future; it is now {present}")
     if found < "1990" or found[:4] > str(now.year + YEARS_AHEAD):
         raise InputError(f"{rule.field}: found {found}; expected a time of this trial; check the year")
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,12 +18,21 @@ from zoneinfo import ZoneInfo
 from lutetia.clinical.analytes import analytes, canonical_unit
 from lutetia.clinical.ctcae import grade_value, worst_grade
 from lutetia.clinical.labs import COLUMNS, LabValue, baseline, check_values, read_row
+from lutetia.clinical.transfusions import TRANSFUSED_ANALYTE
 from lutetia.errors import InputError, LutetiaError, StaleRecordError
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import death_day, given_cycles, readable_labs, site_zone, study_of
+from lutetia.workflow.course_records import (
+    death_day,
+    given_cycles,
+    indicated,
+    readable_labs,
+    red_cell_days,
+    site_zone,
+    study_of,
+)
 from lutetia.workflow.edits import now_of, query_edits
 from lutetia.workflow.entry_checks import SoftFinding
 from lutetia.workflow.laboratory_file import FileRow, table_rows
@@ -248,6 +257,7 @@ class _Context:
     ended: str | None
     first_start: datetime | None
     values: Sequence[LabValue]
+    red_cells: Sequence[date]
 
 
 def _checked(reader: Reader, actor: Actor, rows: Iterable[FileRow]) -> LabPreview:
@@ -287,6 +297,7 @@ def _context(reader: Reader, actor: Actor, subject_id: str) -> _Context | str:
         ended=death_day(reader, subject_id),
         first_start=given[0].start if given else None,
         values=readable_labs(reader, subject_id)[0],
+        red_cells=red_cell_days(reader, subject_id),
     )
 
 
@@ -342,7 +353,8 @@ def analytes_unit(name: str) -> str:
 
 def _check_moment(value: LabValue, context: _Context, now: datetime) -> None:
     if value.taken_at > now:
-        found, present = (m.astimezone(value.taken_at.tzinfo).isoformat(" ", "minutes") for m in (value.taken_at, now))
+        zone = context.zone or value.taken_at.tzinfo
+        found, present = (m.astimezone(zone).strftime("%Y-%m-%d %H:%M") for m in (value.taken_at, now))
         raise InputError(f"taken_at: found {found}, in the future; it is now {present}")
     day = (value.taken_at.astimezone(context.zone) if value.has_time else value.taken_at).date().isoformat()
     if context.ended is not None and day > context.ended:
@@ -375,8 +387,19 @@ def _grade(value: LabValue, context: _Context, version: str) -> int | None:
     if context.first_start is not None and value.taken_at >= context.first_start:
         known = baseline(context.values, value.analyte, first_start=context.first_start)
         start = None if known is None else known.value
-    grades = grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln, baseline=start, version=version)
+    grades = grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln, baseline=start,
+                         transfused=_transfused(value, context), version=version)  # fmt: skip
     return worst_grade(grades)
+
+
+def _transfused(value: LabValue, context: _Context) -> bool:
+    """Whether red cells were given because of this value, as far as they are recorded."""
+    if value.analyte != TRANSFUSED_ANALYTE or not context.red_cells:
+        return False
+    others = [v for v in context.values if v.sample_id != value.sample_id]
+    zone = context.zone or ZoneInfo("UTC")
+    found = indicated([*others, value], context.red_cells, zone=zone, first_start=context.first_start)
+    return any(t.value is value for t in found)
 
 
 def _window_findings(value: LabValue, plain: Mapping[str, str], context: _Context) -> list[str]:
@@ -399,7 +422,15 @@ def _against_stored(values: Mapping[str, Any], context: _Context) -> tuple[str, 
     if not differing:
         return SAME, "is stored already"
     name = differing[0]
-    return CHANGED, f"{name}: stored is {stored[name]!r}, found {values[name]!r}; a change needs a reason"
+    was, now = (_said(name, row[name], context.zone) for row in (stored, values))
+    return CHANGED, f"{name}: stored is {was}, found {now}; a change needs a reason"
+
+
+def _said(name: str, text: str | None, zone: ZoneInfo | None) -> str:
+    """A stored text as people read it: a time is local, to the minute."""
+    if name == "taken_at" and text and len(text) > len("2026-02-03"):
+        return datetime.fromisoformat(text).astimezone(zone or UTC).strftime("%Y-%m-%d %H:%M")
+    return repr(text) if text else "nothing"
 
 
 def _equal(stored: str | None, entered: str | None, *, unit: bool = False) -> bool:

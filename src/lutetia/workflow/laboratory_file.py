@@ -67,13 +67,15 @@ def table_rows(content: bytes, name: str) -> list[FileRow]:
                 "table as CSV (comma)"
             )
     try:
-        header, *lines = csv.reader(io.StringIO(text, newline=""))
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     except csv.Error as error:
         raise InputError(f"{name}: is no CSV table ({error}); save it again as CSV") from error
     columns = _columns(header, name)
     rows = [_row(number, line, columns) for number, line in enumerate(lines, start=2) if any(map(str.strip, line))]
-    if not rows or len(rows) > MAX_ROWS:
-        raise InputError(f"{name}: found {len(rows)} rows; expected 1 to {MAX_ROWS}; split the file")
+    if not rows:
+        raise InputError(f"{name}: found a header and no row; expected one value a row")
+    if len(rows) > MAX_ROWS:
+        raise InputError(f"{name}: found {len(rows)} rows; expected at most {MAX_ROWS}; split the file")
     return rows
 
 
@@ -90,6 +92,8 @@ def _columns(header: Sequence[str], name: str) -> list[str]:
 
 def _row(number: int, line: Sequence[str], columns: Sequence[str]) -> FileRow:
     values = {column: text.strip() for column, text in zip(columns, line, strict=False)}
+    if any("\n" in text.strip() for text in line):
+        return FileRow(number, values, "found several lines within one field; a quote is not closed")
     if len(line) == len(columns):
         return FileRow(number, values)
     hint = "put a text with a comma inside into quotes" if len(line) > len(columns) else "the row is cut off"

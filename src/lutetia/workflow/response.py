@@ -151,7 +151,7 @@ def _lesion_row(reader: Reader, subject_id: str, assessed_on: str, size: LesionS
     values = check_form("lesions", {"assessed_on": assessed_on, **entered}, now=now_of(reader), where=where).values
     target = values["kind"] in ("target", "target_node")
     if target and values["diameter_mm"] is None:
-        raise InputError(f"{where}: diameter_mm is missing; a target lesion needs it, 0 when it is gone")
+        raise InputError(f"{where}: diameter_mm: is missing; a target lesion needs it, 0 when it is gone")
     if size.finding and (target or values["kind"] == "new" or size.finding not in FINDINGS):
         raise InputError(f"{where}: finding: found {size.finding!r}; expected one of {', '.join(FINDINGS)} of a "
                          "non-target lesion, nothing of others")  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from lutetia.errors import InputError, UnknownNameError
+from lutetia.errors import DuplicateRecordError, InputError, UnknownNameError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Trial, Update, access
 from lutetia.workflow.course_records import local_day, subject_of
 from lutetia.workflow.edits import allowed_subject, now_of, query_edits, required_text, subject_step
@@ -251,6 +251,11 @@ def _subject_id(reader: Reader, command: Enrol) -> str:
     if not _SUBJECT_ID.fullmatch(command.subject_id):
         # The text is not repeated: it could be a name.
         raise InputError("subject_id: found another form; expected capitals, digits and hyphens, such as DUO-014")
+    if reader.find("subjects", {"subject_id": command.subject_id}) is not None:
+        raise DuplicateRecordError(
+            f"subject_id: {command.subject_id} is enrolled already; check the number, or leave it blank to take the "
+            "site's next one"
+        )
     return command.subject_id
 
 

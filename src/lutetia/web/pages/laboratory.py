@@ -29,6 +29,7 @@ from lutetia.workflow.laboratory_reading import (
     unit_text,
 )
 from lutetia.workflow.missing import MISSING_CODES
+from lutetia.workflow.study_setup import study_record
 
 _PARTS = ("value", "unit", "lln", "uln", "missing")
 _SHOWN = 60
@@ -176,7 +177,7 @@ def _entry(
     sent = "csrf" in (page.sent or {})
     shown = [(line, {part: _text(form, line, part, sent=sent) for part in _PARTS}) for line in lines]
     visits = [(v["visit"], v["visit"]) for v in queries.of_subject(page.reader, page.actor, "visits", subject_id)]
-    planned = (queries.study(page.reader)["settings"] or {}).get("visits", ())
+    planned = study_record(page.reader)["settings"].get("visits", ())
     visits += [(v["name"], v["name"]) for v in planned if v["name"] not in dict(visits)]
     versions = _versions(form) if saved is None else {row["analyte"]: int(row["record_version"]) for row in saved}
     stored = bool(versions) or bool(form.value("reason")) or "" in form.errors
@@ -229,14 +230,19 @@ def _beside_rows(form: Form, entries: Sequence[laboratory.LabEntry]) -> None:
     labels = analyte_labels()
     for number, words in zip(parts[1::2], parts[2::2], strict=True):
         name = entries[int(number) - 2].analyte
+        if words.startswith("taken_at: "):
+            form.errors["taken_at"] = f"{form.label('taken_at')}: {plain_reason(words)}"
+            continue
         form.errors[f"value_{name}"] = f"{labels[name]}: {plain_reason(words)}"
     if len(parts) > 1:
         del form.errors[""]
 
 
 def plain_reason(words: str) -> str:
-    """The reason of a refused row without the number of the row and the name of the field beside which it stands."""
-    return re.sub(r"^(row \d+: )?(value: )?", "", words.strip())
+    """The reason of a refused row without the name of the field beside which it stands, and with units typeset."""
+    known = "|".join(map(re.escape, analyte_labels()))
+    plain = re.sub(rf"^(value|taken_at|{known}): ", "", words.strip())
+    return re.sub(r"\bu(?=mol|kat|L\b)", "µ", plain.replace("10^9", "10⁹").replace("10^3", "10³"))
 
 
 def _unit(rows: Sequence[Record], analyte: str) -> str:

@@ -168,7 +168,8 @@ def _beside_rows(form: Form) -> None:
         return beside_fields(form, (*_HEAD, "reason"))
     for place in range(_MOST_ROWS):
         if form.value(f"lesion_{place}").strip() == named[1]:
-            form.errors = {f"{named[2] or 'lesion'}_{place}": f"{named[1]}: {message[named.end() :]}"}
+            what = ", ".join(filter(None, (named[1], form.label(named[2]) if named[2] else "")))
+            form.errors = {f"{named[2] or 'lesion'}_{place}": f"{what}: {message[named.end() :]}"}
     return None
 
 
