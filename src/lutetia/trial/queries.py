@@ -67,6 +67,11 @@ def stored_number(reader: Reader, actor: Actor, number: int) -> int:
     return found
 
 
+def own_row(reader: Reader, actor: Actor, sequence: int) -> int:
+    """Number of rows of the trail up to this one that the person sees: what the person calls it."""
+    return masked_view(reader).place(sequence) if masked(actor, "read_audit") else sequence
+
+
 def counts(reader: Reader, actor: Actor, tables: Iterable[str], subject_id: str) -> dict[str, int]:
     """Number of records of a subject by table, as far as the person sees them."""
     subject(reader, actor, subject_id)

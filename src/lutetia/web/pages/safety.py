@@ -6,6 +6,7 @@ from threading import Lock
 
 from starlette.responses import Response
 
+from lutetia.trial import queries
 from lutetia.web.context import Page, PageContext
 from lutetia.workflow.safety_view import LiveSafety, sees_arms, sees_subjects, view_safety
 
@@ -24,6 +25,7 @@ def show(page: Page) -> Response:
     return page.render(
         "safety/show.html", answer=answer, derived=found, closed=closed, masked=page.masked,
         view=found.views.closed if closed else found.views.open,
+        row=queries.own_row(page.reader, page.actor, found.head_sequence),
         chooses=sees_arms(page.actor), named=sees_subjects(page.actor),
     )  # fmt: skip
 
