@@ -5,12 +5,15 @@ The use cases ask again for rights and states. To add a step: a line where its s
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from lutetia.trial import queries
+from lutetia.trial.reader import Record
 from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown
-from lutetia.workflow.cycles import TREATABLE, following_cycle
+from lutetia.workflow.course_records import lab_conditions
+from lutetia.workflow.cycles import ENDED, TREATABLE, following_cycle
 
 Action = dict[str, Any]
 
@@ -22,7 +25,7 @@ def next_steps(page: PageContext, found: CycleRecords, shown: Shown | str | None
     more: list[Action] = []
     hint = ""
     if state in ("PLANNED", "HELD") and page.may("enter_data", site):
-        main.append(_post("assess", "primary"))
+        main = _to_assess(page, found)
     if state == "ASSESSED":
         main, more, hint = _assessed(page, found, shown)
     if state == "PRESCRIBED":
@@ -31,8 +34,21 @@ def next_steps(page: PageContext, found: CycleRecords, shown: Shown | str | None
         main, more = _given(page, state, site)
     if state in ("PLANNED", "ASSESSED", "HELD", "PRESCRIBED"):
         more += _before_given(page, state, site)
-    more += _following(page, found)
+    following = _following(page, found)
+    if state in (*ENDED, "CLOSED"):
+        main += following
+    else:
+        more += following
     return {"main": main, "more": more, "hint": hint or _hint(page, found, shown, main)}
+
+
+def _to_assess(page: PageContext, found: CycleRecords) -> list[Action]:
+    """The assessment; before it the laboratory values, where it lacks them."""
+    subject_id = found.cycle["subject_id"]
+    if not lab_conditions(page.reader, subject_id, datetime.fromisoformat(page.reader.now)):
+        return [_post("assess", "primary")]
+    labs = _link("labs", "primary") | {"href": f"/subjects/{subject_id}/laboratory/entry"}
+    return [labs, _post("assess", "")]
 
 
 def _assessed(
@@ -51,11 +67,22 @@ def _assessed(
         return main, more, ""
     row = shown.rows[0]
     own = page.actor.user_id in (row["proposed_by"], row["override_by"])
-    if page.may("release", site) and not own and not shown.stale:
+    if shown.stale:
+        return *_out_of_date(page, row, site), page.t("cycles.stale_hint")
+    if page.may("release", site) and not own:
         main, more = _to_decide(row["state"], over=bool(shown.over))
     if page.may("propose", site):
         more.append(_link("withdraw", ""))
     return main, more, page.t("cycles.other_person") if own and page.may("release", site) else ""
+
+
+def _out_of_date(page: PageContext, row: Record, site: str) -> tuple[list[Action], list[Action]]:
+    """A signed proposal whose inputs changed makes room for a new one."""
+    if page.may("propose", site):
+        return [_link("withdraw", "primary")], []
+    if page.may("release", site):
+        return [_link("reject" if row["state"] == "PROPOSED" else "void", "primary")], []
+    return [], []
 
 
 def _to_decide(state: str, *, over: bool) -> tuple[list[Action], list[Action]]:
