@@ -7,18 +7,19 @@ are in `lutetia.protocol`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from lutetia.clinical.analytes import canonical_analyte
-from lutetia.clinical.ctcae import criteria
 from lutetia.clinical.labs import LabValue, read_row
-from lutetia.core.clock import time_zone
+from lutetia.clinical.transfusions import RED_CELLS, TRANSFUSED_ANALYTE, TRANSFUSED_GRADE, indicating_value
+from lutetia.core.clock import first_instant, time_zone
 from lutetia.errors import InputError, LutetiaError, MissingRecordError
 from lutetia.plan.case import Case
+from lutetia.protocol.event_terms import event_kinds
 from lutetia.protocol.findings import Patient, ToxicityEvent, read_toxicity_rules
 from lutetia.protocol.records import Protocol
 from lutetia.protocol.toxicity import recency_conditions
@@ -30,8 +31,6 @@ from lutetia.workflow.study_setup import study_protocol
 LABS_MAX_AGE_DAYS = 7.0  # state machine of the cycle: ASSESSED needs laboratory values of at most this age
 GIVEN_STATES = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")
 RELATED = ("possible", "probable", "definite")
-# Words of a term that make it the event kind on which the label's rules stop (assumption: coded terms vary).
-_HYPERSENSITIVITY = ("hypersensitivity", "anaphyla", "allergic reaction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def readable_labs(reader: Reader, subject_id: str) -> tuple[list[LabValue], list
 
     A row of those says why, such as an analyte or a unit that this version does not know.
     """
-    zone = site_zone(reader, subject_of(reader, subject_id)["site"]) or ZoneInfo("UTC")
+    zone = _zone_of(reader, subject_id)
     found, strange = [], []
     for row in reader.records("labs", subject_id=subject_id):
         try:
@@ -190,25 +189,124 @@ def patient_of(reader: Reader, subject_id: str) -> Patient | None:
 
 
 def toxicity_events(reader: Reader, subject_id: str) -> tuple[ToxicityEvent, ...]:
-    """Related adverse events that are not laboratory values, one a grade period."""
-    laboratory = {c.term.lower() for c in criteria()}
+    """Related adverse events, one a grade period and kind, and red-cell transfusions, which make anaemia grade 3."""
+    zone = _zone_of(reader, subject_id)
+    today = datetime.fromisoformat(reader.now).astimezone(zone).date()
     rows = sorted(reader.records("adverse_events", subject_id=subject_id), key=lambda r: (r["ae_id"], int(r["seq"])))
     found = []
     for place, row in enumerate(rows):
-        if row["related"] not in RELATED or not row["grade"] or (row["term"] or "").lower() in laboratory:
+        if row["related"] not in RELATED or not row["grade"]:
             continue
         after = rows[place + 1] if place + 1 < len(rows) and rows[place + 1]["ae_id"] == row["ae_id"] else None
         ended = after["started_on"] if after is not None else row["ended_on"]
-        term = (row["term"] or "").lower()
-        kind = read_toxicity_rules().stop_kind if any(w in term for w in _HYPERSENSITIVITY) else term
-        start, end = _moment(row["started_on"]), None if ended is None else _moment(ended)
-        found.append(ToxicityEvent(kind, int(row["grade"]), start, end))
-    return tuple(found)
+        found += _events(row, ended, zone, today)
+    return (*found, *(_transfusion_event(t, zone) for t in transfusions(reader, subject_id)))
 
 
-def _moment(partial: str) -> datetime:
-    """Start of a day; a month or year alone begins on its first day."""
-    return datetime.fromisoformat((partial + "-01-01")[:10] if len(partial) < 10 else partial).replace(tzinfo=UTC)
+def _events(row: Record, ended: str | None, zone: ZoneInfo, today: date) -> list[ToxicityEvent]:
+    """One event for each kind that the term names; a partial start is its whole month or year.
+
+    A partial end is the last day of its month or year, or today where that is earlier: what has ended is past.
+    """
+    first, last = _days(row["started_on"])
+    over = None
+    if ended is not None:
+        over = _days(ended)[1] if len(ended) == len("2026-05-31") else min(_days(ended)[1], today)
+        last = max(first, min(last, over))
+    return [
+        ToxicityEvent(
+            kind, int(row["grade"]), _start_of(first, zone), None if over is None else _start_of(over, zone),
+            started_until=_start_of(last + timedelta(days=1), zone) - timedelta(microseconds=1),
+            episode=row["ae_id"], name=row["term"] or "",
+        )
+        for kind in event_kinds(row["term"] or "")
+    ]  # fmt: skip
+
+
+def _days(partial: str) -> tuple[date, date]:
+    """First and last day of a date, or of a month or year alone."""
+    first = date.fromisoformat((partial + "-01-01")[:10])
+    if len(partial) == len("2026-05-31"):
+        return first, first
+    months = 12 if len(partial) == len("2026") else 1
+    years, month = divmod(first.month - 1 + months, 12)
+    return first, date(first.year + years, month + 1, 1) - timedelta(days=1)
+
+
+def _start_of(day: date, zone: ZoneInfo) -> datetime:
+    return first_instant(datetime.combine(day, time()), zone)
+
+
+def _zone_of(reader: Reader, subject_id: str) -> ZoneInfo:
+    return site_zone(reader, subject_of(reader, subject_id)["site"]) or ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Transfusion:
+    """Red cells given on a day, the haemoglobin value that led to it, and when the next one was taken; None: none."""
+
+    given_on: date
+    value: LabValue | None
+    next_at: datetime | None
+
+
+def red_cell_days(reader: Reader, subject_id: str) -> list[date]:
+    """Days on which red cells were given, in order."""
+    rows = reader.records("treatments", subject_id=subject_id, kind=RED_CELLS)
+    return sorted(date.fromisoformat(r["started_on"]) for r in rows)
+
+
+def transfusions(reader: Reader, subject_id: str) -> list[Transfusion]:
+    """Red-cell transfusions of a subject that make anaemia grade 3."""
+    days = red_cell_days(reader, subject_id)
+    if not days:
+        return []
+    given = given_cycles(reader, subject_id)
+    values = readable_labs(reader, subject_id)[0]
+    return indicated(values, days, zone=_zone_of(reader, subject_id), first_start=given[0].start if given else None)
+
+
+def indicated(
+    values: Iterable[LabValue], days: Iterable[date], *, zone: ZoneInfo, first_start: datetime | None
+) -> list[Transfusion]:
+    """Transfusions with their haemoglobin values; one before treatment began counts only with a value.
+
+    Parameters
+    ----------
+    values
+        Of one subject.
+    days
+        On which red cells were given.
+    zone, first_start
+        Of the site; the first infusion, None before it.
+    """
+    own = sorted((v for v in values if v.analyte == TRANSFUSED_ANALYTE), key=lambda v: v.taken_at)
+    taken = [v.taken_at.astimezone(zone).date() for v in own]
+    first_day = None if first_start is None else first_start.astimezone(zone).date()
+    treated = [
+        first_start is not None
+        and (v.taken_at >= first_start if v.has_time else day > first_start.astimezone(zone).date())
+        for v, day in zip(own, taken, strict=True)
+    ]
+    found = []
+    for given_on in days:
+        place = indicating_value(taken, treated, given_on, first_day=first_day)
+        if place is None and (first_day is None or given_on < first_day):
+            continue
+        later = (v.taken_at for v, day in zip(own, taken, strict=True) if day > given_on)
+        found.append(Transfusion(given_on, None if place is None else own[place], next(later, None)))
+    return found
+
+
+def _transfusion_event(given: Transfusion, zone: ZoneInfo) -> ToxicityEvent:
+    """From the value that led to it, or else its own day, until the next value, which is then judged by itself."""
+    start, until = _start_of(given.given_on, zone), _start_of(given.given_on + timedelta(days=1), zone)
+    name = f"red-cell transfusion on {given.given_on.isoformat()}"
+    known = None if given.value is None else given.value.taken_at
+    return ToxicityEvent(
+        TRANSFUSED_ANALYTE, TRANSFUSED_GRADE, known or start, given.next_at,
+        started_until=known or until - timedelta(microseconds=1), name=name,
+    )  # fmt: skip
 
 
 def risk_factors(reader: Reader, subject_id: str, protocol: Protocol) -> tuple[str, ...] | None:
@@ -305,8 +403,8 @@ def input_facts(
     as_of
         Samples, weights and events after this instant are left out.
     """
-    until, day = as_of.astimezone(UTC).isoformat(), as_of.date().isoformat()
     subject = subject_of(reader, subject_id)
+    until, day = as_of.astimezone(UTC).isoformat(), local_day(reader, subject["site"], as_of)
     given = [g for g in given_cycles(reader, subject_id) if g.cycle < before_cycle]
     person = {k: subject[k] for k in ("arm", "sex", "age_years", "height_cm", "prior_kidney_Gy", "prior_marrow_Gy")}
     baseline = sorted((r["item"], r["value"]) for r in reader.records("baseline", subject_id=subject_id))
@@ -320,10 +418,12 @@ def input_facts(
               if r["started_on"] <= day]  # fmt: skip
     facts: dict[str, Any] = {
         "the subject's data": [person, baseline],
+        "the number of kidneys": kidneys_present(reader, subject_id),
         "the arm's protocol": protocol.sha256,
         "the weight": weight_of(reader, subject_id, until=day),
         "the laboratory values": labs,
         "the adverse events": events,
+        "the red-cell transfusions": [d for d in map(str, red_cell_days(reader, subject_id)) if d <= day],
         "the administrations": [[g.cycle, dict(g.administered_MBq), g.start.isoformat()] for g in given],
         "the doses": [[g.cycle, (latest_result(reader, subject_id, g.cycle) or {}).get("draws_sha256")] for g in given],
     }

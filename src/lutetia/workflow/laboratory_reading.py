@@ -12,7 +12,7 @@ from lutetia.clinical.labs import LabValue, baseline
 from lutetia.report.document import plain
 from lutetia.report.numbers import unit as typeset_unit
 from lutetia.trial.reader import Reader, Record
-from lutetia.workflow.course_records import given_cycles, readable_labs, study_of
+from lutetia.workflow.course_records import given_cycles, readable_labs, study_of, transfusions
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,9 @@ class AnalyteLine:
 def graded_values(reader: Reader, subject_id: str) -> dict[str, list[GradedValue]]:
     """Values of a subject by analyte, in time order, with CTCAE grades of the trial's version.
 
-    Grades are recomputed as at entry: multiples of the baseline count from the first administration on. Stored rows
-    that are not understood are left out: `strange_rows` lists them.
+    Grades are recomputed as at entry: multiples of the baseline count from the first administration on, and red cells
+    make the value that led to them grade 3. Stored rows that are not understood are left out: `strange_rows` lists
+    them.
     """
     version = str((study_of(reader)["settings"] or {}).get("ctcae", "5.0"))
     values = readable_labs(reader, subject_id)[0]
@@ -53,8 +54,10 @@ def graded_values(reader: Reader, subject_id: str) -> dict[str, list[GradedValue
     start = given[0].start if given else None
     found: dict[str, list[GradedValue]] = {name: [] for name in analytes()}
     starts = {name: _baseline(values, name, start) for name in {v.analyte for v in values}}
+    transfused = [t.value for t in transfusions(reader, subject_id)]
     for value in sorted(values, key=lambda v: v.taken_at):
-        found[value.analyte].append(_graded(value, starts[value.analyte], start, version))
+        before = starts[value.analyte] if start is not None and value.taken_at >= start else None
+        found[value.analyte].append(_graded(value, before, version, transfused=value in transfused))
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -92,11 +95,11 @@ def _baseline(values: list[LabValue], analyte: str, start: datetime | None) -> L
     return None if start is None else baseline(values, analyte, first_start=start)
 
 
-def _graded(value: LabValue, known: LabValue | None, start: datetime | None, version: str) -> GradedValue:
-    after = start is not None and value.taken_at >= start
-    before = known.value if after and known is not None else None
+def _graded(value: LabValue, known: LabValue | None, version: str, *, transfused: bool) -> GradedValue:
+    before = known.value if known is not None else None
     assert value.value is not None
-    grades = grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln, baseline=before, version=version)
+    grades = grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln, baseline=before,
+                         transfused=transfused, version=version)  # fmt: skip
     return GradedValue(
         value.analyte, value.sample_id, value.taken_at, float(value.value), value.unit,
         None if value.lln is None else float(value.lln), None if value.uln is None else float(value.uln),
