@@ -19,7 +19,7 @@ THIN = "\u202f"
 MINUS = "\u2212"
 _SYMBOL = "Ac|At|Cu|Ga|I|In|Lu|Pb|Sm|Tb|Y|Zr"
 _RAISED = re.compile(
-    rf"(?<![A-Za-z0-9])(?:({_SYMBOL})-(\d{{2,3}}m?)|(\d{{2,3}}m?)({_SYMBOL})|10\^([-−]?\d+))(?![A-Za-z0-9])"
+    rf"(?<![A-Za-z0-9-])(?:({_SYMBOL})-(\d{{2,3}}m?)|(\d{{2,3}}m?)({_SYMBOL})|10\^([-−]?\d+))(?![A-Za-z0-9])"
 )
 _THOUSANDS = re.compile(r"(?<![\w.,−-])(\d{4,})(?=\u00a0(?:GBq|MBq|Gy|mGy|mL|g|mm|h)(?![A-Za-z]))")
 _MICRO = re.compile(r"(?<![A-Za-z])u(?=(?:mol|g|L)(?![A-Za-z]))")

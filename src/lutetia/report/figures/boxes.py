@@ -22,6 +22,8 @@ from lutetia.report.numbers import number
 
 SIZE = (HALF, 214.0)
 FEWEST_FOR_A_BOX = 5
+#: Between two boxes, for the number of the median.
+_MEDIAN_ROOM = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,14 @@ def _draw_group(axes: Axes, group: Group, column: int) -> None:
     if not group.values:
         return
     heights = [axes.y(v) for v in group.values]
-    room = 0.36 * (axes.x(1.0) - axes.x(0.0))
+    step = axes.x(1.0) - axes.x(0.0)
+    half = max(8.0, min(0.36 * step, 24.0, (step - _MEDIAN_ROOM) / 2))
     if len(group.values) >= FEWEST_FOR_A_BOX:
-        _draw_box(axes, group, middle, min(room, 24.0))
-    for x, y in zip(swarm(heights, 4.4, step=2.2, room=min(room, 24.0) - 3), heights, strict=True):
+        _draw_box(axes, group, middle, half)
+    for x, y in zip(swarm(heights, 4.4, step=2.2, room=half - 3), heights, strict=True):
         mark(canvas, (middle + x, y), group.position, radius=2.3)
     median = quartiles(group.values)[1]
-    y, half = axes.y(median), min(room, 24.0)
+    y = axes.y(median)
     canvas.line((middle - half, y), (middle + half, y), stroke=palette.arm_colour(group.position), stroke_width=2)
     canvas.text((middle + half + 3, y + 3), _short(median), size=8.5, strong=True, halo=True, fill=palette.INK)
 

@@ -130,6 +130,8 @@ def _value(page: PageContext, column: str, value: Any) -> str:
     """A stored value as people read it: instants in local time, numbers without noise, parts by name."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return page.t("frame.yes" if value else "frame.no")
     if isinstance(value, dict):
         return "; ".join(
             f"{field_words(page, name)}: {_value(page, name, part) or '–'}" for name, part in value.items()
