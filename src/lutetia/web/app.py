@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Security
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import HTMLResponse
 from starlette.routing import compile_path
@@ -16,15 +16,17 @@ from lutetia.core.clock import time_zone
 from lutetia.trial.sessions import idle_minutes
 from lutetia.trial.store import Trial
 from lutetia.web import problems
+from lutetia.web.api.description import BEARER, described
 from lutetia.web.context import Demonstration, Services, Study, guard
 from lutetia.web.problems import ProblemBody
 from lutetia.web.rendering import environment
 from lutetia.web.routes import ROUTES
-from lutetia.web.routing import Route
+from lutetia.web.routing import PUBLIC, Route
 from lutetia.web.security import BodyLimit, RateLimit, SecurityHeaders
 from lutetia.web.settings import Settings
 from lutetia.web.slices import SliceCache
 from lutetia.web.texts import texts
+from lutetia.workflow.study_file import sound_settings
 
 #: Pages that are worked on at the same time; the others wait in order.
 THREADS = 2
@@ -51,7 +53,6 @@ def create_app(
     app = FastAPI(
         title="Lutetia", version=__version__, docs_url=None, redoc_url=None, openapi_url="/openapi.json",
         description="JSON API of a trial. Sign in with POST /api/session; send its token as `Authorization: Bearer`.",
-        responses={status: {"model": ProblemBody} for status in (401, 403, 404, 409, 422)},
         lifespan=_few_threads,
     )  # fmt: skip
     words = texts(chosen.language)
@@ -87,7 +88,9 @@ def _uploads() -> Callable[[str, str], bool]:
 def add_route(app: FastAPI, route: Route) -> None:
     """Let the application answer a route; its guard runs before the handler."""
     if route.is_api:
-        app.add_api_route(route.path, route.handler, methods=[route.method], dependencies=[Depends(guard(route))])
+        checks = [Depends(guard(route)), *([Security(BEARER)] if route.action != PUBLIC else [])]
+        more = described(route, ProblemBody)
+        app.add_api_route(route.path, route.handler, methods=[route.method], dependencies=checks, **more)
         return
     app.add_api_route(
         route.path, route.handler, methods=[route.method], dependencies=[Depends(guard(route))],
@@ -99,7 +102,7 @@ def _study(trial: Trial) -> Study:
     with trial.read() as reader:
         found = reader.records("study")[0]
         idle_seconds = round(60 * idle_minutes(reader))
-    zone = (found["settings"] or {}).get("timezone", "UTC")
+    zone = sound_settings(found["settings"]).get("timezone", "UTC")
     return Study(
         found["study_id"],
         found["title"] or found["study_id"],

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from lutetia.errors import InputError
 from lutetia.trial import queries
+from lutetia.web.api.models import Given
 from lutetia.web.context import Page
 from lutetia.web.pages.cycles import MOST_MBQ
 from lutetia.web.pages.cycles_records import CycleNumber, Shown, read_cycle, shown_proposal
@@ -81,7 +82,7 @@ class DoseOut(BaseModel):
     missing_reason: str | None
 
 
-class WhatIfIn(BaseModel):
+class WhatIfIn(Given):
     """Activities to try, in MBq, one for every nuclide of the arm; `version` names a stored proposal."""
 
     activities_MBq: dict[Literal["Lu-177", "Y-90"], Annotated[float, Field(ge=0, le=MOST_MBQ)]]

@@ -6,11 +6,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from lutetia.trial import sessions
+from lutetia.web.api.models import Given
 from lutetia.web.context import Page
 from lutetia.web.session import address_of
 
 
-class SignIn(BaseModel):
+class SignIn(Given):
     """What a person signs in with."""
 
     user: str = Field(max_length=200)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from lutetia.trial import queries
+from lutetia.web.api.models import Given
 from lutetia.web.context import Page
 from lutetia.workflow import laboratory, screening
 from lutetia.workflow.laboratory_reading import graded_values
@@ -31,7 +32,7 @@ class SubjectOut(BaseModel):
     record_version: int
 
 
-class EnrolIn(BaseModel):
+class EnrolIn(Given):
     """A screened subject; without `subject_id` the next number of the site is taken."""
 
     site: str = Field(min_length=1, max_length=20)
@@ -57,7 +58,7 @@ class LabOut(BaseModel):
     grade: int | None
 
 
-class LabIn(BaseModel):
+class LabIn(Given):
     """One value as the laboratory printed it; `value` may be ``<0.3``."""
 
     analyte: str = Field(max_length=100)
@@ -68,7 +69,7 @@ class LabIn(BaseModel):
     missing_reason: str = _LINE
 
 
-class SampleIn(BaseModel):
+class SampleIn(Given):
     """One sample of a subject; `taken_at` is ISO with offset, or local time of the site."""
 
     taken_at: str = Field(max_length=40)
@@ -87,7 +88,7 @@ class SampleOut(BaseModel):
     audit_head: str
 
 
-class CsvIn(BaseModel):
+class CsvIn(Given):
     """A CSV table of laboratory values (columns of the exchange format)."""
 
     content: str = Field(max_length=5_000_000)
@@ -118,7 +119,7 @@ class EventOut(BaseModel):
     outcome: str | None
 
 
-class RandomiseIn(BaseModel):
+class RandomiseIn(Given):
     """Levels of the factors besides the site; `version` is the `record_version` that was seen."""
 
     levels: dict[str, str] = Field(default={}, max_length=20)
