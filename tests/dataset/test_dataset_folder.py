@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lutetia.dataset.folder import csv_bytes, read_dataset, write_dataset
+from lutetia.dataset.folder import csv_bytes, escaped, read_dataset, restored, write_dataset
 from lutetia.dataset.tables import TABLES
 from lutetia.errors import InputError, OutputError, UnknownNameError
 
@@ -28,6 +30,49 @@ def test_tables_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert found.tables["vitals"][0]["weight_kg"] == "70.5"
     assert found.tables["vitals"][0]["note"] == 'a "quoted", text'
     assert found.tables["labs"] == ()
+
+
+TEXTS = [
+    "=1+1",
+    "+48 600",
+    "-",
+    "@x",
+    "\t=1",
+    "\r=1",
+    "'=1",
+    "''-1.5",
+    "'quoted'",
+    "'",
+    "",
+    "\uff1d1",
+    "a=b",
+    "- none",
+    "-1.5.2",
+]
+NUMBERS = ["-1.5", "+3", "-0", "1e-5", "-.5", "-3.191e-39", "2026-01-01"]
+
+
+def test_no_cell_is_a_formula_and_every_text_comes_back(tmp_path: Path) -> None:
+    rows = [{"subject_id": f"S{n}", "taken_on": "2026-01-01", "note": text, "=cmd()": text}
+            for n, text in enumerate(TEXTS + NUMBERS)]  # fmt: skip
+    write_dataset(tmp_path / "data", {"vitals": rows}, files=STUDY, snapshot={"id": "x"})
+    with (tmp_path / "data" / "vitals.csv").open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    column = header.index("note")
+    assert "'=cmd()" in header
+    assert [line[column] for line in lines[len(TEXTS) :]] == NUMBERS, "numbers stay as they are"
+    assert not [line[column] for line in lines[: len(TEXTS)] if line[column].startswith(tuple("=+-@\t\r\uff1d"))]
+    found = read_dataset(tmp_path / "data")
+    kept = [
+        {name: row[name] for name in ("subject_id", "taken_on", "note", "=cmd()")} for row in found.tables["vitals"]
+    ]
+    assert kept == rows
+    assert "begins with '" in found.snapshot["cells"]
+
+
+@given(st.text(alphabet="'=+-@\t\r\n.e5a", max_size=8))
+def test_what_is_escaped_is_restored(text: str) -> None:
+    assert restored(escaped(text)) == text
 
 
 def test_the_snapshot_hash_is_that_of_the_sorted_lines(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 import zipfile
 from collections.abc import Callable
@@ -39,6 +40,7 @@ from lutetia.trial import (
     Update,
     accounts,
     backup,
+    exchange,
     exporting,
     queries,
     redaction,
@@ -51,6 +53,7 @@ from lutetia.trial.container import Secret
 from lutetia.trial.keys import KeyRing
 from lutetia.trial.queries_audit import audit_trail
 from lutetia.trial.queries_notices import notices
+from lutetia.trial.store import emptied_on_failure
 
 SYSTEM = Actor("system", "Lutetia")
 ADMIN = Actor("ada", "Ada", (Grant("administrator"),))
@@ -259,6 +262,21 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "an unknown column": lambda c: c.replace(b'"taken_on","weight_kg"', b'"taken_on","wait_kg"', 1),
     "no text": lambda c: c + b"\xff\xfe",
     "a changed value": lambda c: c.replace(b'"S2"', b'"S3"', 1),
+    "lists in lists": lambda c: c + b"[" * 100_000 + b"\n",
+    "a value that no column holds": lambda c: re.sub(rb'\["subjects",\[(\d+),', rb'["subjects",[[\1],', c),
+    "a number that no column holds": lambda c: re.sub(rb'\["subjects",\[\d+,', b'["subjects",[' + b"9" * 30 + b",", c),
+    "a row twice": lambda c: re.sub(rb'(\["subjects",\[\d+,.*\n)', rb"\1\1", c),
+    "a header without length": lambda c: c.replace(b'"audit_sequence":', b'"audit_length":', 1),
+}
+MANIFESTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "no members": lambda m: m | {"members": None},
+    "members as a list": lambda m: m | {"members": list(m["members"])},
+    "members as a text": lambda m: m | {"members": "dump.jsonl"},
+    "hashes that are none": lambda m: m | {"members": dict.fromkeys(m["members"], 5)},
+    "a member that is missing": lambda m: m | {"members": m["members"] | {"files/x": "00"}},
+    "no length": lambda m: {name: value for name, value in m.items() if name != "audit_sequence"},
+    "a list": lambda m: [m],
+    "lists in lists": lambda m: "[" * 100_000,
 }
 
 
@@ -275,6 +293,60 @@ def test_a_broken_archive_is_refused_in_words_and_leaves_nothing(archive: Path, 
     with pytest.raises((InputError, AuditError)):
         exporting.import_trial(broken, tmp_path / "back")
     assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_an_archive_with_an_odd_manifest_is_refused_in_words(archive: Path, tmp_path: Path, name: str) -> None:
+    odd = tmp_path / "odd.zip"
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(odd, "w") as target:
+        for member in source.namelist():
+            content: Any = source.read(member)
+            if member == "manifest.json":
+                content = MANIFESTS[name](json.loads(content))
+                content = content if isinstance(content, str) else json.dumps(content)
+            target.writestr(member, content)
+    with pytest.raises(InputError, match=r"import: found|is no archive of a trial"):
+        exporting.import_trial(odd, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("damage", ["packed bytes", "encrypted"])
+def test_an_archive_that_cannot_be_unpacked_is_refused_in_words(archive: Path, tmp_path: Path, damage: str) -> None:
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as source:
+        entry = source.getinfo("dump.jsonl")
+        begin = entry.header_offset + 30 + len(entry.filename) + 20
+    if damage == "packed bytes":
+        content[begin + 8 : begin + 40] = b"\xff" * 32
+    else:
+        at = content.rindex(b"PK\x01\x02", 0, content.rindex(b"dump.jsonl"))
+        content[at + 8] |= 1
+    (tmp_path / "odd.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"is no archive of a trial|is encrypted"):
+        exporting.import_trial(tmp_path / "odd.zip", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_what_was_its_owners_alone_stays_so_after_a_failure(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    for mode in (0o700, 0o750):
+        place.mkdir(exist_ok=True)
+        place.chmod(mode)
+        with pytest.raises(FileNotFoundError), emptied_on_failure(place):
+            (place / "half" / "way").mkdir()
+        assert place.stat().st_mode & 0o777 == mode
+        assert not any(place.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files are those of POSIX")
+def test_an_export_is_its_owners_alone_as_a_backup_is(archive: Path, trial: Trial, tmp_path: Path) -> None:
+    assert archive.stat().st_mode & 0o777 == 0o600
+    exchange.export_dataset(trial, MANAGER, tmp_path / "tables")
+    assert (tmp_path / "tables").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "tables").iterdir()} == {0o600}
+    with zipfile.ZipFile(archive) as found:
+        assert "lutetia trial DATA --archive FILE" in found.read("README.txt").decode()
 
 
 def test_a_backup_with_an_altered_header_is_refused_in_words(tmp_path: Path) -> None:

@@ -58,6 +58,20 @@ def test_a_dataset_goes_in_through_the_gateway_and_comes_out_byte_for_byte(sourc
     assert found.snapshot_sha256 == read_dataset(source).snapshot_sha256
 
 
+def test_text_like_a_formula_is_escaped_in_the_tables_and_itself_in_the_trial(tmp_path: Path) -> None:
+    texts = {"=HYPERLINK(1)": "-1.5", "note": "@sum"}
+    tables = TABLES | {"subjects": [SUBJECT | texts]}
+    write_dataset(tmp_path / "source", tables, files={"study.toml": STUDY}, snapshot={"id": "x"})
+    with create_from_dataset(tmp_path / "t", tmp_path / "source") as trial:
+        with trial.read() as reader:
+            assert reader.record("subjects", {"subject_id": "S1"})["further"] == texts
+        export_dataset(trial, MANAGER, tmp_path / "out")
+    table = (tmp_path / "out" / "subjects.csv").read_bytes()
+    assert table == (tmp_path / "source" / "subjects.csv").read_bytes()
+    assert b"'=HYPERLINK(1),note\r\n" in table
+    assert table.endswith(b",-1.5,'@sum\r\n")
+
+
 def test_a_simulated_trial_comes_out_as_it_went_in(tmp_path: Path) -> None:
     from lutetia.protocol.profile import read_protocol
     from lutetia.simulate.export import simulate_trial

@@ -1,6 +1,8 @@
 """Write and read the exchange folder: CSV tables, `study.toml` and `snapshot.json` with the hash of every file.
 
-Not here: checks of single values (they belong to the reader of a table) and databases.
+A spreadsheet computes text that begins like a formula. In the tables such a cell begins with ' instead, which `escaped`
+writes and `restored` takes away; numbers such as -1.5 stay as they are. Only the owner reads folder and files, since
+they hold every arm. Not here: checks of single values (they belong to the reader of a table) and databases.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import tomllib
@@ -24,6 +27,12 @@ from lutetia.errors import InputError, OutputError, UnknownNameError
 Row = dict[str, str]
 SNAPSHOT, STUDY = "snapshot.json", "study.toml"
 SURPLUS = "(cells beyond the header)"
+#: What `snapshot.json` says of cells, for people who open the tables elsewhere.
+CELLS = "text that a spreadsheet would take for a formula begins with ' ; an import takes that away"
+_SIGNS = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
+_FORMULA = re.compile(f"'*[{re.escape(_SIGNS)}]")
+_FIRST = frozenset(_SIGNS + "'")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +43,17 @@ class Dataset:
     study: Mapping[str, Any]
     snapshot: Mapping[str, Any]
     snapshot_sha256: str
+
+
+def escaped(text: str) -> str:
+    """A cell that no spreadsheet computes: a ' before what would be a formula, numbers as they are."""
+    risky = text[:1] in _FIRST and _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if risky else text
+
+
+def restored(cell: str) -> str:
+    """The text of a cell that `escaped` wrote."""
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell, 1) else cell
 
 
 def csv_bytes(name: str, rows: Sequence[Row]) -> bytes:
@@ -51,9 +71,10 @@ def csv_bytes(name: str, rows: Sequence[Row]) -> bytes:
     _check_keys(name, rows)
     extra = sorted({column for row in rows for column in row} - set(TABLES[name].names))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*TABLES[name].names, *extra], restval="", lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    columns = (*TABLES[name].names, *extra)
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(escaped(column) for column in columns)
+    writer.writerows([escaped(row.get(column, "")) for column in columns] for row in rows)
     return text.getvalue().encode("utf-8")
 
 
@@ -71,7 +92,7 @@ def write_dataset(
     files
         Further files by name, `study.toml` among them.
     snapshot
-        Keys of `snapshot.json` besides `files` and `snapshot_sha256`.
+        Keys of `snapshot.json` besides `cells`, `files` and `snapshot_sha256`.
 
     Returns
     -------
@@ -86,7 +107,7 @@ def write_dataset(
         raise OutputError(f"{folder}: is not an empty folder or an earlier dataset; choose another one with --out")
     contents = dict(files) | {f"{name}.csv": csv_bytes(name, tables.get(name, ())) for name in TABLES}
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    record = dict(snapshot)
+    record = dict(snapshot) | {"cells": CELLS}
     record["files"] = [
         {"name": n, "rows": len(tables.get(n.removesuffix(".csv"), ())) if n.endswith(".csv") else None, "sha256": h}
         for n, h in sorted(hashes.items())
@@ -141,7 +162,8 @@ def _rows(name: str, content: bytes | None) -> tuple[Row, ...]:
         return ()
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), restkey=SURPLUS, restval="")
-        found, rows = reader.fieldnames or [], tuple(reader)
+        found = reader.fieldnames = [restored(column) for column in reader.fieldnames or ()]
+        rows = tuple({column: _restored(cell) for column, cell in row.items()} for row in reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{name}.csv: cannot be read ({error}); expected CSV in UTF-8") from error
     if missing := [column for column in TABLES[name].keys if column not in found]:
@@ -160,6 +182,14 @@ def _check_keys(name: str, rows: Sequence[Row]) -> None:
         seen.add(key)
 
 
+def _restored(cell: Any) -> Any:
+    return restored(cell) if isinstance(cell, str) else cell  # cells beyond the header are a list
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -168,9 +198,10 @@ def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     try:
         fresh = beside / "new"
-        fresh.mkdir()
+        fresh.mkdir(mode=0o700)
         for name, content in contents.items():
-            (fresh / name).write_bytes(content)
+            with open(fresh / name, "xb", opener=_private) as file:
+                file.write(content)
         if folder.exists():
             os.replace(folder, beside / "old")
         os.replace(fresh, folder)

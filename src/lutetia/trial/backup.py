@@ -13,15 +13,15 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from lutetia.core.provenance import software
 from lutetia.errors import AuditError, OutputError, StorageError
 from lutetia.trial import audit, dump, identities
 from lutetia.trial.container import Secret, opening, sealing
+from lutetia.trial.files import private_file
 from lutetia.trial.records import Actor, Change, Event
 from lutetia.trial.store import Trial, build_folder, emptied_on_failure
 
@@ -119,10 +119,10 @@ def _write(trial: Trial, partial: Path, lines: Path, *, secret: Secret, with_ide
     with trial.read() as reader:
         sequence, head = audit.head(reader)
         made_at = reader.now
-        with _private(lines) as file:
+        with private_file(lines) as file:
             file.writelines(line.encode() + b"\n" for line in dump.lines(reader))
     header = {"format": FORMAT, "audit_head": head, "audit_sequence": sequence, "made_at": made_at} | software()
-    with _private(partial) as target:
+    with private_file(partial) as target:
         sealed = sealing(target, secret, header)
         with tarfile.open(mode="w|", fileobj=cast(Any, sealed)) as archive:
             archive.add(lines, _DUMP)
@@ -170,11 +170,5 @@ def _place(folder: Path, name: str, content: Any) -> None:
     if folder.resolve() not in path.parents:
         raise StorageError(f"restore: found the name {name!r} outside the trial's folder; use another backup")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _private(path) as file:
+    with private_file(path) as file:
         shutil.copyfileobj(content, file)
-
-
-@contextlib.contextmanager
-def _private(path: Path) -> Iterator[BinaryIO]:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        yield file

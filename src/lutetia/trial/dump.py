@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import Table, select
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, ProgrammingError
 
 from lutetia.errors import AuditError, InputError
 from lutetia.trial import audit
@@ -72,9 +73,12 @@ def _header(line: str) -> dict[str, Any]:
         header = json.loads(line)
         if header["format"] != FORMAT:
             raise ValueError(header["format"])
-    except (ValueError, KeyError, TypeError) as error:
+        if not isinstance(header["audit_sequence"], int) or not isinstance(header["audit_head"], str):
+            raise TypeError("no length and head of the trail")
+        known = header["schema"] in REVISIONS
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"dump: found another kind of file ({error}); expected one that Lutetia wrote") from error
-    if header["schema"] not in REVISIONS:
+    if not known:
         text = f"dump: found schema {header['schema']}, expected one of {', '.join(REVISIONS)}"
         raise InputError(f"{text}; it was written by a newer program; install that one")
     return dict(header)
@@ -90,7 +94,7 @@ def _line(text: str, number: int, columns: dict[str, list[str]]) -> tuple[str, l
             raise ValueError(f"{len(values)} values for {len(columns[name])} columns of {name}")
         if name not in columns and (unknown := set(values) - {c.name for c in _TABLES[name].columns}):
             raise ValueError(f"unknown column {sorted(unknown)[0]!r} of {name}")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"dump, line {number}: cannot be read ({error}); the file was cut or mixed") from error
     return name, values
 
@@ -105,9 +109,17 @@ def _insert(connection: Any, rows: Iterator[str]) -> None:
             columns[name] = values
             continue
         if pending and (name != current or len(pending) >= _BATCH):
-            connection.execute(_TABLES[current].insert(), pending)
+            _insert_rows(connection, current, pending)
             pending = []
         current = name
         pending.append(dict(zip(columns[name], values, strict=True)))
     if pending:
-        connection.execute(_TABLES[current].insert(), pending)
+        _insert_rows(connection, current, pending)
+
+
+def _insert_rows(connection: Any, name: str, rows: list[dict[str, Any]]) -> None:
+    try:
+        connection.execute(_TABLES[name].insert(), rows)
+    except (DataError, IntegrityError, InterfaceError, ProgrammingError, OverflowError) as error:
+        found = str(getattr(error, "orig", error)).splitlines()[0]
+        raise InputError(f"dump, table {name}: cannot be stored ({found}); the file was cut or mixed") from error

@@ -14,18 +14,20 @@ import hashlib
 import io
 import json
 import os
-import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lutetia.core.provenance import software
+from lutetia.dataset.folder import escaped
 from lutetia.errors import AccessDeniedError, AuditError, InputError, OutputError, StorageError
 from lutetia.trial import audit, dump
 from lutetia.trial.access import masked, require
+from lutetia.trial.files import private_file
 from lutetia.trial.masked_view import seen_records
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Event
@@ -34,9 +36,11 @@ from lutetia.trial.signatures import printed, status
 from lutetia.trial.store import Trial, build_folder, emptied_on_failure
 
 FORMAT = "lutetia.export/1"
+#: What reading an archive raises that was damaged, or made by something else.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, EOFError, KeyError, UnicodeDecodeError, RecursionError, NotImplementedError,
+)  # fmt: skip
 _MANIFEST, _DUMP = "manifest.json", "dump.jsonl"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?[\d.]+([eE][+-]?\d+)?")
 _README = """One clinical trial, exported by Lutetia.
 
 tables/*.csv     every table, one row a record (record_id: number of its first audit row); text that a spreadsheet
@@ -45,7 +49,7 @@ audit.csv        the audit trail in words: who did what, when, old and new value
 signatures.csv   signatures as they are printed, with their present state
 study/           the study's own files (study.toml, protocol)
 files/           every other file under its SHA-256; tables/files.csv has the names
-dump.jsonl       the same for machines, complete: `lutetia trial DATA --import FILE` rebuilds the trial from it
+dump.jsonl       the same for machines, complete: `lutetia trial DATA --archive FILE` rebuilds the trial from it
 manifest.json    SHA-256 of each member; head of the audit trail
 Instants are UTC. Key files are not included: copy the folder keys/ by another way.
 """
@@ -62,6 +66,8 @@ class ExportFacts:
 
 def export_trial(trial: Trial, actor: Actor, path: Path) -> ExportFacts:
     """Write the archive, whole or not at all; the export itself is the last row of the trail in it.
+
+    Only its owner may read the file: it holds every arm.
 
     Raises
     ------
@@ -80,7 +86,11 @@ def export_trial(trial: Trial, actor: Actor, path: Path) -> ExportFacts:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as beside:
             partial = Path(beside) / "partial"
-            with trial.read() as reader, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+            with (
+                trial.read() as reader,
+                private_file(partial) as file,
+                zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+            ):
                 facts = _write(reader, trial, archive)
             os.replace(partial, path)
     except OSError as error:
@@ -103,7 +113,7 @@ def import_trial(path: Path, folder: Path, *, url: str | None = None) -> ExportF
     try:
         with emptied_on_failure(folder), zipfile.ZipFile(path) as archive:
             return _load(archive, _manifest(archive), folder, url)
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: is no archive of a trial ({error}); expected one that Lutetia wrote") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot be imported ({error.strerror}); check file and place") from error
@@ -152,9 +162,7 @@ def _csv(rows: list[dict[str, Any]]) -> bytes:
 def _plain(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
-        return f"'{value}"  # a spreadsheet would compute it; the machine's copy has the text as it is
-    return value
+    return escaped(value) if isinstance(value, str) else value  # the machine's copy has the text as it is
 
 
 def _trail_in_words(reader: Reader) -> list[dict[str, Any]]:
@@ -188,13 +196,16 @@ def _signatures_in_words(reader: Reader) -> list[dict[str, Any]]:
 
 
 def _manifest(archive: zipfile.ZipFile) -> Mapping[str, Any]:
+    if sealed := [entry.filename for entry in archive.infolist() if entry.flag_bits & 1]:
+        raise InputError(f"import: {sealed[0]} is encrypted; expected an archive as Lutetia wrote it; decrypt it first")
     try:
         manifest = json.loads(archive.read(_MANIFEST))
         if manifest["format"] != FORMAT:
             raise ValueError(manifest["format"])
-    except (ValueError, TypeError) as error:
+        members = {str(name): bytes.fromhex(digest).hex() for name, digest in manifest["members"].items()}
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"import: found another format ({error}); expected {FORMAT}") from error
-    for name, digest in manifest["members"].items():
+    for name, digest in members.items():
         with archive.open(name) as member:
             if hashlib.file_digest(member, "sha256").hexdigest() != digest:  # type: ignore[arg-type]
                 raise InputError(

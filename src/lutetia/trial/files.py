@@ -8,8 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from lutetia.errors import InputError, StorageError
 
@@ -68,6 +71,13 @@ class FileStore:
         if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
             raise InputError(f"file: found {digest!r}; expected a SHA-256 of 64 hexadecimal digits")
         return self.folder / digest[:2] / digest
+
+
+@contextmanager
+def private_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write to that only its owner may read; raises `FileExistsError` where there is one."""
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file:
+        yield file
 
 
 def _write_whole(path: Path, content: bytes) -> None:

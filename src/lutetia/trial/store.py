@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -267,13 +268,14 @@ def emptied_on_failure(folder: Path) -> Iterator[None]:
         If the folder holds something; it is left alone.
     """
     require_empty(folder)
-    existed = folder.exists()
+    mode = stat.S_IMODE(folder.stat().st_mode) if folder.exists() else None
     try:
         yield
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
-        if existed:
-            folder.mkdir(exist_ok=True)
+        if mode is not None:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(mode)  # what only its owner could read stays so
         raise
 
 
