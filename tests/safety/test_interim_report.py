@@ -144,6 +144,8 @@ def test_the_open_report_reveals_no_arm_and_no_small_number(interim: Interim) ->
         counts = [c.value for c in table.cells if c.statistic in ("count", "events", "subjects")]
         assert not [v for v in counts if isinstance(v, int) and 0 < v < SMALLEST_SHOWN], name
     assert not re.search(r"SIM-\d+", text)
+    assert "labs.csv" in text
+    assert not re.search(r"(administrations|doses|prescriptions|forecasts|truth)\.csv", text), "one row a nuclide"
 
 
 def test_the_methods_name_every_statistic_that_was_run_with_its_resamples(interim: Interim) -> None:

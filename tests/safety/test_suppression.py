@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lutetia.safety.cells import Cell, SafetyTable, TableColumn, TableRow
 from lutetia.safety.printing import SUPPRESSED
-from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small, without_denominator
+from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small, without_denominator, without_rows_a_nuclide
 
 COLUMN = TableColumn("all", "All")
 
@@ -104,6 +104,17 @@ def test_a_table_without_denominator_tells_no_number_of_subjects() -> None:
     assert [c.unit for c in bare.columns] == [""]
     assert {c.statistic for c in bare.cells} == {"count"}
     assert all(c.n is None for c in bare.cells)
+
+
+def test_numbers_of_rows_that_there_are_one_a_nuclide_are_left_out() -> None:
+    """Two reports, before and after one subject was treated, would tell by their difference what it got."""
+    rows: list[tuple[str, int, int | None]] = [
+        ("rows / subjects", 0, 56), ("rows / administrations", 0, 80), ("rows / administrations / no time", 1, 7),
+        ("rows / doses", 0, 400), ("rows / labs", 0, 900),
+    ]  # fmt: skip
+    found = without_rows_a_nuclide(table(rows))
+    assert [row.key for row in found.rows] == ["rows / subjects", "rows / labs"]
+    assert set(shown(found)) == {"rows / subjects", "rows / labs"}
 
 
 def test_counts_in_footnotes_are_hidden_too() -> None:

@@ -20,7 +20,7 @@ from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.workflow.export import export_dataset, export_trial
 from lutetia.workflow.randomisation import RecordCrossOver, record_cross_over
 from lutetia.workflow.screening import RecordBaseline, record_baseline
-from lutetia.workflow.snapshot import TakeSnapshot, take_snapshot, write_snapshot
+from lutetia.workflow.snapshot import SALT, TakeSnapshot, take_snapshot, write_snapshot
 
 CO, DM, ST = actor("coordinator"), actor("data_manager"), actor("masked_statistician")
 CUT = TakeSnapshot("2026-01-12", "interim 1")
@@ -53,7 +53,8 @@ def test_a_snapshot_is_a_folder_that_the_safety_report_reads(trial: Trial, tmp_p
     assert (dataset.snapshot_sha256, dataset.snapshot["audit_head"]) == (taken.sha256, taken.audit_head)
     assert dataset.snapshot["cut_at"] == "2026-01-12"
     assert {name: len(rows) for name, rows in dataset.tables.items() if rows} == {
-        "subjects": 6, "baseline": 2, "disposition": 21, "administrations": 1, "deviations": 1,
+        "subjects": 6, "baseline": 2, "disposition": 21, "cycles": 1, "administrations": 1,
+        "deviations": 1,
     }  # fmt: skip
     first = dataset.tables["subjects"][0]
     assert (first["subject_id"], first["age_years"], first["stratum_true"]) == ("01-001", "61", "site=01;diabetes=no")
@@ -98,6 +99,17 @@ def test_the_masked_statistician_gets_a_snapshot_without_arm_information(trial: 
     for name in TABLES:
         for line in csv.reader((tmp_path / "masked" / f"{name}.csv").read_text().splitlines()):
             assert not set(line) & set(ARMS)
+
+
+@pytest.mark.requirement(10)
+def test_the_hash_of_the_whole_data_cannot_be_tried_by_who_knows_all_but_the_arms(trial: Trial, tmp_path: Path) -> None:
+    """Two snapshots of one state have other hashes, and the masked folder does not hold what makes the difference."""
+    one, two = (take_snapshot(trial, DM, TakeSnapshot("2026-01-12", purpose)) for purpose in ("first", "again"))
+    assert one.sha256 != two.sha256
+    write_snapshot(trial, DM, one.snapshot_id, tmp_path / "whole")
+    write_snapshot(trial, ST, one.snapshot_id, tmp_path / "masked")
+    assert (tmp_path / "whole" / SALT).is_file()
+    assert not (tmp_path / "masked" / SALT).exists()
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -34,7 +34,7 @@ from lutetia.safety.findings import Finding, finding_table
 from lutetia.safety.listings import listings
 from lutetia.safety.methods import Methods, printed_cut
 from lutetia.safety.printing import printed_table
-from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small, without_denominator
+from lutetia.safety.suppression import SMALLEST_SHOWN, suppress_small, without_denominator, without_rows_a_nuclide
 
 CLOSED_USE = "By arm: for the data monitoring board only. Describes groups; not for decisions about a patient."
 OPEN_USE = "Pooled over all arms, small numbers suppressed. Describes groups; not for decisions about a patient."
@@ -112,6 +112,7 @@ def open_document(reported: Reported) -> Document:
     """The report pooled over arms with small numbers suppressed."""
     context = reported.context
     tables = {name: suppress_small(pooled(reported.tables[name])) for name in OPEN}
+    tables["T15"] = without_rows_a_nuclide(tables["T15"])
     if 0 < len(context.sets.itt) - len(context.sets.saf) < SMALLEST_SHOWN:
         tables["T10"] = without_denominator(tables["T10"])
     note = (

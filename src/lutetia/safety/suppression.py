@@ -29,6 +29,8 @@ SMALLEST_SHOWN = 5
 COUNTS = ("count", "events", "subjects", "rows")
 SINGLE_SUBJECTS = ("minimum", "maximum")
 ANY_EVENT, SEVERE = "any", " ≥ G3"  # the row that counts every row of the first level, and columns that are parts
+#: Rows of T15 about tables with a row a nuclide.
+_A_NUCLIDE = tuple(f"rows / {name}" for name in ("administrations", "doses", "prescriptions", "forecasts", "truth"))
 _COUNTED = re.compile(r"\b[1-4]\b(?= (?:subject|event|row|value|cycle|prescription)s?\b)")
 
 
@@ -56,6 +58,16 @@ def without_denominator(table: SafetyTable) -> SafetyTable:
     kept = [c for c in table.cells if not (c.statistic in of_shares and (c.row, c.column) in shares)]
     cells = tuple(replace(c, n=None) for c in kept)
     return replace(table, columns=tuple(replace(c, unit="") for c in table.columns), cells=cells)
+
+
+def without_rows_a_nuclide(table: SafetyTable) -> SafetyTable:
+    """The table without numbers of rows of tables that have one a nuclide.
+
+    The difference between two reports would tell how many nuclides the subject got who was treated in between.
+    """
+    kept = tuple(row for row in table.rows if not row.key.startswith(_A_NUCLIDE))
+    keys = {row.key for row in kept}
+    return replace(table, rows=kept, cells=tuple(cell for cell in table.cells if cell.row in keys))
 
 
 def families_of(table: SafetyTable) -> tuple[Family, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from lutetia.trial.masked_view import masked_view
 from lutetia.workflow.edits import file_edits, required_text
 from lutetia.workflow.study_setup import study_record
 
+#: File of a whole snapshot that makes its hash unpredictable.
+SALT = "salt.txt"
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # a fixed time, so that equal content gives equal bytes
 
 
@@ -139,13 +142,19 @@ def _record(trial: Trial, reader: Reader, *, cut_on: str, purpose: str) -> dict[
 
 
 def _packed(trial: Trial, reader: Reader, record: Mapping[str, Any]) -> _Packed:
-    """One variant as a folder, zipped and put into the file store."""
+    """One variant as a folder, zipped and put into the file store; the whole one with a salt beside the tables."""
     tables = dataset_tables(reader, hide=bool(record["masked"]))
+    files = study_files(reader, trial.files) | ({} if record["masked"] else {SALT: _salt()})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "dataset"
-        sha256 = write_dataset(folder, tables, files=study_files(reader, trial.files), snapshot=record)
+        sha256 = write_dataset(folder, tables, files=files, snapshot=record)
         content = _zipped(folder)
     return _Packed(sha256, trial.files.put(content), len(content))
+
+
+def _salt() -> bytes:
+    """What keeps who sees the hash and all but the arms from trying arms until the hash fits."""
+    return f"random, so that nobody guesses arms from the hash: {secrets.token_hex(16)}\n".encode()
 
 
 def _zipped(folder: Path) -> bytes:
