@@ -37,11 +37,11 @@ def picture(page: Page, subject_id: str, cycle: CycleNumber, sha256: str, view: 
     page.refuse_masked()
     if sha256 not in {s["sha256"] for s in _stacks(page, subject_id, cycle)}:
         raise MissingRecordError(f"cycle {cycle}: found no images {sha256[:12]}; expected one of this cycle")
-    opacity = page.number("opacity", otherwise=80) if page.argument("opacity") != "0" else 0
-    if opacity > 100:
+    opacity = page.argument("opacity") or "80"
+    if not (opacity.isdecimal() and len(opacity) <= 3 and int(opacity) <= 100):
         raise InputError(f"opacity: found {opacity} %; expected 0 to 100")
     png = page.services.slices.picture(
-        sha256, view, level, window=page.argument("window") or "soft tissue", opacity_percent=opacity,
+        sha256, view, level, window=page.argument("window") or "soft tissue", opacity_percent=int(opacity),
         outlines=page.argument("outlines") != "no",
     )  # fmt: skip
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
