@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.workflow.treated_trial import (
     PHYSICIAN,
     PHYSICIST,
     SECOND,
+    SITE,
     STATISTICIAN,
     SUBJECT,
     Story,
@@ -23,8 +24,18 @@ from tests.workflow.treated_trial import (
 
 from lutetia.errors import AccessDeniedError, InputError, SignatureError, StaleRecordError, TransitionError
 from lutetia.trial.records import SYSTEM, Actor, Change, Grant, Update
+from lutetia.trial.signatures import confirm_demonstration
 from lutetia.workflow.course_records import facts_hash
-from lutetia.workflow.cycles import AssessCycle, EndCycle, PlanCycle, assess_cycle, plan_cycle, withhold_cycle
+from lutetia.workflow.cycles import (
+    AssessCycle,
+    EndCycle,
+    MoveCycle,
+    PlanCycle,
+    assess_cycle,
+    move_cycle,
+    plan_cycle,
+    withhold_cycle,
+)
 from lutetia.workflow.prescription import (
     LowerPrescription,
     ProposeCycle,
@@ -159,6 +170,60 @@ def test_a_physician_lowers_with_a_reason_at_once(story: Story) -> None:
     assert states(story) == {"RELEASED"}
     signed = {s["user_id"]: s["state"] for s in story.rows("signatures")}
     assert signed == {"phil": "void", "ines": "valid"}
+
+
+@pytest.mark.requirement(42)
+@pytest.mark.parametrize("amount", [0.0, 1.0, -5.0, float("nan")])
+def test_next_to_nothing_of_a_nuclide_is_neither_proposed_nor_lowered_to(story: Story, amount: float) -> None:
+    less = {"Lu-177": 3700.0, "Y-90": amount}
+    unchanged(story, lambda: story.propose(1, chosen_MBq=less, note="x"), InputError, "at least 100 MBq|finite numbers")
+    story.propose(1)
+    lower = LowerPrescription(SUBJECT, 1, 1, less, "frail", story.sign(PHYSICIAN))
+    unchanged(
+        story, lambda: lower_prescription(story.trial, PHYSICIAN, lower), InputError, "at least 100 MBq|finite numbers"
+    )
+
+
+def test_who_proposed_cannot_lower_and_a_void_version_is_not_lowered(story: Story) -> None:
+    story.propose(1)
+    less = {"Lu-177": 3700.0, "Y-90": 3000.0}
+    both = person("phil", "physician", SITE)
+    own = LowerPrescription(SUBJECT, 1, 1, less, "frail", confirm_demonstration(story.trial, both, role="physician"))
+    unchanged(story, lambda: lower_prescription(story.trial, both, own), SignatureError, "two different people")
+    story.at(story.clock.now() + timedelta(days=30))
+    late = LowerPrescription(SUBJECT, 1, 1, less, "frail", story.sign(PHYSICIAN))
+    with pytest.raises(TransitionError, match="is void now, because"):
+        lower_prescription(story.trial, PHYSICIAN, late)
+    assert states(story) == {"VOID"}
+
+
+def test_a_version_that_two_physicians_released_can_be_lowered_a_little_at_once(story: Story) -> None:
+    story.propose(1, chosen_MBq=MORE, note="agreed in the board")
+    request_override(story.trial, PHYSICIAN, story.decide(1, 1, reason="benefit outweighs"))
+    approve_override(story.trial, SECOND, story.decide(1, 1, SECOND, reason="agreed"))
+    less = {n: a - 50.0 for n, a in MORE.items()}
+    lower_prescription(story.trial, PHYSICIAN, LowerPrescription(SUBJECT, 1, 1, less, "x", story.sign(PHYSICIAN)))
+    assert states(story) == {"RELEASED"}
+    assert {r["nuclide"]: r["prescribed_MBq"] for r in story.rows("prescriptions")} == less
+
+
+@pytest.mark.parametrize(("days", "state"), [(3, "RELEASED"), (20, "VOID")])
+def test_a_cycle_moved_out_of_its_window_loses_its_prescription(story: Story, days: int, state: str) -> None:
+    story.propose(1)
+    story.release(1, 1)
+    planned = date.fromisoformat(story.cycle()["planned_on"]) + timedelta(days=days)
+    move_cycle(story.trial, COORDINATOR, MoveCycle(SUBJECT, 1, planned.isoformat(), "no bed"))
+    assert states(story) == {state}
+    assert story.cycle()["state"] == ("PRESCRIBED" if state == "RELEASED" else "ASSESSED")
+
+
+def test_a_prescription_whose_window_has_passed_does_not_revive_when_the_cycle_moves(story: Story) -> None:
+    story.propose(1)
+    story.release(1, 1)
+    planned = date.fromisoformat(story.cycle()["planned_on"])
+    story.at(datetime.combine(planned, time(9), UTC) + timedelta(days=8))
+    move_cycle(story.trial, COORDINATOR, MoveCycle(SUBJECT, 1, (planned + timedelta(days=7)).isoformat(), "no bed"))
+    assert states(story) == {"VOID"}
 
 
 def test_withholding_needs_a_physician_and_a_reason_and_makes_the_prescription_void(story: Story) -> None:

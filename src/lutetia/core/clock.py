@@ -60,7 +60,7 @@ def within_years(found: Day) -> Day:
         For another year, as for a date that does not exist.
     """
     if not 1900 <= found.year < 2200:
-        raise ValueError(f"year {found.year}")
+        raise ValueError(f"check the year {found.year}")
     return found
 
 

@@ -77,7 +77,7 @@ def instant(text: str, *, where: str) -> str:
         return utc_text(within_years(datetime.fromisoformat(text)))
     except (ValueError, OverflowError, InputError) as error:
         message = f"{where}: found {text!r}; expected a time with offset such as 2026-01-12T09:30:00+01:00"
-        raise InputError(message) from error
+        raise InputError(message + _hint(error)) from error
 
 
 def day(text: str, *, where: str) -> str:
@@ -95,5 +95,10 @@ def day(text: str, *, where: str) -> str:
         if within_years(date.fromisoformat(whole)).isoformat() != whole:
             raise ValueError(text)  # a week date, which would not sort among the others
     except ValueError as error:
-        raise InputError(f"{where}: found {text!r}; expected a date such as 2026-05-31 (or 2026-05)") from error
+        message = f"{where}: found {text!r}; expected a date such as 2026-05-31 (or 2026-05)"
+        raise InputError(message + _hint(error)) from error
     return text
+
+
+def _hint(error: Exception) -> str:
+    return f"; {error}" if str(error).startswith("check") else ""

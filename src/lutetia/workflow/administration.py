@@ -14,10 +14,10 @@ from typing import Any
 from lutetia.errors import InputError, TransitionError
 from lutetia.plan.activity import administered_activity_MBq
 from lutetia.trial.reader import Reader, Record
-from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Remove, Update
 from lutetia.trial.states import check_transition
 from lutetia.trial.store import Trial
-from lutetia.workflow.batches import batch_of, corrected_use, use_edit
+from lutetia.workflow.batches import batch_of, corrected_use, left_MBq, use_edit
 from lutetia.workflow.course_records import (
     cycle_of,
     local_day,
@@ -26,6 +26,7 @@ from lutetia.workflow.course_records import (
     subject_of,
     window_of,
 )
+from lutetia.workflow.dosimetry import recomputation_edits
 from lutetia.workflow.edits import (
     allowed_subject,
     cycle_step,
@@ -41,6 +42,10 @@ from lutetia.workflow.proposal import prescription_rows
 
 DEVIATION = 0.10  # administered against prescribed
 NON_STANDARDISED = 0.25  # above the label
+ROUNDING_MBQ = 1e-6  # a difference that only the rounding of decimals makes is none
+DAYS_APART = 3.0  # assumption: nuclides of one cycle that are given further apart are two cycles, or a slip
+BATCH_TOLERANCE = 1.05  # assumption: two activity meters differ by less
+SUPERSEDED = "the entry was corrected and makes no deviation any more"
 UNIT_FACTOR = 20.0  # assumption: an activity before the infusion so far from the prescription is one in another unit
 # Activity of one cycle on the product's label; Lu-177: 7.4 GBq of [177Lu]Lu-DOTA-TATE. Setting `label_MBq` of a study.
 LABEL_MBQ = {"Lu-177": 7400.0}
@@ -133,10 +138,14 @@ def record_administration(trial: Trial, actor: Actor, command: RecordAdministrat
 
 
 def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministration) -> Receipt:
-    """Right a wrong entry of an administration, with a reason; doses computed from it have to be computed again.
+    """Right a wrong entry of an administration, with a reason, after the checks of its recording.
+
+    Doses that were computed from it are withdrawn and computed again; deviations that the wrong entry made are marked.
 
     Raises
     ------
+    InputError
+        For values, units or times that cannot be, or a batch that cannot have been used.
     StaleRecordError
         If somebody changed it meanwhile.
     """
@@ -145,18 +154,36 @@ def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministr
 
     def change(reader: Reader) -> Change:
         part, where = command.given, f"subject {command.subject_id}, cycle {command.cycle}, {command.given.nuclide}"
-        key = {"subject_id": command.subject_id, "cycle": command.cycle, "nuclide": part.nuclide}
-        before = reader.record("administrations", key)
+        cycle = {"subject_id": command.subject_id, "cycle": command.cycle}
+        before = reader.record("administrations", {**cycle, "nuclide": part.nuclide})
         checked = checked_part(reader, part, command.subject_id, where)
         check_unit(checked, float(before["prescribed_MBq"]), where)
+        others = [r for r in reader.records("administrations", **cycle) if r["nuclide"] != part.nuclide]
+        starts = [datetime.fromisoformat(r["started_at"]) for r in others if r["started_at"]]
+        check_together([_start(checked), *starts], where)
         values = amounts(part, checked)
         edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
         edits += corrected_use(reader, actor, before, values)
-        found = activity_deviations(reader, part.nuclide, values["administered_MBq"], float(before["prescribed_MBq"]))
-        day = local_day(reader, subject_of(reader, command.subject_id)["site"], now_of(reader))
-        return Change("correct_administration", [*edits, *deviation_edits(reader, command.subject_id, found, on=day)])
+        edits += _corrected_deviations(reader, before, part, values, reason)
+        edits += _corrected_visit(reader, command, min([_start(checked), *starts]))
+        edits += _given_after_all(reader, before)
+        edits += recomputation_edits(reader, actor, command.subject_id, command.cycle, reason=reason)
+        return Change("correct_administration", edits)
 
     return trial.commit(change, actor, reason)
+
+
+def check_together(starts: Sequence[datetime], where: str) -> None:
+    """Refuse nuclides of one cycle that were given too far apart.
+
+    Raises
+    ------
+    InputError
+        If more than `DAYS_APART` lie between the first and the last start.
+    """
+    days = (max(starts) - min(starts)).total_seconds() / 86400
+    if days > DAYS_APART:
+        raise InputError(f"{where}: the nuclides were given {days:.0f} days apart; expected one cycle; check the dates")
 
 
 def _stored(
@@ -213,6 +240,7 @@ def _checked_parts(reader: Reader, command: RecordAdministration, rows: Sequence
     parts = {p.nuclide: checked_part(reader, p, command.subject_id, f"{where}, {p.nuclide}") for p in command.given}
     for nuclide, checked in parts.items():
         check_unit(checked, prescribed_MBq[nuclide], f"{where}, {nuclide}")
+    check_together([_start(checked) for checked in parts.values()], where)
     return parts
 
 
@@ -257,9 +285,13 @@ def checked_part(reader: Reader, part: NuclideGiven, subject_id: str, where: str
 
 def _not_standing(trial: Trial, reader: Reader, rows: Sequence[Record], first: datetime) -> tuple[str, ...]:
     why = void_reasons(trial, reader, rows, as_of=first)
-    if rows[0]["signed_at"] and first < datetime.fromisoformat(rows[0]["signed_at"]):
-        why = (*why, "the infusion began before the prescription was released")
-    return why
+    return (*why, *(text for _, _, text in _before_release(rows, first)))
+
+
+def _before_release(rows: Sequence[Record], first: datetime) -> list[tuple[str, str, str]]:
+    if not rows[0]["signed_at"] or first >= datetime.fromisoformat(rows[0]["signed_at"]):
+        return []
+    return [("procedure", "critical", "the infusion began before the prescription was released")]
 
 
 def amounts(part: NuclideGiven, checked: Checked) -> dict[str, Any]:
@@ -305,26 +337,44 @@ def activity_deviations(
 ) -> list[tuple[str, str, str]]:
     """Deviations of a given activity as (kind, severity, description): against the prescription and the label."""
     found = []
-    ratio = administered_MBq / prescribed_MBq - 1.0 if prescribed_MBq else 0.0
-    if abs(ratio) > DEVIATION:
-        text = (f"{nuclide}: {administered_MBq:.0f} MBq given, {prescribed_MBq:.0f} MBq prescribed ({100 * ratio:+.0f} "
-                "%)")  # fmt: skip
-        found.append(("activity", "major" if abs(ratio) > 2 * DEVIATION else "minor", text))
+    off = administered_MBq - prescribed_MBq
+    if abs(off) > DEVIATION * prescribed_MBq + ROUNDING_MBQ:
+        percent = f" ({100 * off / prescribed_MBq:+.0f} %)" if prescribed_MBq else ""
+        text = f"{nuclide}: {administered_MBq:.0f} MBq given, {prescribed_MBq:.0f} MBq prescribed{percent}"
+        far = abs(off) > 2 * DEVIATION * prescribed_MBq + ROUNDING_MBQ
+        found.append(("activity", "critical" if not prescribed_MBq else "major" if far else "minor", text))
     label = (study_of(reader)["settings"] or {}).get("label_MBq", LABEL_MBQ).get(nuclide)
-    if label and administered_MBq > label * (1 + NON_STANDARDISED):
+    if label and administered_MBq > label * (1 + NON_STANDARDISED) + ROUNDING_MBQ:
         text = f"{nuclide}: {administered_MBq:.0f} MBq given, more than 25 % above the label's {label:.0f} MBq"
         found.append(("non_standardised", "minor", text))
     return found
 
 
 def part_deviations(
-    reader: Reader, part: NuclideGiven, values: Mapping[str, Any], prescribed_MBq: float
+    reader: Reader,
+    part: NuclideGiven,
+    values: Mapping[str, Any],
+    prescribed_MBq: float,
+    *,
+    but: tuple[str, int] | None = None,
 ) -> list[tuple[str, str, str]]:
-    """All deviations of one nuclide as it is stored (`amounts`): its activity, and its batch."""
+    """All deviations of one nuclide as it is stored (`amounts`): its activity, and its batch.
+
+    Parameters
+    ----------
+    but
+        Subject and cycle whose earlier use of the batch is corrected and does not count.
+    """
     found = activity_deviations(reader, part.nuclide, values["administered_MBq"], prescribed_MBq)
     batch = batch_of(reader, part.batch)
     if values["started_at"] > batch["expires_at"]:
         found.append(("procedure", "critical", f"{part.nuclide}: batch {part.batch} expired at {batch['expires_at']}"))
+    left = left_MBq(reader, part.batch, at=values["started_at"], but=but)
+    if values["administered_MBq"] > left * BATCH_TOLERANCE + 1.0:
+        text = (
+            f"{part.nuclide}: {values['administered_MBq']:.0f} MBq taken from batch {part.batch}, which held {left:.0f}"
+        )
+        found.append(("procedure", "major", f"{text} MBq then"))
     return found
 
 
@@ -342,6 +392,60 @@ def _window_deviations(reader: Reader, cycle: Record, day: str) -> list[tuple[st
     if first <= day <= last:
         return []
     return [("window", "minor", f"cycle {cycle['cycle']} given on {day}; its window is {first} to {last}")]
+
+
+def _corrected_deviations(
+    reader: Reader, before: Record, part: NuclideGiven, values: Mapping[str, Any], reason: str
+) -> list[Edit]:
+    """Deviations that the corrected entry makes, and a mark on those that only the wrong one made."""
+    subject_id, number = before["subject_id"], int(before["cycle"])
+    site, cycle = subject_of(reader, subject_id)["site"], cycle_of(reader, subject_id, number)
+    rows = prescription_rows(reader, subject_id, number, int(before["prescription_version"]))
+    start = datetime.fromisoformat(values["started_at"])
+    day = local_day(reader, site, start)
+    found = part_deviations(reader, part, values, float(before["prescribed_MBq"]), but=(subject_id, number))
+    found = [*found, *_window_deviations(reader, cycle, day), *_before_release(rows, start)]
+    wrong = [d for d in reader.records("deviations", subject_id=subject_id) if _of_entry(d, before, cycle)]
+    still = {text for _, _, text in found}
+    edits: list[Edit] = [
+        Update("deviations", int(d["record_id"]), {"severity": "minor", "description": _superseded(d, reason)})
+        for d in wrong
+        if d["description"].partition(";")[0] not in still
+    ]
+    known = {d["description"].partition(";")[0] for d in wrong}
+    new = [(kind, severity, f"{text}; {reason}") for kind, severity, text in found if text not in known]
+    return [*edits, *deviation_edits(reader, subject_id, new, on=day)]
+
+
+def _of_entry(deviation: Record, before: Record, cycle: Record) -> bool:
+    """Whether a deviation was made by the entry of this nuclide in this cycle, and still counts."""
+    text, state = deviation["description"] or "", str(cycle["state_on"] or "")
+    if SUPERSEDED in text:
+        return False
+    day = (before["started_at"] or state)[:10]
+    near = abs((date.fromisoformat(deviation["on"]) - date.fromisoformat(day)).days) <= DAYS_APART
+    return near and text.startswith((f"{before['nuclide']}:", f"{before['nuclide']} was not given",
+                                     f"cycle {cycle['cycle']} given on", "the infusion began before"))  # fmt: skip
+
+
+def _superseded(deviation: Record, reason: str) -> str:
+    return f"{deviation['description']}; {SUPERSEDED}: {reason}"
+
+
+def _corrected_visit(reader: Reader, command: CorrectAdministration, first: datetime) -> list[Edit]:
+    """The day of the infusion visit follows the corrected start."""
+    visit = reader.find("visits", {"subject_id": command.subject_id, "visit": f"cycle {command.cycle}"})
+    day = local_day(reader, subject_of(reader, command.subject_id)["site"], first)
+    if visit is None or visit["done_on"] == day:
+        return []
+    return [Update("visits", int(visit["record_id"]), {"done_on": day})]
+
+
+def _given_after_all(reader: Reader, before: Record) -> list[Edit]:
+    """A nuclide that was recorded as not given and was given has no reason for its absence any more."""
+    key = f"{before['subject_id']} / {before['cycle']} / {before['nuclide']}"
+    notes = reader.records("missing_reasons", table_name="administrations", record_key=key)
+    return [Remove("missing_reasons", int(r["record_id"])) for r in notes]
 
 
 def _visit_done(reader: Reader, command: RecordAdministration, day: str) -> list[Edit]:

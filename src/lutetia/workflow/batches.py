@@ -194,6 +194,22 @@ def corrected_use(reader: Reader, actor: Actor, before: Record, values: Mapping[
     return edits
 
 
+def left_MBq(reader: Reader, batch: str, *, at: str, but: tuple[str, int] | None = None) -> float:
+    """Activity that a batch held at an instant, by its account.
+
+    Parameters
+    ----------
+    but
+        Subject and cycle whose use is left out, because it is being corrected.
+    """
+    row, rest = batch_of(reader, batch), _account(reader, batch).rest_MBq
+    for move in reader.records("product_movements", batch=batch, kind="used"):
+        if (move["subject_id"], move["cycle"]) == but:
+            rest += _at_calibration(row, float(move["activity_MBq"]), move["moved_at"])
+    moments = (datetime.fromisoformat(row["calibrated_at"]), datetime.fromisoformat(at))
+    return decayed_MBq(row["nuclide"], rest, from_at=moments[0], to_at=moments[1])
+
+
 def _account(reader: Reader, batch: str) -> BatchAccount:
     row = batch_of(reader, batch)
     sums = dict.fromkeys(("received", "used", "returned", "discarded"), 0.0)

@@ -7,26 +7,25 @@ are in `lutetia.protocol`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from lutetia.clinical.analytes import canonical_analyte
 from lutetia.clinical.labs import LabValue, read_row
-from lutetia.clinical.transfusions import RED_CELLS, TRANSFUSED_ANALYTE, TRANSFUSED_GRADE, indicating_value
-from lutetia.core.clock import first_instant, time_zone
-from lutetia.errors import InputError, LutetiaError, MissingRecordError
+from lutetia.clinical.transfusions import RED_CELLS
+from lutetia.core.clock import time_zone
+from lutetia.errors import InputError, LutetiaError, MissingRecordError, TransitionError
 from lutetia.plan.case import Case
-from lutetia.protocol.event_terms import event_kinds
-from lutetia.protocol.findings import Patient, ToxicityEvent, read_toxicity_rules
+from lutetia.protocol.findings import FATAL, Patient, read_toxicity_rules
 from lutetia.protocol.records import Protocol
 from lutetia.protocol.toxicity import recency_conditions
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.schema import canonical
 from lutetia.trial.store import Trial
-from lutetia.workflow.study_setup import study_protocol
+from lutetia.workflow.study_setup import study_protocol, study_record
 
 LABS_MAX_AGE_DAYS = 7.0  # state machine of the cycle: ASSESSED needs laboratory values of at most this age
 GIVEN_STATES = ("GIVEN", "DOSED", "DOSE_MISSING", "CLOSED")
@@ -94,6 +93,27 @@ def death_day(reader: Reader, subject_id: str) -> str | None:
     return min((str(d["on"]) for d in reader.records("disposition", subject_id=subject_id, event="died")), default=None)
 
 
+def is_fatal(event: Mapping[str, Any]) -> bool:
+    """Whether an adverse event is a death."""
+    return event.get("grade") == FATAL or event.get("outcome") == "fatal"
+
+
+def refuse_unrecorded_death(reader: Reader, subject_id: str, where: str) -> None:
+    """Refuse to go on with a subject who has a fatal adverse event, but no recorded death.
+
+    Raises
+    ------
+    TransitionError
+        Naming the event.
+    """
+    fatal = [e for e in reader.records("adverse_events", subject_id=subject_id) if is_fatal(e)]
+    if fatal and death_day(reader, subject_id) is None:
+        named = f"adverse event {fatal[0]['ae_id']} ({fatal[0]['term']})"
+        raise TransitionError(
+            f"{where}: {named} is fatal, and no death is recorded; record the death, or correct the event"
+        )
+
+
 def refuse_after_death(reader: Reader, subject_id: str, day: str, where: str) -> None:
     """Refuse what happened on a day after the subject's death; the day itself and days before it are possible.
 
@@ -133,7 +153,7 @@ def readable_labs(reader: Reader, subject_id: str) -> tuple[list[LabValue], list
 
     A row of those says why, such as an analyte or a unit that this version does not know.
     """
-    zone = _zone_of(reader, subject_id)
+    zone = zone_of(reader, subject_id)
     found, strange = [], []
     for row in reader.records("labs", subject_id=subject_id):
         try:
@@ -188,125 +208,15 @@ def patient_of(reader: Reader, subject_id: str) -> Patient | None:
     return Patient(subject["sex"], float(subject["age_years"]), weight)
 
 
-def toxicity_events(reader: Reader, subject_id: str) -> tuple[ToxicityEvent, ...]:
-    """Related adverse events, one a grade period and kind, and red-cell transfusions, which make anaemia grade 3."""
-    zone = _zone_of(reader, subject_id)
-    today = datetime.fromisoformat(reader.now).astimezone(zone).date()
-    rows = sorted(reader.records("adverse_events", subject_id=subject_id), key=lambda r: (r["ae_id"], int(r["seq"])))
-    found = []
-    for place, row in enumerate(rows):
-        if row["related"] not in RELATED or not row["grade"]:
-            continue
-        after = rows[place + 1] if place + 1 < len(rows) and rows[place + 1]["ae_id"] == row["ae_id"] else None
-        ended = after["started_on"] if after is not None else row["ended_on"]
-        found += _events(row, ended, zone, today)
-    return (*found, *(_transfusion_event(t, zone) for t in transfusions(reader, subject_id)))
-
-
-def _events(row: Record, ended: str | None, zone: ZoneInfo, today: date) -> list[ToxicityEvent]:
-    """One event for each kind that the term names; a partial start is its whole month or year.
-
-    A partial end is the last day of its month or year, or today where that is earlier: what has ended is past.
-    """
-    first, last = _days(row["started_on"])
-    over = None
-    if ended is not None:
-        over = _days(ended)[1] if len(ended) == len("2026-05-31") else min(_days(ended)[1], today)
-        last = max(first, min(last, over))
-    return [
-        ToxicityEvent(
-            kind, int(row["grade"]), _start_of(first, zone), None if over is None else _start_of(over, zone),
-            started_until=_start_of(last + timedelta(days=1), zone) - timedelta(microseconds=1),
-            episode=row["ae_id"], name=row["term"] or "",
-        )
-        for kind in event_kinds(row["term"] or "")
-    ]  # fmt: skip
-
-
-def _days(partial: str) -> tuple[date, date]:
-    """First and last day of a date, or of a month or year alone."""
-    first = date.fromisoformat((partial + "-01-01")[:10])
-    if len(partial) == len("2026-05-31"):
-        return first, first
-    months = 12 if len(partial) == len("2026") else 1
-    years, month = divmod(first.month - 1 + months, 12)
-    return first, date(first.year + years, month + 1, 1) - timedelta(days=1)
-
-
-def _start_of(day: date, zone: ZoneInfo) -> datetime:
-    return first_instant(datetime.combine(day, time()), zone)
-
-
-def _zone_of(reader: Reader, subject_id: str) -> ZoneInfo:
-    return site_zone(reader, subject_of(reader, subject_id)["site"]) or ZoneInfo("UTC")
-
-
-@dataclass(frozen=True, slots=True)
-class Transfusion:
-    """Red cells given on a day, the haemoglobin value that led to it, and when the next one was taken; None: none."""
-
-    given_on: date
-    value: LabValue | None
-    next_at: datetime | None
-
-
 def red_cell_days(reader: Reader, subject_id: str) -> list[date]:
     """Days on which red cells were given, in order."""
     rows = reader.records("treatments", subject_id=subject_id, kind=RED_CELLS)
     return sorted(date.fromisoformat(r["started_on"]) for r in rows)
 
 
-def transfusions(reader: Reader, subject_id: str) -> list[Transfusion]:
-    """Red-cell transfusions of a subject that make anaemia grade 3."""
-    days = red_cell_days(reader, subject_id)
-    if not days:
-        return []
-    given = given_cycles(reader, subject_id)
-    values = readable_labs(reader, subject_id)[0]
-    return indicated(values, days, zone=_zone_of(reader, subject_id), first_start=given[0].start if given else None)
-
-
-def indicated(
-    values: Iterable[LabValue], days: Iterable[date], *, zone: ZoneInfo, first_start: datetime | None
-) -> list[Transfusion]:
-    """Transfusions with their haemoglobin values; one before treatment began counts only with a value.
-
-    Parameters
-    ----------
-    values
-        Of one subject.
-    days
-        On which red cells were given.
-    zone, first_start
-        Of the site; the first infusion, None before it.
-    """
-    own = sorted((v for v in values if v.analyte == TRANSFUSED_ANALYTE), key=lambda v: v.taken_at)
-    taken = [v.taken_at.astimezone(zone).date() for v in own]
-    first_day = None if first_start is None else first_start.astimezone(zone).date()
-    treated = [
-        first_start is not None
-        and (v.taken_at >= first_start if v.has_time else day > first_start.astimezone(zone).date())
-        for v, day in zip(own, taken, strict=True)
-    ]
-    found = []
-    for given_on in days:
-        place = indicating_value(taken, treated, given_on, first_day=first_day)
-        if place is None and (first_day is None or given_on < first_day):
-            continue
-        later = (v.taken_at for v, day in zip(own, taken, strict=True) if day > given_on)
-        found.append(Transfusion(given_on, None if place is None else own[place], next(later, None)))
-    return found
-
-
-def _transfusion_event(given: Transfusion, zone: ZoneInfo) -> ToxicityEvent:
-    """From the value that led to it, or else its own day, until the next value, which is then judged by itself."""
-    start, until = _start_of(given.given_on, zone), _start_of(given.given_on + timedelta(days=1), zone)
-    name = f"red-cell transfusion on {given.given_on.isoformat()}"
-    known = None if given.value is None else given.value.taken_at
-    return ToxicityEvent(
-        TRANSFUSED_ANALYTE, TRANSFUSED_GRADE, known or start, given.next_at,
-        started_until=known or until - timedelta(microseconds=1), name=name,
-    )  # fmt: skip
+def zone_of(reader: Reader, subject_id: str) -> ZoneInfo:
+    """Time zone of a subject's site; UTC where it states none."""
+    return site_zone(reader, subject_of(reader, subject_id)["site"]) or ZoneInfo("UTC")
 
 
 def risk_factors(reader: Reader, subject_id: str, protocol: Protocol) -> tuple[str, ...] | None:
@@ -381,8 +291,8 @@ def _case_cycle(given: GivenCycle) -> dict[str, Any]:
 
 
 def study_of(reader: Reader) -> Record:
-    """The record of the study."""
-    return reader.records("study")[0]
+    """The record of the study, with those of its settings that are sound."""
+    return study_record(reader)
 
 
 def protocol_of(trial: Trial, reader: Reader) -> Protocol:
@@ -439,6 +349,14 @@ def latest_result(reader: Reader, subject_id: str, cycle: int) -> Record | None:
     """The dosimetry result of a cycle that holds now; None where there is none."""
     rows = [r for r in reader.records("results", subject_id=subject_id, cycle=cycle) if r["state"] == "CURRENT"]
     return max(rows, key=lambda r: int(r["revision"]), default=None)
+
+
+def awaits_doses(reader: Reader, subject_id: str, cycle: int, state: str) -> bool:
+    """Whether doses of a cycle that was given are still to come: none yet, or withdrawn to be computed again."""
+    if state == "GIVEN":
+        return True
+    results = reader.records("results", subject_id=subject_id, cycle=cycle)
+    return bool(results) and all(r["state"] != "CURRENT" for r in results)
 
 
 def window_of(cycle: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, str]:

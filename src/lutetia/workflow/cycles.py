@@ -19,22 +19,27 @@ from lutetia.trial.states import CYCLE_BEFORE_GIVEN, PRESCRIPTION_OPEN
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     GIVEN_STATES,
+    awaits_doses,
     cycle_of,
     given_cycles,
     lab_conditions,
     lab_values,
+    local_day,
     patient_of,
     protocol_of,
+    refuse_unrecorded_death,
     study_of,
     subject_of,
-    toxicity_events,
     window_of,
 )
 from lutetia.workflow.edits import allowed_subject, cycle_step, deviation_edits, now_of, required_text
 from lutetia.workflow.entry_checks import check_form
+from lutetia.workflow.toxicity_records import toxicity_events
 
 ENDED = ("WITHHELD", "CANCELLED")
 TREATABLE = ("RANDOMISED", "ON_TREATMENT")
+# Decisions of an assessment: by the rules none, half, and those that hold the cycle; or that of a physician.
+HOLDING, PHYSICIANS = ("hold", "stop"), "physician"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class AssessCycle:
 
 @dataclass(frozen=True, slots=True)
 class EndCycle:
-    """Hold, withhold, cancel or close a cycle; `reason` in words (not needed for closing)."""
+    """Hold a cycle or lift the hold, withhold, cancel or close it; `reason` in words (not needed for closing)."""
 
     subject_id: str
     cycle: int
@@ -117,7 +122,9 @@ def plan_cycle(trial: Trial, actor: Actor, command: PlanCycle) -> int:
 
 
 def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
-    """Give a cycle that is not given yet another day, with a reason; an open prescription stays bound to the window.
+    """Give a cycle that is not given yet another day, with a reason.
+
+    An open prescription becomes VOID where its window has passed, or the new day lies outside of it.
 
     Raises
     ------
@@ -139,14 +146,28 @@ def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
         first, last = window_of(moved, study_of(reader)["settings"] or {})
         visit = {"due_on": day, "window_from_on": first, "window_to_on": last}
         key = {"subject_id": command.subject_id, "visit": f"cycle {command.cycle}"}
+        void = _void_outside(reader, cycle, day)
+        step = cycle_step(reader, cycle, "ASSESSED").values if void and cycle["state"] == "PRESCRIBED" else {}
         edits: list[Edit] = [
-            Update("cycles", int(cycle["record_id"]), {"planned_on": day}, command.version),
+            Update("cycles", int(cycle["record_id"]), {**step, "planned_on": day}, command.version),
+            *void,
             Update("visits", key, visit),
             *_early_or_late(trial, reader, command.subject_id, day),
         ]
         return Change("move_cycle", edits)
 
     return trial.commit(change, actor, reason)
+
+
+def _void_outside(reader: Reader, cycle: Record, day: str) -> list[Edit]:
+    """Open prescriptions of a cycle that moves out of their window, or after it, become VOID."""
+    first, last = window_of(cycle, study_of(reader)["settings"] or {})
+    today = local_day(reader, subject_of(reader, cycle["subject_id"])["site"], now_of(reader))
+    if first <= day <= last and today <= last:
+        return []
+    return void_edits(
+        reader, cycle["subject_id"], int(cycle["cycle"]), f"moved to {day}; the window was {first} to {last}"
+    )
 
 
 def assess_cycle(trial: Trial, actor: Actor, command: AssessCycle) -> Assessed:
@@ -160,29 +181,89 @@ def assess_cycle(trial: Trial, actor: Actor, command: AssessCycle) -> Assessed:
     InputError
         If a required laboratory value is missing or older than 7 days.
     TransitionError
-        If the cycle's state does not permit an assessment.
+        If the cycle's state does not permit an assessment, a physician holds it, or a death is not recorded.
     """
     allowed_subject(trial, actor, "enter_data", command.subject_id)
 
     def change(reader: Reader) -> Change:
         cycle = cycle_of(reader, command.subject_id, command.cycle)
-        if lacking := lab_conditions(reader, command.subject_id, now_of(reader)):
-            raise InputError(
-                f"cycle {command.cycle}: expected values of the last 7 days; {lacking[0]}; enter them, then assess"
+        if (hold := physicians_hold(reader, cycle)) is not None:
+            raise TransitionError(
+                f"cycle {command.cycle}: {hold.by} has held it since {hold.on}: {hold.reason}; a physician lifts the "
+                "hold, with a reason"
             )
-        found = toxicity_of(trial, reader, command.subject_id, as_of=now_of(reader))
-        held = found.action in ("hold", "stop")
-        reason = " ".join(found.reasons) if held else None
-        steps = _steps(reader, cycle, held=held, reason=reason)
-        if held:
-            steps += void_edits(reader, command.subject_id, command.cycle, reason or "held")
-        row = _assessment_row(reader, actor, command, found, reason)
-        state = "HELD" if held else "ASSESSED"
-        return Change("assess_cycle", [*steps, Create("assessments", row)], result=(state, found))
+        return _assessment(trial, reader, actor, cycle, "assess_cycle")
 
-    receipt = trial.commit(change, actor)
+    return _assessed(trial.commit(change, actor))
+
+
+def lift_hold(trial: Trial, actor: Actor, command: EndCycle) -> Assessed:
+    """A physician lifts a physician's hold, with a reason; the cycle is assessed at once, and the rules may hold it.
+
+    Raises
+    ------
+    InputError
+        Without a reason, or if a required laboratory value is missing or older than 7 days.
+    TransitionError
+        If no physician holds the cycle, or a death is not recorded.
+    """
+    access.require(actor, "release", _site(trial, command.subject_id))
+    reason = required_text(command.reason, "reason")
+
+    def change(reader: Reader) -> Change:
+        cycle = cycle_of(reader, command.subject_id, command.cycle)
+        if physicians_hold(reader, cycle) is None:
+            raise TransitionError(f"cycle {command.cycle}: no physician holds it; assess it instead")
+        return _assessment(trial, reader, actor, cycle, "lift_hold")
+
+    return _assessed(trial.commit(change, actor, reason))
+
+
+def _assessed(receipt: Receipt) -> Assessed:
     state, found = receipt.result
     return Assessed(state, found.action, found.reasons, found.conditions, found.no_increase, receipt)
+
+
+def _assessment(trial: Trial, reader: Reader, actor: Actor, cycle: Record, action: str) -> Change:
+    """What an assessment changes; its result is the cycle's state and what was found."""
+    subject_id, number = cycle["subject_id"], int(cycle["cycle"])
+    refuse_unrecorded_death(reader, subject_id, f"cycle {number}")
+    if lacking := lab_conditions(reader, subject_id, now_of(reader)):
+        raise InputError(f"cycle {number}: expected values of the last 7 days; {lacking[0]}; enter them, then assess")
+    found = toxicity_of(trial, reader, subject_id, as_of=now_of(reader))
+    held = found.action in HOLDING
+    reason = " ".join(found.reasons) if held else None
+    steps = _steps(reader, cycle, held=held, reason=reason)
+    if held:
+        steps += void_edits(reader, subject_id, number, reason or "held")
+    findings = {
+        "reasons": list(found.reasons), "conditions": list(found.conditions), "no_increase": list(found.no_increase),
+        "states": {name: asdict(state) for name, state in found.states.items()},
+    }  # fmt: skip
+    row = _assessment_row(reader, actor, cycle, found.action, findings=findings, reason=reason)
+    return Change(action, [*steps, row], result=("HELD" if held else "ASSESSED", found))
+
+
+@dataclass(frozen=True, slots=True)
+class PhysiciansHold:
+    """Who holds a cycle, since which day, and why."""
+
+    by: str
+    on: str
+    reason: str
+
+
+def physicians_hold(reader: Reader, cycle: Record) -> PhysiciansHold | None:
+    """The hold of a physician that is in force; None where nobody holds the cycle, or the rules do."""
+    rows = reader.records("assessments", subject_id=cycle["subject_id"], cycle=cycle["cycle"])
+    last = max(rows, key=lambda r: int(r["assessment"]), default=None)
+    if cycle["state"] != "HELD" or (last is not None and last["decision"] in HOLDING):
+        return None
+    by = "a physician"  # who, is not known of holds from before these records
+    if last is not None and last["decision"] == PHYSICIANS:
+        user = reader.find("users", {"user_id": last["decided_by"]})
+        by = user["name"] if user is not None else last["decided_by"]
+    return PhysiciansHold(by, cycle["state_on"], cycle["reason"] or "")
 
 
 def toxicity_of(trial: Trial, reader: Reader, subject_id: str, *, as_of: datetime) -> Assessment:
@@ -198,7 +279,7 @@ def toxicity_of(trial: Trial, reader: Reader, subject_id: str, *, as_of: datetim
 
 
 def hold_cycle(trial: Trial, actor: Actor, command: EndCycle) -> Receipt:
-    """A physician holds an assessed cycle, with a reason."""
+    """A physician holds an assessed cycle, with a reason; `lift_hold` ends it."""
     return _end(trial, actor, command, "HELD", "hold_cycle")
 
 
@@ -218,7 +299,10 @@ def close_cycle(trial: Trial, actor: Actor, command: EndCycle) -> Receipt:
 
     def change(reader: Reader) -> Change:
         cycle = cycle_of(reader, command.subject_id, command.cycle)
-        return Change("close_cycle", [cycle_step(reader, cycle, "CLOSED", reason=cycle["reason"])])
+        step = cycle_step(reader, cycle, "CLOSED", reason=cycle["reason"])
+        if awaits_doses(reader, command.subject_id, command.cycle, cycle["state"]):
+            raise TransitionError(f"cycle {command.cycle}: its doses are being computed again; close it afterwards")
+        return Change("close_cycle", [step])
 
     return trial.commit(change, actor)
 
@@ -229,7 +313,9 @@ def _end(trial: Trial, actor: Actor, command: EndCycle, state: str, action: str)
 
     def change(reader: Reader) -> Change:
         cycle = cycle_of(reader, command.subject_id, command.cycle)
-        edits = [cycle_step(reader, cycle, state, reason=reason)]
+        edits: list[Edit] = [cycle_step(reader, cycle, state, reason=reason)]
+        if state == "HELD":
+            edits.append(_assessment_row(reader, actor, cycle, PHYSICIANS, findings={}, reason=reason))
         return Change(action, [*edits, *void_edits(reader, command.subject_id, command.cycle, reason)])
 
     return trial.commit(change, actor, reason)
@@ -329,13 +415,11 @@ def _steps(reader: Reader, cycle: Record, *, held: bool, reason: str | None) -> 
 
 
 def _assessment_row(
-    reader: Reader, actor: Actor, command: AssessCycle, found: Assessment, reason: str | None
-) -> dict[str, Any]:
-    count = reader.count("assessments", subject_id=command.subject_id, cycle=command.cycle)
-    findings = {
-        "reasons": list(found.reasons), "conditions": list(found.conditions), "no_increase": list(found.no_increase),
-        "states": {name: asdict(state) for name, state in found.states.items()},
-    }  # fmt: skip
-    return {"subject_id": command.subject_id, "cycle": command.cycle, "assessment": f"{count + 1:02d}",
-            "assessed_on": now_of(reader).date().isoformat(), "decision": found.action, "findings": findings,
-            "reason": reason, "decided_by": actor.user_id, "decided_at": reader.now}  # fmt: skip
+    reader: Reader, actor: Actor, cycle: Record, decision: str, *, findings: dict[str, Any], reason: str | None
+) -> Create:
+    count = reader.count("assessments", subject_id=cycle["subject_id"], cycle=cycle["cycle"])
+    return Create("assessments", {
+        "subject_id": cycle["subject_id"], "cycle": cycle["cycle"], "assessment": f"{count + 1:02d}",
+        "assessed_on": now_of(reader).date().isoformat(), "decision": decision, "findings": findings,
+        "reason": reason, "decided_by": actor.user_id, "decided_at": reader.now,
+    })  # fmt: skip

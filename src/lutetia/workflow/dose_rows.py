@@ -40,6 +40,16 @@ def dose_edits(
     return edits
 
 
+def withdrawn_rows(reader: Reader, subject_id: str, cycle: int, why: str) -> list[Edit]:
+    """Edits that take the values from the doses of a cycle, and from the sums of it and of later cycles."""
+    gone = dict.fromkeys(("absorbed_dose_Gy", "absorbed_dose_sd_Gy", "bed_Gy", "mass_g", "result_sha256"))
+    return [
+        Update("doses", int(r["record_id"]), {**gone, "basis": "missing", "missing_reason": why})
+        for r in reader.records("doses", subject_id=subject_id)
+        if int(r["cycle"]) == cycle or (r["scope"] == "cumulative" and int(r["cycle"]) > cycle)
+    ]
+
+
 def cycle_rows(course: CourseDoses, ordinal: int) -> list[dict[str, Any]]:
     """Rows of the doses of one cycle, by nuclide and in total."""
     record = next(c for c in course.cycles if c.number == ordinal)

@@ -26,6 +26,7 @@ from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     GivenCycle,
+    awaits_doses,
     course_case,
     cycle_of,
     given_cycles,
@@ -34,14 +35,14 @@ from lutetia.workflow.course_records import (
     protocol_of,
     study_of,
     subject_of,
-    toxicity_events,
 )
 from lutetia.workflow.cycles import void_edits
-from lutetia.workflow.dose_rows import cycle_rows, dose_edits, exchange_method, sum_rows
+from lutetia.workflow.dose_rows import cycle_rows, dose_edits, exchange_method, sum_rows, withdrawn_rows
 from lutetia.workflow.dosimetry_pictures import picture_edits, picture_files, store_pictures
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
 from lutetia.workflow.jobs import WORKER, Outcome, job_edit
 from lutetia.workflow.proposal import draws_of, require_unmasked, stored_cycles
+from lutetia.workflow.toxicity_records import toxicity_events
 
 KIND = "dosimetry"
 ACTIVITY_TOLERANCE = 0.01  # assumption: a case that states another activity than was recorded is another infusion
@@ -140,6 +141,28 @@ def record_missing_dosimetry(trial: Trial, actor: Actor, command: MissingDosimet
         return Change("dosimetry_missing", [cycle_step(reader, cycle, "DOSE_MISSING", reason=reason), *rows])
 
     return trial.commit(change, actor)
+
+
+def recomputation_edits(reader: Reader, actor: Actor, subject_id: str, number: int, *, reason: str) -> list[Edit]:
+    """What a corrected administration makes of a cycle's doses: withdrawn now, computed again from the same files.
+
+    Nothing where the cycle has no doses: what waits in the queue reads the corrected administration.
+    """
+    row = latest_result(reader, subject_id, number)
+    if row is None:
+        return []
+    why = "withdrawn: the administration was corrected; to be computed again"
+    edits: list[Edit] = [Update("results", int(row["record_id"]), {"state": "OUTDATED"})]
+    edits += withdrawn_rows(reader, subject_id, number, why)
+    for later in reader.records("cycles", subject_id=subject_id):
+        if int(later["cycle"]) > number:
+            edits += void_edits(
+                reader, subject_id, int(later["cycle"]), f"the administration of cycle {number} changed"
+            )
+            if later["state"] == "PRESCRIBED":
+                edits.append(cycle_step(reader, later, "ASSESSED", reason=f"the doses of cycle {number} changed"))
+    payload = {"files": row["summary"]["case_files"], "reason": reason}
+    return [*edits, job_edit(reader, actor, KIND, payload, subject_id=subject_id, cycle=number)]
 
 
 def compute_doses(trial: Trial, job: Record) -> Outcome:
@@ -272,7 +295,7 @@ def _check_state(reader: Reader, command: ImportCase) -> None:
     if state == "DOSED" and not command.reason.strip():
         raise InputError(f"{where}: has doses already; say why they are computed again")
     for given in given_cycles(reader, command.subject_id):
-        if given.cycle < command.cycle and given.state == "GIVEN":
+        if given.cycle < command.cycle and awaits_doses(reader, command.subject_id, given.cycle, given.state):
             raise InputError(
                 f"{where}: cycle {given.cycle} before it has no doses yet; import its case first, or record why its "
                 "dosimetry is missing"

@@ -87,10 +87,11 @@ def query_edits(
 
 
 def deviation_edits(reader: Reader, subject_id: str, found: Iterable[tuple[str, str, str]], *, on: str) -> list[Edit]:
-    """Deviations of (kind, severity, description), numbered after those that the subject has."""
-    count = reader.count("deviations", subject_id=subject_id)
+    """Deviations of (kind, severity, description), numbered after the last of the subject."""
+    numbers = [str(r["deviation_id"]) for r in reader.records("deviations", subject_id=subject_id)]
+    last = max((int(n) for n in numbers if n.isdecimal()), default=0)
     return [
-        Create("deviations", {"subject_id": subject_id, "deviation_id": f"{count + offset:03d}", "on": on,
+        Create("deviations", {"subject_id": subject_id, "deviation_id": f"{last + offset:03d}", "on": on,
                               "kind": kind, "severity": severity, "description": text})
         for offset, (kind, severity, text) in enumerate(found, start=1)
     ]  # fmt: skip

@@ -99,7 +99,10 @@ class DecideOnPrescription:
 
 @dataclass(frozen=True, slots=True)
 class LowerPrescription:
-    """Lower activities of a proposed or released version; a physician does it at once, with a reason."""
+    """Lower activities of a proposed or released version; a physician does it at once, with a reason.
+
+    `acknowledged` repeats the open conditions of a proposed version, as for its release.
+    """
 
     subject_id: str
     cycle: int
@@ -107,6 +110,7 @@ class LowerPrescription:
     activities_MBq: Mapping[str, float]
     reason: str
     confirmed: Confirmed
+    acknowledged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +274,13 @@ def approve_override(trial: Trial, actor: Actor, command: DecideOnPrescription) 
 def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -> Receipt:
     """A physician lowers a proposed or released version, which is released by this signature at once.
 
+    A released one may be lowered by any amount, also where two physicians released it above a limit.
+
     Raises
     ------
     InputError
-        If an activity is higher than before, none is lower, or the lowered version is still above a limit.
+        If an activity is higher than before, none is lower, a condition is not acknowledged, or a lowered proposal is
+        still above a limit.
     SignatureError
         If the same person proposed it.
     """
@@ -292,14 +299,22 @@ def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -
         if why := void_reasons(trial, reader, rows, as_of=now_of(reader)):
             return void_change(reader, rows, why)
         check_lower(rows, command.activities_MBq, where)
-        if rows[0]["further"]["over"] and (still := over or above_computed(rows, command.activities_MBq)):
-            raise InputError(f"{where}: is still above the limit ({', '.join(still)}); lower it further")
+        if rows[0]["state"] == "PROPOSED":
+            check_acknowledged(rows[0]["further"]["conditions"], command.acknowledged, where)
+            _refuse_above(rows, command, over, where)
         steps = _lowered(trial, reader, actor, rows, command)
         place = (command.subject_id, command.cycle, command.version)
         steps += forecast_updates(*place, outcomes=outcomes)
         return Change("lower", [*steps, _decision_row(reader, actor, rows[0], "lowered", reason)])
 
     return _unless_void(trial.commit(change, actor, reason), where)
+
+
+def _refuse_above(rows: Sequence[Record], command: LowerPrescription, over: Sequence[str], where: str) -> None:
+    """Refuse a lowered proposal that still needs the override of two physicians."""
+    still = tuple(over) or above_computed(rows, command.activities_MBq)
+    if rows[0]["further"]["over"] and still:
+        raise InputError(f"{where}: is still above the limit ({', '.join(still)}); lower it further")
 
 
 def void_prescription(trial: Trial, actor: Actor, command: VoidPrescription) -> Receipt:

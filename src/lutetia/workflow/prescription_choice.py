@@ -20,6 +20,7 @@ from lutetia.workflow.edits import required_text
 from lutetia.workflow.proposal import Computed
 
 REASONS = ("kidney", "marrow", "toxicity", "logistics", "patient", "other")
+LEAST_MBQ = 100.0  # assumption: nobody prescribes less of a therapeutic nuclide; it is a slip or another unit
 _REGION_REASONS = {"kidneys": "kidney", "red marrow": "marrow"}
 
 
@@ -86,6 +87,7 @@ def make_choice(found: Computed, command: ProposeCycle) -> Choice:
     if command.chosen_MBq is not None and dict(command.chosen_MBq) != chosen:
         required_text(command.note, f"{where}: note on the activity that differs from the computed one")
         chosen = {n: float(a) for n, a in command.chosen_MBq.items()}
+        _refuse_nothing(chosen, where)
     return _judged(found, command, chosen, conditions, where)
 
 
@@ -189,6 +191,7 @@ def check_lower(rows: Sequence[Record], activities_MBq: Mapping[str, float], whe
     InputError
         Naming the nuclide.
     """
+    _refuse_nothing(activities_MBq, where)
     before = {r["nuclide"]: float(r["prescribed_MBq"]) for r in rows}
     higher = [n for n, a in activities_MBq.items() if a > before[n] * (1 + 1e-9)]
     if higher:
@@ -196,6 +199,16 @@ def check_lower(rows: Sequence[Record], activities_MBq: Mapping[str, float], whe
                          "MBq; only a new proposal can raise an activity")  # fmt: skip
     if all(abs(a - before[n]) <= 1e-9 * before[n] for n, a in activities_MBq.items()):
         raise InputError(f"{where}: found the same activities; lower at least one")
+
+
+def _refuse_nothing(activities_MBq: Mapping[str, float], where: str) -> None:
+    """Refuse to prescribe none of a nuclide: what is then given would be judged against nothing."""
+    for nuclide, activity in activities_MBq.items():
+        if not activity >= LEAST_MBQ:
+            raise InputError(
+                f"{where}: {nuclide}: found {activity:g} MBq; expected at least {LEAST_MBQ:g} MBq; to give none, "
+                "withhold the cycle, or say at the administration why the nuclide was not given"
+            )
 
 
 def above_computed(rows: Sequence[Record], activities_MBq: Mapping[str, float]) -> tuple[str, ...]:

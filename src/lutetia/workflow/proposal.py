@@ -34,6 +34,7 @@ from lutetia.trial.schema import canonical
 from lutetia.trial.states import PRESCRIPTION_OPEN
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
+    awaits_doses,
     course_case,
     cycle_of,
     given_cycles,
@@ -46,10 +47,10 @@ from lutetia.workflow.course_records import (
     risk_factors,
     study_of,
     subject_of,
-    toxicity_events,
     window_of,
 )
 from lutetia.workflow.edits import allowed_subject
+from lutetia.workflow.toxicity_records import toxicity_events
 
 SEED, DRAWS = 1, 1000  # settings `seed` and `draws` of the study
 PROPOSABLE = ("ASSESSED",)
@@ -135,10 +136,10 @@ def check_inputs(reader: Reader, subject_id: str, cycle: int, *, as_of: datetime
     """
     where = f"subject {subject_id}, cycle {cycle}"
     for given in given_cycles(reader, subject_id):
-        if given.cycle < cycle and given.state == "GIVEN":
+        if given.cycle < cycle and awaits_doses(reader, subject_id, given.cycle, given.state):
             raise InputError(
-                f"{where}: cycle {given.cycle} was given and has no doses yet; import its case, or record why its "
-                "dosimetry is missing"
+                f"{where}: cycle {given.cycle} was given and has no doses yet; import its case, wait for the worker, "
+                "or record why its dosimetry is missing"
             )
     if lacking := lab_conditions(reader, subject_id, as_of):
         raise InputError(f"{where}: expected values of the last 7 days; {lacking[0]}; enter them and assess again")

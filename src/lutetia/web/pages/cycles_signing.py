@@ -72,8 +72,9 @@ def _propose(page: PageContext, form: Form, shown: Shown, sent: SignForm, confir
 def _lower(page: PageContext, form: Form, shown: Shown, sent: SignForm, confirmed: Confirmed) -> object:
     where = page.request.path_params
     command = workflow.LowerPrescription(
-        where["subject_id"], int(where["cycle"]), sent.seen_version, _activities(form, shown), sent.reason, confirmed
-    )
+        where["subject_id"], int(where["cycle"]), sent.seen_version, _activities(form, shown), sent.reason, confirmed,
+        sent.acknowledged,
+    )  # fmt: skip
     return form.attempt(workflow.lower_prescription, page.trial, page.actor, command)
 
 
@@ -85,7 +86,7 @@ SIGNINGS: dict[str, Signing] = {
     "reject": Signing("physician", _decision(workflow.reject_prescription), ("PROPOSED",)),
     "override": Signing("physician", _decision(workflow.request_override), ("PROPOSED",), conditions=True),
     "approve": Signing("physician", _decision(workflow.approve_override), ("OVERRIDE_PENDING",)),
-    "lower": Signing("physician", _lower, ("PROPOSED", "RELEASED"), activities=True),
+    "lower": Signing("physician", _lower, ("PROPOSED", "RELEASED"), activities=True, conditions=True),
 }  # fmt: skip
 
 
