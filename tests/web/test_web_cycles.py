@@ -180,6 +180,7 @@ def test_more_than_ten_percent_off_is_flagged_while_typing_and_after(story: Stor
     assert "3145 MBq given, 3700 MBq prescribed (-15 %)" in answer.text
     assert {d["kind"] for d in story.rows("deviations")} == {"activity"}
     assert all(d["description"].endswith("; syringe not emptied") for d in story.rows("deviations"))
+    assert "(-15 %); syringe not emptied" in answer.text
 
 
 def test_a_wrong_entry_of_the_administration_keeps_what_was_typed(story: Story, site: Site) -> None:

@@ -386,20 +386,27 @@ def head(page: PageContext, found: CycleRecords) -> dict[str, Any]:
 
 def given_views(page: PageContext, found: CycleRecords) -> list[dict[str, Any]]:
     """What was given, one entry a nuclide, with its deviations."""
-    return [_given_view(page, row) for row in found.given]
+    subject_id = found.cycle["subject_id"]
+    stored = [d["description"] for d in queries.records(page.reader, page.actor, "deviations", subject_id=subject_id)]
+    return [_given_view(page, row, stored) for row in found.given]
 
 
-def _given_view(page: PageContext, row: Record) -> dict[str, Any]:
+def _given_view(page: PageContext, row: Record, stored: Sequence[str]) -> dict[str, Any]:
     amount, prescribed = float(row["administered_MBq"] or 0.0), float(row["prescribed_MBq"] or 0.0)
     measured = row["further"] or {}
     deviations = activity_deviations(page.reader, row["nuclide"], amount, prescribed) if amount else []
     return {
         "nuclide": nuclide_text(row["nuclide"]), "given": amount > 0, "amount": gigabecquerel(amount),
         "prescribed": gigabecquerel(prescribed), "ratio": change(amount / prescribed - 1.0) if prescribed else "",
-        "deviations": [d[2].partition(": ")[2] for d in deviations],
+        "deviations": [_with_explanation(d[2], stored).partition(": ")[2] for d in deviations],
         "off": any(d[0] == "activity" for d in deviations), "batch": row["batch"] or "–",
         "started": page.local(row["started_at"]), "ended": page.local(row["ended_at"]),
         "measured": measured.get("measured_MBq"), "measured_at": page.local(measured.get("measured_at")),
         "residual": row["residual_MBq"], "residual_at": page.local(measured.get("residual_at")),
         "number": number, "version": row["prescription_version"],
     }  # fmt: skip
+
+
+def _with_explanation(text: str, stored: Sequence[str]) -> str:
+    """A deviation with what the person wrote about it, where it is on record."""
+    return next((line for line in stored if line.startswith(f"{text}; ")), text)
