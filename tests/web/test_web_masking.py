@@ -6,7 +6,6 @@ unmasked person finds them on the same pages, so that a search that finds nothin
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import zipfile
@@ -14,19 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.web.browsing import Browser, TestClient
+from tests.web.crawling import browser_of, crawl, routed
 from tests.web.large_trial import CANARIES, add_courses
 
 from lutetia.trial import Trial
-from lutetia.web.app import create_app
 from lutetia.web.demonstration import PASSWORD, make_demonstration
-from lutetia.web.routes import ROUTES
-from lutetia.web.settings import Settings
 
 MASKED = ("masked-statistician", "administrator", "board")
 OPEN_EYES = "data-manager"
-#: Addresses whose content is the same for everybody, or that end the session.
-SKIPPED = ("/sign-out", "/static", "/session", "/health")
 #: An arm in its context: "Arm B", "arm": "B", >B< in a cell; a lone letter elsewhere is no arm.
 ARM = re.compile(r"""(?i:\barm)\W{0,12}["'> ]\s*[ABCD]\b|"arm":\s*"[ABCD]"|<td[^>]*>\s*[ABCD]\s*</td>""")
 
@@ -38,16 +32,6 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
         yield trial
 
 
-def browser_of(trial: Trial, user: str) -> Browser:
-    client = TestClient(
-        create_app(trial, settings=Settings(sign_in_tries=1000)), base_url="http://127.0.0.1",
-        raise_server_exceptions=False,
-    )  # fmt: skip
-    browser = Browser(client)
-    browser.sign_in(user, PASSWORD)
-    return browser
-
-
 def addresses(trial: Trial) -> list[str]:
     """Every GET address of the map with things that exist."""
     with trial.read() as reader:
@@ -56,32 +40,12 @@ def addresses(trial: Trial) -> list[str]:
     known = {"cycle": "1", "site": "01", "query_id": "1", "user_id": "physicist", "ae_id": "1", "deviation_id": "001",
              "column": "arm", "table": "subjects", "record": str(records["subjects"]), "view": "axial", "level": "1",
              "path": "mark.svg"}  # fmt: skip
-    found = []
-    for route in ROUTES:
-        if route.method == "GET" and not route.path.startswith(SKIPPED):
-            for subject in subjects[:2] if "{subject_id}" in route.path else subjects[:1]:
-                values = {**known, "subject_id": subject}
-                path = re.sub(r"{(\w+)(:\w+)?}", lambda m, v=values: v.get(m[1], "1"), route.path)  # type: ignore[misc]
-                found += [path, path.replace("/cycles/1", "/cycles/2")]
+    found = [path for subject in subjects[:2] for path in routed(subject, known)]
+    found += [path.replace("/cycles/1", "/cycles/2") for path in found]
     found += [f"/audit/field/{t}/{n}/{c}" for t, n, c in (("administrations", records["administrations"], "nuclide"),
               ("deviations", records["deviations"], "description"))]  # fmt: skip
     found += [f"/audit?subject={s}" for s in subjects] + ["/audit?table=doses", "/audit?page=2", "/subjects?text=DUO"]
     return list(dict.fromkeys(found))
-
-
-def crawl(browser: Browser, first: list[str]) -> dict[str, tuple[int, str]]:
-    """Status and text of every address and of every link on the pages, once each."""
-    found: dict[str, tuple[int, str]] = {}
-    waiting = list(first)
-    while waiting and len(found) < 1500:
-        path = waiting.pop()
-        if path in found or path.startswith(SKIPPED):
-            continue
-        answer = browser.client.get(path, follow_redirects=True)
-        found[path] = answer.status_code, answer.text
-        links = re.findall(r'(?:href|hx-get)="(/[^"#]*)"', answer.text)
-        waiting += [html.unescape(link) for link in links if link not in found]
-    return found
 
 
 def canaries(text: str) -> list[str]:
@@ -99,7 +63,7 @@ def told(text: str) -> list[str]:
 @pytest.mark.requirement(22)
 @pytest.mark.parametrize("user", MASKED)
 def test_a_masked_person_finds_no_arm_nuclide_activity_or_dose_on_any_page(user: str, demonstration: Trial) -> None:
-    browser = browser_of(demonstration, user)
+    browser = browser_of(demonstration, user, PASSWORD)
     pages = crawl(browser, addresses(demonstration))
     assert sum(status == 200 for status, _ in pages.values()) > 10
     assert not [path for path, (status, _) in pages.items() if status >= 500]
@@ -109,7 +73,7 @@ def test_a_masked_person_finds_no_arm_nuclide_activity_or_dose_on_any_page(user:
 
 @pytest.mark.requirement(10)
 def test_an_unmasked_person_finds_them_so_that_the_search_is_one(demonstration: Trial) -> None:
-    browser = browser_of(demonstration, OPEN_EYES)
+    browser = browser_of(demonstration, OPEN_EYES, PASSWORD)
     pages = crawl(browser, addresses(demonstration))
     assert not [path for path, (status, _) in pages.items() if status >= 500]
     seen = {canary for _, text in pages.values() for canary in told(text)}
@@ -121,7 +85,7 @@ def test_an_unmasked_person_finds_them_so_that_the_search_is_one(demonstration: 
 
 @pytest.mark.requirement(10)
 def test_what_a_masked_person_exports_holds_no_arm(demonstration: Trial, tmp_path: Path) -> None:
-    browser = browser_of(demonstration, "masked-statistician")
+    browser = browser_of(demonstration, "masked-statistician", PASSWORD)
     browser.get("/exports")
     answer = browser.post("/exports/data")
     assert answer.status_code == 200
