@@ -72,14 +72,15 @@ def test_a_trial_keeps_its_protocol_and_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"planned_n": 0}, InputError, "0 subjects"),
-        ({"title": " "}, InputError, "title"),
+        ({"planned_n": 0}, InputError, "planned_n: found 0; expected greater than or equal to 1"),
+        ({"title": " "}, InputError, "title: found ' '; expected a text"),
+        ({"study_id": "a/b"}, InputError, "id: found 'a/b'; expected a name"),
         ({"timezone": "Europe/Warschau"}, InputError, "IANA"),
         ({"protocol": "duonnen"}, UnknownNameError, "duonen"),
         ({"visits": (Visit("w", 9, 2),)}, InputError, "first ≤ last"),
         ({"visits": (Visit("w", 1, 2), Visit("w", 3, 4))}, InputError, "named twice"),
-        ({"checklist": (ChecklistItem("a", "A", "maybe"),)}, InputError, "neither yes nor no"),
-        ({"monitors": (Monitor("m", "event", 56, 1.2, 0.95, 2.0),)}, InputError, "between 0 and 1"),
+        ({"checklist": (ChecklistItem("a", "A", "maybe"),)}, InputError, "expected 'yes' or 'no'"),
+        ({"monitors": (Monitor("m", "event", 56, 1.2, 0.95, 2.0),)}, InputError, "p0: found 1.2; expected less than 1"),
     ],
 )
 def test_a_plan_that_contradicts_itself_makes_no_trial(

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 PASSPHRASE = "LUTETIA_PASSPHRASE"
 
 
-def console_actor() -> Actor:
+def console_actor(role: str = "data_manager") -> Actor:
     """The operating system's user, as the audit trail names who worked at the server itself."""
     from lutetia.trial.records import Actor, Grant
 
     name = f"console:{getpass.getuser()}"
-    return Actor(name, name, (Grant("data_manager"),))
+    return Actor(name, name, (Grant(role),))
 
 
 def secret_of(key: Path | None, *, confirm: bool = False) -> Secret:

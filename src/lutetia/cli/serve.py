@@ -37,6 +37,7 @@ def serve(
     from lutetia.errors import InputError
     from lutetia.web.serving import Served, run
     from lutetia.web.settings import Settings
+    from lutetia.workflow.study_file import start_notes
 
     if host not in _LOOPBACK and behind_tls_proxy is None:
         raise InputError(
@@ -47,7 +48,9 @@ def serve(
     served = Served(str(data.absolute()), hosts, behind_tls_proxy is not None, demo)
     if demo:
         _prepare_demonstration(data, subjects)
-    served.trial().close()
+    with served.trial() as found, found.read() as reader:
+        notes = start_notes(reader.records("study")[0]["settings"])
+    print("".join(f"Note: {note}\n" for note in notes), end="")
     with _listening(host, port) as listener:
         print(f"Lutetia serves {data} at http://{host}:{listener.getsockname()[1]}/  (end with Ctrl-C)", flush=True)
         run(served, listener, processes=processes or min(2, os.cpu_count() or 1))

@@ -37,6 +37,7 @@ def simulate(
     from lutetia.simulate.export import simulate_trial
     from lutetia.simulate.population import read_population
     from lutetia.simulate.trial_folder import write_trial
+    from lutetia.workflow.study_file import protocol_bytes
 
     with progress_line() as show:
         show("simulating")
@@ -45,7 +46,7 @@ def simulate(
             population=read_population(population),
         )  # fmt: skip
         show("writing")
-        digest = write_trial(trial, out)
+        digest = write_trial(trial, out, protocol_bytes(protocol))
     if json:
         print_json({"folder": str(out), "subjects": len(trial.subjects), "level": level, "snapshot_sha256": digest})
     else:

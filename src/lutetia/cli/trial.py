@@ -1,4 +1,4 @@
-"""`lutetia trial`: make a trial's folder, from a study file, from tables or from an archive; upgrade it."""
+"""`lutetia trial`: make a trial's folder, from a study file, from tables or from an archive; amend or upgrade it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ _PASSWORD = "LUTETIA_PASSWORD"
 def trial(
     data: Annotated[Path, typer.Argument(help="Folder of the trial; new or empty unless --upgrade or --admin.")],
     study: Annotated[
-        Path | None, typer.Option(help="study.toml of a new trial; files beside it that it names come along.")
+        Path | None,
+        typer.Option(
+            help="study.toml of a new trial, with the protocol file beside it; with --reason, an amended one."
+        ),
+    ] = None,
+    new_study: Annotated[
+        Path | None, typer.Option("--new-study", help="Instead: write a study.toml to be completed, and end.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why: puts the changed --study in force in an existing trial.")
     ] = None,
     tables: Annotated[Path | None, typer.Option(help="Make it from a folder of CSV tables.")] = None,
     archive: Annotated[Path | None, typer.Option(help="Make it from an archive of `lutetia export`.")] = None,
@@ -34,7 +43,9 @@ def trial(
         bool, typer.Option("--upgrade", help="Bring an older database to this program's schema.")
     ] = False,
 ) -> None:
-    """Make a trial, or upgrade one: one folder, one database, no server to start.
+    """Make a trial, amend its settings or upgrade it: one folder, one database, no server to start.
+
+    Example: lutetia trial DATA --new-study study.toml
 
     Example: lutetia trial DATA --study study.toml --admin mnowak --admin-name "Maria Nowak"
 
@@ -42,6 +53,12 @@ def trial(
     """
     if upgrade:
         _upgraded(data)
+        return
+    if new_study is not None:
+        _write_template(new_study, data)
+        return
+    if reason is not None:
+        _amended(data, study, reason)
         return
     password = None if admin is None else _password_of(admin)  # first: nothing is made for one that is refused
     with progress_line() as show:
@@ -58,9 +75,10 @@ def _made(
     data: Path, *, study: Path | None, tables: Path | None, archive: Path | None, url: str | None, demonstration: bool
 ) -> Trial:
     from lutetia.errors import InputError
-    from lutetia.trial.exchange import create_from_dataset, study_of
+    from lutetia.trial.exchange import create_from_dataset
     from lutetia.trial.exporting import import_trial
     from lutetia.trial.store import CONFIGURATION, Trial
+    from lutetia.workflow.study_file import read_study_file
 
     given = [name for name in (study, tables, archive) if name is not None]
     if (data / CONFIGURATION).exists() and not given:
@@ -71,26 +89,45 @@ def _made(
         import_trial(archive, data, url=url)
         return Trial.open(data)
     if tables is not None:
+        _noted(read_study_file(tables / "study.toml").warnings)
         return create_from_dataset(data, tables, url=url, **({"demonstration": True} if demonstration else {}))
-    files = _study_files(given[0])
-    described = study_of(files, identifier=data.resolve().name)
-    return Trial.create(data, study=described, url=url, demonstration=demonstration)
+    checked = read_study_file(given[0])
+    described = checked.study(data.resolve().name)
+    made = Trial.create(data, study=described, url=url, demonstration=demonstration)
+    own = "" if "id" in checked.settings else " (the name of the folder; `id` in study.toml gives another one)"
+    print(f"study {described.study_id}{own}: {described.title}; protocol {checked.protocol.name} "
+          f"{checked.protocol.version}")  # fmt: skip
+    _noted(checked.warnings)
+    return made
 
 
-def _study_files(path: Path) -> dict[str, bytes]:
-    """The study file and the protocol file that it names, if that lies beside it."""
-    import tomllib
+def _noted(warnings: tuple[str, ...]) -> None:
+    for text in warnings:
+        print(f"Note: {text}")
 
+
+def _write_template(path: Path, data: Path) -> None:
     from lutetia.errors import InputError
+    from lutetia.workflow.study_file import template
 
-    try:
-        content = path.read_bytes()
-        named = tomllib.loads(content.decode("utf-8")).get("protocol", {})
-    except (OSError, ValueError) as error:
-        raise InputError(f"--study {path}: cannot be read ({error}); expected a TOML file") from error
-    protocol = path.parent / str(named.get("file", "")) if isinstance(named, dict) and named.get("file") else None
-    files = {"study.toml": content}
-    return files | ({protocol.name: protocol.read_bytes()} if protocol is not None and protocol.is_file() else {})
+    if path.exists():
+        raise InputError(f"--new-study {path}: found a file; expected a new one; nothing was written over it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(template(), encoding="utf-8")
+    print(f"{path}: complete it (docs/reference/study.md), then  lutetia trial {data} --study {path} --admin NAME")
+
+
+def _amended(data: Path, study: Path | None, reason: str) -> None:
+    from lutetia.cli.console import console_actor
+    from lutetia.errors import InputError
+    from lutetia.trial.store import Trial
+    from lutetia.workflow.study_setup import AmendSettings, amend_settings
+
+    if study is None or not study.is_file():
+        raise InputError(f"--study {study}: found no file; expected the changed study.toml beside --reason")
+    with Trial.open(data) as found:
+        amend_settings(found, console_actor("administrator"), AmendSettings(study.read_bytes(), reason))
+        print(f"{data}: the amended settings are in force; the earlier ones stay in the trail")
 
 
 def _password_of(admin: str) -> str:

@@ -138,9 +138,8 @@ def monitor_events(
     InputError
         If the words cannot be read.
     """
-    rules = _clauses(monitor)
-    analytes = sorted({name for names, _ in rules for name in names})
-    followed = _followed(labs, tuple(analytes))
+    rules, analytes = _clauses(monitor), monitor_analytes(monitor)
+    followed = _followed(labs, analytes)
     first = infusions.groupby("subject_id", sort=True).agg(arm=("arm", "first"), day=("started_day", "first"))
     hits = pd.concat([firsts(grades, egfr, None) for _, firsts in rules])
     hits = hits[(hits["study_day"] >= 0) & (hits["study_day"] <= monitor.within_days)]
@@ -159,6 +158,17 @@ def monitor_events(
     frame = typed(MONITORED, rows)
     frame["order"] = frame["evaluable"].groupby(frame["arm"]).cumsum().where(frame["evaluable"], 0).astype("int64")
     return frame
+
+
+def monitor_analytes(monitor: Monitor) -> tuple[str, ...]:
+    """Analytes that a stopping rule watches, sorted.
+
+    Raises
+    ------
+    InputError
+        If the words of its event cannot be read.
+    """
+    return tuple(sorted({name for names, _ in _clauses(monitor) for name in names}))
 
 
 def _clauses(monitor: Monitor) -> list[tuple[tuple[str, ...], Callable[..., pd.DataFrame]]]:

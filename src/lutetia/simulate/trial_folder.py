@@ -14,8 +14,14 @@ from lutetia.simulate.export_events import event_tables
 from lutetia.simulate.export_study import study_text
 
 
-def write_trial(trial: VirtualTrial, folder: Path) -> str:
-    """Write the exchange folder of a virtual trial, all or none; returns the snapshot's SHA-256."""
+def write_trial(trial: VirtualTrial, folder: Path, protocol_file: bytes | None = None) -> str:
+    """Write the exchange folder of a virtual trial, all or none; returns the snapshot's SHA-256.
+
+    Parameters
+    ----------
+    protocol_file
+        Content of the protocol's file, which then lies beside `study.toml` under the name that this gives.
+    """
     tables: dict[str, Sequence[Row]] = {**clinical_tables(trial), **event_tables(trial), **dose_tables(trial)}
     block = trial.block
     record = {
@@ -30,4 +36,7 @@ def write_trial(trial: VirtualTrial, folder: Path) -> str:
         "extracted_at": trial.cut.isoformat(),
         "audit_head": None,
     }
-    return write_dataset(folder, tables, files={"study.toml": study_text(trial).encode()}, snapshot=record)
+    files = {"study.toml": study_text(trial).encode()}
+    if protocol_file is not None:
+        files[f"{trial.protocol.name}.toml"] = protocol_file
+    return write_dataset(folder, tables, files=files, snapshot=record)

@@ -28,6 +28,8 @@ IDLE_MINUTES = 15
 #: Time after its beginning at which a session ends in any case; the setting `session_hours` replaces it (assumption: a
 #: working day).
 SESSION_HOURS = 12
+#: Greatest values that a study may set instead; above them the two numbers before hold.
+SETTING_MOST = {"idle_minutes": 480, "session_hours": 24}
 #: Ends of a session after which its person goes on with the password, and what the person is told.
 TIMED_OUT = {
     "idle": "session: ended because it stood idle; sign in again, what you typed is kept",
@@ -169,8 +171,12 @@ def idle_minutes(reader: Reader) -> float:
 
 
 def _setting(reader: Reader, name: str, otherwise: float) -> float:
+    """A number of the study's settings in its range; `otherwise` where there is no such number."""
     found = reader.records("study")
-    return float((found[0]["settings"] or {}).get(name, otherwise)) if found else otherwise
+    value = (found[0]["settings"] or {}).get(name) if found else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= SETTING_MOST[name]:
+        return otherwise
+    return float(value)
 
 
 def _accepted(user: Record, proof: Proof) -> bool:

@@ -34,7 +34,7 @@ from lutetia.workflow.documents import version_in_force
 from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, required_text, subject_step
 from lutetia.workflow.eligibility import enrolment_faults
 from lutetia.workflow.sites_users import open_site
-from lutetia.workflow.study_setup import study_record
+from lutetia.workflow.study_setup import needed, study_record
 
 REVEALED = "revealed"
 UNBLINDING_KINDS = ("emergency", "regulatory", "analysis", "accidental")
@@ -159,11 +159,11 @@ def generate_list(trial: Trial, actor: Actor, command: GenerateList) -> Publishe
 
     def change(reader: Reader) -> Change:
         settings = study_record(reader)["settings"]
-        if set(spec.arms) != set(settings["arms"]):
+        if set(spec.arms) != set(needed(settings, "arms")):
             raise InputError(f"arms: found {', '.join(spec.arms)}; expected those of the protocol, "
                              f"{', '.join(settings['arms'])}")  # fmt: skip
         scheme_id = f"R{reader.count('randomisation_schemes') + 1:02d}"
-        length = command.length or int(settings["planned_n"])
+        length = command.length or int(needed(settings, "planned_n"))
         edits: list[Edit] = [*_superseded(reader), *scheme_edits(scheme_id, spec, seed, key=key, by=actor.user_id,
                                                                  at=reader.now)]  # fmt: skip
         edits += list_edits(reader, scheme_id, spec, seed=seed, key=key, sites=_sites(reader), length=length)
@@ -296,7 +296,7 @@ def record_cross_over(trial: Trial, actor: Actor, command: RecordCrossOver) -> R
         if cycle["state"] not in GIVEN_STATES:
             where = f"subject {command.subject_id}, cycle {command.cycle}"
             raise TransitionError(f"{where}: is {cycle['state']}; expected a cycle that was given; record that first")
-        arms = study_record(reader)["settings"]["arms"]
+        arms = needed(study_record(reader)["settings"], "arms")
         if command.as_treated_arm not in arms or command.as_treated_arm == subject["arm"]:
             others = ", ".join(arm for arm in arms if arm != subject["arm"])
             raise InputError(f"as-treated arm: found {command.as_treated_arm!r}; expected another arm: {others}")

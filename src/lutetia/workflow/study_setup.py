@@ -7,22 +7,28 @@ only a running trial needs. Numbers that no publication fixes have defaults here
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lutetia.core.clock import time_zone
 from lutetia.errors import InputError, StaleRecordError
 from lutetia.protocol.profile import packaged_protocols, parse_protocol, read_protocol
-from lutetia.protocol.records import Arm, Limit, Protocol
-from lutetia.safety.study import read_study
-from lutetia.trial import Actor, Change, Clock, Create, Edit, Reader, Receipt, Study, Trial, Update, access
+from lutetia.protocol.records import Protocol
+from lutetia.trial import Actor, Change, Clock, Create, Edit, Reader, Receipt, Trial, Update, access
+from lutetia.workflow.study_file import (
+    PROTOCOL_FILE,
+    SCHEMA,
+    STUDY_FILE,
+    check_table,
+    checked_study,
+    protocol_bytes,
+    protocol_settings,
+    sound_settings,
+    study_table,
+    template,
+)
 from lutetia.workflow.study_text import toml_text
-
-SCHEMA = "lutetia.study/1"
-PROTOCOL_FILE, STUDY_FILE = "protocol.toml", "study.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +62,11 @@ class ChecklistItem:
     required: str = "yes"
 
 
-# Assumptions: windows, stopping rule and checklist of an illustrative trial.
-VISITS = (Visit("baseline", -28, 0), Visit("week 2", 7, 21), Visit("week 4", 22, 35), Visit("week 6", 36, 49))
-MONITORS = (
-    Monitor(
-        "haematology or kidney",
-        "grade 3 or more of haemoglobin, platelets, neutrophils; grade 2 or more of creatinine",
-        within_days=56, p0=0.10, tau=0.95, prior_ess=2.0,
-    ),
-)  # fmt: skip
-CHECKLIST = (
-    ChecklistItem("adult", "Is 18 years old or older"),
-    ChecklistItem("tumour", "Has a histologically confirmed gastroenteropancreatic neuroendocrine tumour"),
-    ChecklistItem("receptors", "Target lesions take up a somatostatin receptor tracer"),
-    ChecklistItem("kidneys", "Kidney function is within the protocol's entry limits"),
-    ChecklistItem("blood_counts", "Blood counts are within the protocol's entry limits"),
-    ChecklistItem("liver", "Liver function is within the protocol's entry limits"),
-    ChecklistItem("pregnancy", "Is pregnant or breast-feeding", required="no"),
-)
+# Windows, stopping rule and checklist of the template: assumptions of an illustrative trial.
+_TEMPLATE = tomllib.loads(template())
+VISITS = tuple(Visit(row["name"], *row["window_days"]) for row in _TEMPLATE["visits"])
+MONITORS = tuple(Monitor(**row) for row in _TEMPLATE["monitors"])
+CHECKLIST = tuple(ChecklistItem(**row) for row in _TEMPLATE["checklist"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +107,19 @@ class AmendProtocol:
     version: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AmendSettings:
+    """A changed study file (docs/reference/study.md); `version` is the `record_version` that the person saw."""
+
+    content: bytes
+    reason: str
+    version: int | None = None
+
+
+#: New values of the study's record, and the files that go with them, by name.
+_Amended = tuple[dict[str, Any], dict[str, bytes]]
+
+
 def create_study(
     folder: Path, plan: StudyPlan, *, url: str | None = None, demonstration: bool = False, clock: Clock | None = None,
     authenticator: Any = None,
@@ -127,29 +133,25 @@ def create_study(
     StorageError
         If the folder or database is not empty.
     """
-    content = _protocol_bytes(plan.protocol)
-    protocol = parse_protocol(content, where=f"protocol {plan.protocol}")
-    settings = study_settings(protocol, plan)
-    study = Study(
-        plan.study_id, plan.title, protocol.name, protocol.version, settings,
-        {PROTOCOL_FILE: content, STUDY_FILE: toml_text(settings).encode()},
-    )  # fmt: skip
+    content = protocol_bytes(plan.protocol)
+    settings = study_settings(parse_protocol(content, where=f"protocol {plan.protocol}"), plan)
+    study = checked_study(settings, content).study(plan.study_id)
     return Trial.create(
         folder, study=study, url=url, demonstration=demonstration, clock=clock, authenticator=authenticator
     )
 
 
 def study_settings(protocol: Protocol, plan: StudyPlan) -> dict[str, Any]:
-    """The table of `study.toml`, checked by the reader that the safety report uses.
+    """The whole table of `study.toml`, checked as a file is.
 
     Raises
     ------
     InputError
         If the plan contradicts itself.
     """
-    _check_plan(plan)
     settings: dict[str, Any] = {
         "schema": SCHEMA,
+        "id": plan.study_id,
         "title": plan.title,
         "planned_n": plan.planned_n,
         "ctcae": plan.ctcae,
@@ -161,27 +163,28 @@ def study_settings(protocol: Protocol, plan: StudyPlan) -> dict[str, Any]:
         "monitors": [_monitor(m) for m in plan.monitors],
         "checklist": [{"item": c.item, "text": c.text, "required": c.required} for c in plan.checklist],
     }
-    read_study(tomllib.loads(toml_text(settings)))
+    check_table(settings, where="study")
     return settings
 
 
-def protocol_settings(protocol: Protocol) -> dict[str, Any]:
-    """The part of the settings that comes from the protocol file."""
-    return {
-        "cycles": protocol.cycles,
-        "interval_weeks": protocol.interval_weeks or 8.0,  # assumption where the protocol states none
-        "protocol": {
-            "file": PROTOCOL_FILE, "name": protocol.name, "version": protocol.version, "sha256": protocol.sha256,
-        },
-        "category": {"reference": protocol.category_reference, "tolerance": protocol.category_tolerance},
-        "arms": {arm.name: _arm(arm) for arm in protocol.arms.values()},
-        "limits": [_limit(limit) for limit in protocol.limits],
-    }  # fmt: skip
-
-
 def study_record(reader: Reader) -> dict[str, Any]:
-    """The one record of the study."""
-    return reader.records("study")[0]
+    """The one record of the study; of its settings those that are sound (`start_notes` names the others)."""
+    found = reader.records("study")[0]
+    return {**found, "settings": sound_settings(found["settings"])}
+
+
+def needed(settings: Mapping[str, Any], name: str) -> Any:
+    """A setting that a trial cannot do without.
+
+    Raises
+    ------
+    InputError
+        If the study has none that is sound.
+    """
+    if name not in settings:
+        text = f"study: {name}: found nothing sound in its settings; amend the study with a study.toml that gives it"
+        raise InputError(f"{text} (docs/reference/study.md)")
+    return settings[name]
 
 
 def checklist_of(settings: Mapping[str, Any]) -> tuple[ChecklistItem, ...]:
@@ -198,14 +201,7 @@ def study_protocol(trial: Trial, reader: Reader) -> Protocol:
         If there is neither.
     """
     record = study_record(reader)
-    name, stored = record["protocol_name"], (record["files"] or {}).get(PROTOCOL_FILE)
-    if stored is not None:
-        return parse_protocol(trial.files.get(stored), where=f"protocol {name}")
-    expected = record["settings"].get("protocol", {}).get("sha256")
-    if name in packaged_protocols() and (found := read_protocol(name)).sha256 == expected:
-        return found
-    text = f"study {record['study_id']}: holds no {PROTOCOL_FILE}, and no packaged protocol has its hash {expected}"
-    raise InputError(f"{text}; put the protocol file beside study.toml and create the trial again")
+    return parse_protocol(_protocol_content(trial, record), where=f"protocol {record['protocol_name']}")
 
 
 def amend_protocol(trial: Trial, actor: Actor, command: AmendProtocol) -> Receipt:
@@ -221,76 +217,89 @@ def amend_protocol(trial: Trial, actor: Actor, command: AmendProtocol) -> Receip
     access.require(actor, "manage_users")
     protocol = parse_protocol(command.content, where="amended protocol")
 
+    def amended(reader: Reader, study: Mapping[str, Any]) -> _Amended:
+        _check_amendment(reader, study, protocol)
+        settings = dict(study["settings"]) | protocol_settings(protocol)
+        files = {PROTOCOL_FILE: command.content, STUDY_FILE: toml_text(settings).encode()}
+        named = {"protocol_name": protocol.name, "protocol_version": protocol.version}
+        return {**named, "settings": settings}, files
+
+    return _amend(trial, actor, command, amended)
+
+
+def amend_settings(trial: Trial, actor: Actor, command: AmendSettings) -> Receipt:
+    """Put a changed study file in force: title, planned size, windows, checklist, visits, stopping rules, sessions.
+
+    The protocol is amended by `amend_protocol`; the earlier file stays in the files and in the trail.
+
+    Raises
+    ------
+    AccessDeniedError
+        Without the right to set the trial up.
+    InputError
+        If the file has a fault, contradicts the protocol in force, is of another study, or changes nothing.
+    """
+    access.require(actor, "manage_users")
+    where = "amended study.toml"
+    table = study_table(command.content, where=where)
+
+    def amended(reader: Reader, study: Mapping[str, Any]) -> _Amended:
+        checked = checked_study(table, _protocol_content(trial, study), where=where, content=command.content)
+        made = checked.study(study["study_id"])
+        if made.study_id != study["study_id"]:
+            text = f"{where}: id: found {made.study_id!r}; this trial is {study['study_id']!r}"
+            raise InputError(f"{text}; correct it or leave it out")
+        if made.settings == study["settings"]:
+            raise InputError(f"{where}: says what is in force already; nothing was changed")
+        return {"title": made.title, "settings": made.settings}, checked.files
+
+    return _amend(trial, actor, command, amended)
+
+
+def _amend(
+    trial: Trial,
+    actor: Actor,
+    command: AmendProtocol | AmendSettings,
+    amended: Callable[[Reader, Mapping[str, Any]], _Amended],
+) -> Receipt:
     def change(reader: Reader) -> Change:
         study = study_record(reader)
         if command.version not in (None, study["record_version"]):
             raise StaleRecordError("study: somebody changed it since you opened it; reload, compare and save again")
-        _check_amendment(reader, study, protocol)
-        settings = dict(study["settings"]) | protocol_settings(protocol)
-        stored = {PROTOCOL_FILE: command.content, STUDY_FILE: toml_text(settings).encode()}
+        values, stored = amended(reader, study)
         hashes = {name: trial.files.put(content) for name, content in stored.items()}
-        values = {"protocol_name": protocol.name, "protocol_version": protocol.version, "settings": settings,
-                  "files": hashes}  # fmt: skip
-        edits: list[Edit] = [Update("study", {"study_id": study["study_id"]}, values)]
+        edits: list[Edit] = [Update("study", {"study_id": study["study_id"]}, {**values, "files": hashes})]
         edits += [
             Create("files", {"sha256": hashes[name], "size": len(content), "name": name, "added_by": actor.user_id,
                              "added_at": reader.now})
             for name, content in stored.items()
             if not reader.find("files", {"sha256": hashes[name]})
         ]  # fmt: skip
-        return Change("amend_protocol", edits)
+        return Change("amend_protocol" if isinstance(command, AmendProtocol) else "amend_settings", edits)
 
     return trial.commit(change, actor, command.reason)
 
 
+def _protocol_content(trial: Trial, study: Mapping[str, Any]) -> bytes:
+    """The protocol file in force; see `study_protocol`."""
+    named, stored = study["settings"].get("protocol") or {}, study["files"] or {}
+    if (sha256 := stored.get(PROTOCOL_FILE) or stored.get(named.get("file"))) is not None:
+        return trial.files.get(sha256)
+    name, expected = study["protocol_name"], named.get("sha256")
+    if name in packaged_protocols() and read_protocol(name).sha256 == expected:
+        return protocol_bytes(name)
+    text = f"study {study['study_id']}: holds no {PROTOCOL_FILE}, and no packaged protocol has its hash {expected}"
+    raise InputError(f"{text}; put the protocol file beside study.toml and create the trial again")
+
+
 def _check_amendment(reader: Reader, study: Mapping[str, Any], protocol: Protocol) -> None:
-    if protocol.sha256 == study["settings"]["protocol"]["sha256"]:
+    if protocol.sha256 == (study["settings"].get("protocol") or {}).get("sha256"):
         raise InputError(f"amended protocol: is the one in force (version {protocol.version}); nothing was changed")
     if protocol.version == study["protocol_version"]:
         raise InputError(f"amended protocol: found version {protocol.version} again; give the amendment a new version")
     used = {row["arm"] for row in reader.records("subjects") if row["arm"]}
     if missing := sorted(used - set(protocol.arms)):
         raise InputError(f"amended protocol: lacks arm {missing[0]}, to which subjects are randomised; keep that arm")
-
-
-def _check_plan(plan: StudyPlan) -> None:
-    if not plan.study_id.strip() or not plan.title.strip():
-        raise InputError("study: found no identifier or title; expected both")
-    if plan.planned_n < 1 or plan.cycle_window_days < 0:
-        found = f"{plan.planned_n} subjects and a window of {plan.cycle_window_days} days"
-        raise InputError(f"study: found {found}; expected at least one subject and 0 days or more")
-    time_zone(plan.timezone, where="study: timezone")
-    for name, values in (
-        ("visit", [v.name for v in plan.visits]),
-        ("checklist item", [c.item for c in plan.checklist]),
-        ("monitor", [m.id for m in plan.monitors]),
-    ):
-        if repeated := [value for value in values if values.count(value) > 1]:
-            raise InputError(f"study: {name} {repeated[0]!r} is named twice; expected once")
-    if wrong := [c.item for c in plan.checklist if c.required not in ("yes", "no")]:
-        raise InputError(f"study: checklist item {wrong[0]!r} requires neither yes nor no; give one of them")
-    for monitor in plan.monitors:
-        if not (0 < monitor.p0 < 1 and 0 < monitor.tau < 1 and monitor.prior_ess > 0 and monitor.within_days > 0):
-            raise InputError(f"study: monitor {monitor.id!r}: expected p0 and tau between 0 and 1, others above 0")
-
-
-def _protocol_bytes(name: str) -> bytes:
-    if name in packaged_protocols():
-        return (files("lutetia.protocol") / "versions" / f"{name}.toml").read_bytes()
-    read_protocol(name)  # the clear message for an unknown name or an unreadable file
-    return Path(name).read_bytes()
-
-
-def _arm(arm: Arm) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": arm.description, "base_MBq": dict(arm.base_MBq)}
-    return found | ({"variable": arm.variable} if arm.variable else {})
-
-
-def _limit(limit: Limit) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "id": limit.id, "region": limit.region, "metric": limit.metric, "limit_Gy": limit.limit_Gy, "kind": limit.kind,
-    }  # fmt: skip
-    return found | ({"method": limit.method} if limit.method else {})
 
 
 def _monitor(monitor: Monitor) -> dict[str, Any]:

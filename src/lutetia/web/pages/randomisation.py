@@ -19,6 +19,7 @@ from lutetia.web.pages.subject_forms import Field, FormSpec, read_and_take, show
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import randomisation
 from lutetia.workflow.course_records import GIVEN_STATES
+from lutetia.workflow.study_setup import study_record
 
 _BACK = "/randomisation"
 
@@ -180,7 +181,7 @@ def _cross_over(page: PageContext, subject_id: str) -> FormSpec:
     own = queries.subject(page.reader, page.actor, subject_id)["arm"]
     every = queries.of_subject(page.reader, page.actor, "cycles", subject_id)
     cycles = [str(row["cycle"]) for row in every if row["state"] in GIVEN_STATES]
-    arms = [arm for arm in queries.study(page.reader)["settings"].get("arms", ()) if arm != own]
+    arms = [arm for arm in study_record(page.reader)["settings"].get("arms", ()) if arm != own]
     fields = (
         Field("select", "cycle", [(c, c) for c in cycles]),
         Field("select", "as_treated_arm", [(a, a) for a in arms]),

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from lutetia.errors import TrialError
-from lutetia.trial import queries
 from lutetia.trial.randomisation import SCHEMES
 from lutetia.trial.randomisation_records import Factor, RandomisationSpec
 from lutetia.web.context import Page, PageContext
@@ -23,6 +22,7 @@ from lutetia.web.files import attachment
 from lutetia.web.forms import Form
 from lutetia.workflow import randomisation, randomisation_record
 from lutetia.workflow.downloads import Download
+from lutetia.workflow.study_setup import study_record
 
 _PATH = "/randomisation-list"
 #: How the checks of a specification begin, and the field that each is about.
@@ -99,7 +99,7 @@ def _show(
     page: PageContext, *, made: Form | None = None, extended: Form | None = None, ended: Form | None = None,
     status: int = 200,
 ) -> Response:  # fmt: skip
-    zone, arms = page.services.study.zone, _arms(page)
+    zone, arms = page.zone, _arms(page)
     first = {"scheme": ["blocks"], "factors": ["site"], "block_sizes": [f"{len(arms)}, {2 * len(arms)}"],
              "p_best": ["0.8"], "overall_weight": ["1"], **{f"ratio_{arm}": ["1"] for arm in arms}}  # fmt: skip
     empty, published = Form(page.t, "randomisation_list", zone), _published(page)
@@ -127,7 +127,7 @@ def _sizes_of(page: PageContext, published: randomisation.Published | None) -> S
 
 
 def _arms(page: PageContext) -> tuple[str, ...]:
-    return tuple(queries.study(page.reader)["settings"].get("arms", ()))
+    return tuple(study_record(page.reader)["settings"].get("arms", ()))
 
 
 def _ratio(form: Form, arms: Sequence[str]) -> tuple[int, ...]:
