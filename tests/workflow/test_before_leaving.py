@@ -11,6 +11,7 @@ import pytest
 from tests.workflow.treated_trial import COORDINATOR, PHYSICIAN, PHYSICIST, SUBJECT, Story, make_story
 
 from lutetia.errors import InputError, TransitionError
+from lutetia.trial.records import SYSTEM, Change, Update
 from lutetia.workflow.administration import RecordAdministration, record_administration
 from lutetia.workflow.adverse_events import RecordEvent, record_event
 from lutetia.workflow.cycles import EndCycle, cancel_cycle
@@ -65,9 +66,10 @@ def test_it_is_recorded_days_later_too_but_no_infusion_after_the_death(story: St
 
 
 def test_a_cycle_that_cannot_have_been_given_is_cancelled_at_death_and_one_that_was_not_by_hand(story: Story) -> None:
-    story.at(DAY - timedelta(days=7, hours=-12))
-    died(story, "2026-01-04")
-    assert story.cycle()["state"] == "CANCELLED", "its window begins on 2026-01-05"
+    later = Update("cycles", int(story.cycle()["record_id"]), {"planned_on": "2026-01-20"})
+    story.trial.commit(Change("prepare", [later]), SYSTEM, "test")
+    died(story)
+    assert story.cycle()["state"] == "CANCELLED", "its window begins on 2026-01-13"
     assert {r["state"] for r in story.rows("prescriptions")} == {"VOID"}
 
 

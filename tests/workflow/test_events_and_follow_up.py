@@ -45,7 +45,6 @@ from lutetia.workflow.adverse_events import (
     report_serious,
     serious_due,
 )
-from lutetia.workflow.course_records import toxicity_events
 from lutetia.workflow.cycles import (
     EndCycle,
     MoveCycle,
@@ -66,6 +65,7 @@ from lutetia.workflow.follow_up import (
     leave,
     record_contact,
 )
+from lutetia.workflow.toxicity_records import toxicity_events
 from lutetia.workflow.vitals import RecordTreatment, RecordVitals, record_treatment, record_vitals
 
 NAUSEA = {"started_on": "2026-01-04", "ongoing": "yes", "term": "Nausea", "grade": 1, "serious": "no",
@@ -217,7 +217,7 @@ def test_vitals_that_cannot_be_are_refused(story: Story, command: RecordVitals, 
 def test_vitals_change_with_a_reason_and_a_jump_is_asked_about(story: Story) -> None:
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-03", 68.0, 1))
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-04", 86.0))
-    assert "86 after 68" in story.row("query_messages")["text"]
+    assert "weight 86 kg after 68 kg" in story.row("query_messages")["text"]
     correct = RecordVitals(SUBJECT, "2026-01-04", 68.0)
     with pytest.raises(ReasonRequiredError):
         record_vitals(story.trial, COORDINATOR, correct)

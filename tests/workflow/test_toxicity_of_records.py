@@ -12,10 +12,10 @@ from tests.workflow.treated_trial import COORDINATOR, SUBJECT, Story, make_story
 
 from lutetia.protocol.toxicity import Assessment
 from lutetia.trial.records import SYSTEM, Change, Create
-from lutetia.workflow.course_records import toxicity_events, transfusions
 from lutetia.workflow.cycles import toxicity_of
 from lutetia.workflow.laboratory import EnterLabs, LabEntry, enter_labs
 from lutetia.workflow.laboratory_reading import graded_values
+from lutetia.workflow.toxicity_records import toxicity_events, transfusions
 
 FIRST, SECOND = datetime(2026, 1, 12, 10, 30, tzinfo=UTC), datetime(2026, 3, 9, 10, 30, tzinfo=UTC)
 

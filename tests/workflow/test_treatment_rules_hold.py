@@ -24,6 +24,7 @@ from lutetia.workflow.cycles import (
     cancel_cycle,
     close_cycle,
     hold_cycle,
+    lift_hold,
     plan_cycle,
     withhold_cycle,
 )
@@ -92,6 +93,7 @@ ACTIONS: dict[str, tuple[int, Action]] = {
     "prepare": (8, lambda s, c: prepared(s)),
     "assess": (5, lambda s, c: assess_cycle(s.trial, COORDINATOR, AssessCycle(SUBJECT, newest(s)[0]))),
     "hold": (1, lambda s, c: hold_cycle(s.trial, PHYSICIAN, EndCycle(SUBJECT, newest(s)[0], "fever"))),
+    "lift": (2, lambda s, c: lift_hold(s.trial, PHYSICIAN, EndCycle(SUBJECT, newest(s)[0], "well again"))),
     "withhold": (1, lambda s, c: withhold_cycle(s.trial, PHYSICIAN, EndCycle(SUBJECT, newest(s)[0], "fever"))),
     "cancel": (1, lambda s, c: cancel_cycle(s.trial, PHYSICIAN, EndCycle(SUBJECT, newest(s)[0], "error"))),
     "propose": (5, lambda s, c: s.propose(newest(s)[0])),

@@ -23,8 +23,8 @@ from lutetia.workflow.batches import batch_of
 _SUBJECT = "/subjects/{subject_id}"
 _CYCLE = _SUBJECT + "/cycles/{cycle}"
 #: Step with a form → the right that it needs.
-_STEPS = {"move": "enter_data", "hold": "release", "withhold": "release", "cancel": "release", "void": "release",
-          "withdraw": "propose"}  # fmt: skip
+_STEPS = {"move": "enter_data", "hold": "release", "lift": "release", "withhold": "release", "cancel": "release",
+          "void": "release", "withdraw": "propose"}  # fmt: skip
 _SIGNINGS = {
     name: "propose" if kind.role == "physicist" else "release" for name, kind in cycles_signing.SIGNINGS.items()
 }

@@ -16,7 +16,14 @@ from lutetia.trial.clock import instant
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import RELATED, local_day, refuse_after_death, subject_of
+from lutetia.workflow.course_records import (
+    RELATED,
+    death_day,
+    is_fatal,
+    local_day,
+    refuse_after_death,
+    subject_of,
+)
 from lutetia.workflow.edits import (
     allowed_subject,
     deviation_edits,
@@ -134,7 +141,7 @@ def record_event(trial: Trial, actor: Actor, command: RecordEvent) -> str:
         numbers = {int(r["ae_id"]) for r in known if r["ae_id"].isdecimal()}  # imported ones may be named otherwise
         ae_id = f"{max(numbers, default=0) + 1:03d}"
         row = {"subject_id": command.subject_id, "ae_id": ae_id, "seq": 1, **found.values}
-        findings = [*found.findings, *_unusual(found.values, subject)]
+        findings = [*found.findings, *_unusual(found.values, subject), *_death_missing(reader, row)]
         edits: list[Edit] = [Create("adverse_events", row)]
         edits += _serious_edits(command.subject_id, ae_id, found.values)
         edits += query_edits(reader, findings, subject_id=command.subject_id, site=subject["site"],
@@ -230,6 +237,10 @@ def correct_event(trial: Trial, actor: Actor, command: CorrectEvent) -> Receipt:
             edits += _serious_edits(command.subject_id, command.ae_id, checked)
         elif checked["serious"] == "yes" and checked["aware_at"] != known["aware_at"]:
             edits += _moved_clock(reader, known, checked["aware_at"])
+        asked = [] if is_fatal(row) else _death_missing(reader, {**row, **checked})
+        site = subject_of(reader, command.subject_id)["site"]
+        edits += query_edits(reader, asked, subject_id=command.subject_id, site=site, table="adverse_events",
+                             values=row)  # fmt: skip
         return Change("correct_event", edits)
 
     return trial.commit(change, actor, reason)
@@ -360,6 +371,13 @@ def _unusual(values: Mapping[str, Any], subject: Record) -> list[SoftFinding]:
     if values["serious"] == "no" and values["grade"] == 4:
         found.append(SoftFinding("serious", "grade 4 is life-threatening by definition; is the event not serious?"))
     return found
+
+
+def _death_missing(reader: Reader, row: Mapping[str, Any]) -> list[SoftFinding]:
+    """A fatal event of a subject whose death is not recorded."""
+    if not is_fatal(row) or death_day(reader, row["subject_id"]) is not None:
+        return []
+    return [SoftFinding("grade", "the event is fatal, but no death is recorded; record when the subject died")]
 
 
 def _moved_clock(reader: Reader, serious: Record, aware_at: str) -> list[Edit]:

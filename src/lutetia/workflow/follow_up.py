@@ -7,6 +7,7 @@ Not here: tumour assessments (`response`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from lutetia.errors import InputError, TransitionError
 from lutetia.trial.reader import Reader, Record
@@ -19,6 +20,17 @@ from lutetia.workflow.entry_checks import check_form
 
 # What a subject leaves by → the state that follows.
 LEAVING = {"withdrew": "CONSENT_WITHDRAWN", "lost": "LOST", "died": "DEAD", "completed": "COMPLETED"}
+# What shows a subject alive: the column with the day, and words for it. Of the disposition, contacts only.
+_SEEN = {
+    "disposition": ("on", "contact on"),
+    "visits": ("done_on", "visit on"),
+    "vitals": ("taken_on", "vitals of"),
+    "labs": ("taken_at", "laboratory sample of"),
+    "responses": ("assessed_on", "tumour assessment of"),
+    "treatments": ("started_on", "concomitant treatment of"),
+    "adverse_events": ("started_on", "adverse event of"),
+}
+_NOT_SEEN = (*LEAVING, "treatment_ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,8 @@ def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
     TransitionError
         If the subject's state does not permit it.
     InputError
-        For an unknown event, a future day, one before the last administration, or a death before a contact.
+        For an unknown event, a future day, one before the last administration, or a death before a day on which the
+        subject was seen.
     """
     allowed_subject(trial, actor, "enter_data", command.subject_id)
     if command.event not in LEAVING:
@@ -101,7 +114,7 @@ def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
                              subject_step(reader, subject, LEAVING[command.event])]  # fmt: skip
         kept = _may_be_given(reader, command.subject_id, on) if command.event == "died" else ()
         if command.event == "died":
-            _not_seen_after(reader, command.subject_id, on)
+            _not_seen_after(reader, subject, on)
         cancelled = cancelled_cycles(reader, command.subject_id, command.event, but=kept)
         return Change(f"subject {command.event}", edits + cancelled)
 
@@ -163,11 +176,22 @@ def _may_be_given(reader: Reader, subject_id: str, died: str) -> tuple[int, ...]
     return tuple(int(c["cycle"]) for c in cycles if c["cycle"] in released and window_of(c, settings)[0] <= died)
 
 
-def _not_seen_after(reader: Reader, subject_id: str, died: str) -> None:
-    """Refuse a death before a day on which the subject was seen or spoken to."""
-    seen = [str(r["on"]) for r in reader.records("disposition", subject_id=subject_id, event="last_contact")]
-    if (last := max(seen, default="")) > died:
-        raise InputError(f"subject {subject_id}: found death on {died}, before the contact on {last}; correct the day")
+def _not_seen_after(reader: Reader, subject: Record, died: str) -> None:
+    """Refuse a death before a day on which the subject was seen, spoken to, treated or ill.
+
+    What is entered after a death is recorded is refused where it is entered (`refuse_after_death`).
+    """
+    for table, (column, words) in _SEEN.items():
+        for row in reader.records(table, subject_id=subject["subject_id"]):
+            if row[column] is None or row.get("event") in _NOT_SEEN:
+                continue
+            day = str(row[column])
+            day = local_day(reader, subject["site"], datetime.fromisoformat(day)) if len(day) > len(died) else day
+            if day > died[: len(day)]:
+                raise InputError(
+                    f"subject {subject['subject_id']}: found death on {died}, before the {words} {day}; "
+                    "correct the day that is wrong"
+                )
 
 
 def _event(subject_id: str, event: str, on: str, reason: str) -> Create:

@@ -27,7 +27,6 @@ from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     death_day,
     given_cycles,
-    indicated,
     readable_labs,
     red_cell_days,
     site_zone,
@@ -37,6 +36,7 @@ from lutetia.workflow.edits import now_of, query_edits
 from lutetia.workflow.entry_checks import SoftFinding
 from lutetia.workflow.laboratory_file import FileRow, table_rows
 from lutetia.workflow.missing import MISSING_CODES, missing_code
+from lutetia.workflow.toxicity_records import indicated
 
 NEW, SAME, CHANGED, REFUSED = "new", "same", "changed", "refused"
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?([eE][+-]?[0-9])?|\.[0-9]{1,20}")

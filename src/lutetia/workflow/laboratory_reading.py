@@ -12,7 +12,8 @@ from lutetia.clinical.labs import LabValue, baseline
 from lutetia.report.document import plain
 from lutetia.report.numbers import unit as typeset_unit
 from lutetia.trial.reader import Reader, Record
-from lutetia.workflow.course_records import given_cycles, readable_labs, study_of, transfusions
+from lutetia.workflow.course_records import given_cycles, readable_labs, study_of
+from lutetia.workflow.toxicity_records import transfusions
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from lutetia.trial.reader import Record
 from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown
 from lutetia.workflow.course_records import lab_conditions
-from lutetia.workflow.cycles import ENDED, TREATABLE, following_cycle
+from lutetia.workflow.cycles import ENDED, TREATABLE, following_cycle, physicians_hold
 
 Action = dict[str, Any]
 
@@ -24,7 +24,11 @@ def next_steps(page: PageContext, found: CycleRecords, shown: Shown | str | None
     main: list[Action] = []
     more: list[Action] = []
     hint = ""
-    if state in ("PLANNED", "HELD") and page.may("enter_data", site):
+    hold = physicians_hold(page.reader, found.cycle)
+    if hold is not None:
+        main = [_link("lift", "primary")] if page.may("release", site) else []
+        hint = page.t("cycles.held_by", name=hold.by, day=hold.on)
+    elif state in ("PLANNED", "HELD") and page.may("enter_data", site):
         main = _to_assess(page, found)
     if state == "ASSESSED":
         main, more, hint = _assessed(page, found, shown)

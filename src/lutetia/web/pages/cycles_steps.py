@@ -1,4 +1,4 @@
-"""Steps of a cycle without signature: plan, move, assess, hold, withhold, cancel, close; taking a prescription back."""
+"""Steps of a cycle without signature: plan, move, assess, hold, lift, withhold, cancel, close, make void."""
 
 from __future__ import annotations
 
@@ -86,6 +86,7 @@ STEPS: dict[str, Take] = {
     "withhold": _ended(workflow.withhold_cycle),
     "cancel": _ended(workflow.cancel_cycle),
     "void": _void,
+    "lift": _ended(workflow.lift_hold),
     "withdraw": _void,
 }
 
