@@ -128,11 +128,22 @@ def beside_the_data(data: Dataset) -> None:
     data.EncapsulatedDocument = b"Wisniewska"
 
 
+def frames_of_their_own(data: Dataset) -> None:
+    """Functional groups as enhanced multi-frame objects have them."""
+    content, anatomy = item(FrameComments="Wisniewska", FrameLabel="Zofia"), item(FrameLaterality="U")
+    content.FrameAcquisitionDateTime = "20260113093000"
+    frame, shared = Dataset(), Dataset()
+    frame.FrameContentSequence, frame.FrameAnatomySequence = Sequence([content]), Sequence([anatomy])
+    shared.ReferencedImageSequence = Sequence([item(ReferencedSOPInstanceUID="1.2.3")])
+    data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence = Sequence([frame]), Sequence([shared])
+
+
 HIDDEN: dict[str, tuple[str, Callable[[Dataset], None]]] = {
     "private sequences, nested": ("CT", private_inside),
     "names where other text stands": ("CT", names_as_text),
     "free text": ("NM", free_text),
     "preamble, padding, overlay, document": ("CT", beside_the_data),
+    "functional groups of frames": ("NM", frames_of_their_own),
     "another alphabet": ("CT", lambda d: setattr(d, "SeriesDescription", "Wiśniewska")),
 }
 
