@@ -51,11 +51,21 @@ def test_marked_tests_run_and_their_worst_outcome_counts(folder: Path) -> None:
     assert [answer.outcome for answer in matrix[1].answers] == ["passed", "failed"]
 
 
+def test_the_run_tells_how_far_it_is_and_the_list_why_a_test_failed_or_was_skipped(folder: Path) -> None:
+    told: list[str] = []
+    lines = "\n".join(matrix_lines(requirement_matrix(folder, told.append)))
+    assert told == [f"{percent} % tests/test_sample.py" for percent in (33, 66, 100)]
+    assert re.search(r"failed +tests/test_sample.py::test_bad\n +assert False", lines)
+    assert re.search(r"skipped +tests/test_sample.py::test_later\n +Skipped: no tool", lines)
+
+
 def test_the_command_prints_the_matrix_and_fails_unless_all_passed(folder: Path) -> None:
     found = CliRunner().invoke(app, ["validate", "--requirements", "--tests", str(folder), "--json"])
     assert found.exit_code == 1
     rows = json.loads(found.stdout)
-    assert rows[0]["tests"][1] == {"test": "tests/test_sample.py::test_bad", "outcome": "failed"}
+    bad = {"test": "tests/test_sample.py::test_bad", "outcome": "failed", "reason": "assert False"}
+    assert rows[0]["tests"][1] == bad
+    assert "33 % tests/test_sample.py" in found.stderr
 
 
 def test_the_text_groups_and_counts() -> None:

@@ -32,6 +32,7 @@ from lutetia.workflow.interim import KIND, RequestInterim, request_interim
 from lutetia.workflow.interim_view import ANSWERED_S
 from lutetia.workflow.job_kinds import JOB_KINDS
 from lutetia.workflow.jobs import ANSWERS, Outcome, run_next
+from lutetia.workflow.snapshot import TakeSnapshot, take_snapshot
 
 UNMASKED = Actor(person("unmasked_statistician"), "Person", (Grant("unmasked_statistician"),))
 OPEN_ROLES = ("data_manager", "safety_officer", "masked_statistician", "inspector")
@@ -162,8 +163,14 @@ def test_the_dashboard_answers_in_the_time_of_a_page_once_derived(enter: Callabl
 
 
 def snapshot_of(trial: Trial) -> Record:
+    """The latest snapshot; one is taken where there is none, so that every test runs alone as well."""
     with trial.read() as reader:
-        return reader.records("snapshots")[-1]
+        rows = reader.records("snapshots")
+    if not rows:
+        manager = Actor(person("data_manager"), "Person", (Grant("data_manager"),))
+        take_snapshot(trial, manager, TakeSnapshot("2031-03-03", "interim 1"))
+        return snapshot_of(trial)
+    return rows[-1]
 
 
 def test_the_data_manager_takes_snapshots_and_everyone_downloads_what_the_role_may_see(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,9 +63,17 @@ def validate(
 def _print_requirements(tests: Path, as_json: bool) -> None:
     from lutetia.validation.requirements import matrix_lines, requirement_matrix
 
-    with progress_line() as progress:
-        progress("running the tests of the requirements")
-        matrix = requirement_matrix(tests)
+    seen: set[str] = set()
+
+    def show(text: str) -> None:
+        """One line for each file of tests as it begins to end, with the percent that is done."""
+        percent, _, file = text.partition(" % ")
+        if file not in seen:
+            seen.add(file)
+            print(f"{percent:>3} % {file}", file=sys.stderr, flush=True)
+
+    print("running the tests of the requirements (some minutes)", file=sys.stderr, flush=True)
+    matrix = requirement_matrix(tests, show)
     if as_json:
         print_json([one.record() for one in matrix])
     else:

@@ -12,23 +12,24 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from lutetia.errors import InputError
-from lutetia.validation.requirement_plugin import RESULT_FILE
+from lutetia.validation.requirement_plugin import PROGRESS, RESULT_FILE
 
 PLUGIN = "lutetia.validation.requirement_plugin"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A test and its outcome: passed, failed, skipped or not run."""
+    """A test and its outcome: passed, failed, skipped or not run; and the reason of a failure or skip."""
 
     test: str
     outcome: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Requirement:
             "title": self.title,
             "rule": self.rule,
             "result": self.result,
-            "tests": [{"test": a.test, "outcome": a.outcome} for a in self.answers],
+            "tests": [{"test": a.test, "outcome": a.outcome, "reason": a.reason} for a in self.answers],
         }
 
 
@@ -70,8 +71,13 @@ def read_requirements() -> dict[int, Requirement]:
     return {int(n): Requirement(int(n), row["group"], row["title"], row["rule"]) for n, row in table.items()}
 
 
-def requirement_matrix(tests: Path) -> tuple[Requirement, ...]:
+def requirement_matrix(tests: Path, progress: Callable[[str], None] = lambda text: None) -> tuple[Requirement, ...]:
     """Run the marked tests of a folder and join them with the requirements.
+
+    Parameters
+    ----------
+    progress
+        Told, at the end of each test, the percent that is done and the test's file.
 
     Raises
     ------
@@ -84,7 +90,7 @@ def requirement_matrix(tests: Path) -> tuple[Requirement, ...]:
         raise InputError(
             f"requirements: found no folder {str(tests)!r}; give --tests the folder of this version's tests"
         )
-    return join(read_requirements(), _run(tests))
+    return join(read_requirements(), _run(tests, progress))
 
 
 def join(requirements: Mapping[int, Requirement], rows: Iterable[Mapping[str, object]]) -> tuple[Requirement, ...]:
@@ -102,7 +108,7 @@ def join(requirements: Mapping[int, Requirement], rows: Iterable[Mapping[str, ob
         for number in numbers:
             if number not in answers:
                 raise InputError(f"{row['test']}: found requirement {number}; expected 1 to {max(answers)}")
-            answers[number].append(Answer(str(row["test"]), str(row["outcome"])))
+            answers[number].append(Answer(str(row["test"]), str(row["outcome"]), str(row.get("reason", ""))))
     return tuple(
         Requirement(r.number, r.group, r.title, r.rule, tuple(answers[r.number])) for r in requirements.values()
     )
@@ -117,7 +123,9 @@ def matrix_lines(matrix: Sequence[Requirement]) -> list[str]:
             group = one.group
             lines += ["", group]
         lines.append(f"  {one.number:>2} {one.result.upper():<8} {one.title} [{one.rule}]")
-        lines += [f"              {a.outcome:<8} {a.test}" for a in one.answers]
+        for answer in one.answers:
+            lines.append(f"              {answer.outcome:<8} {answer.test}")
+            lines += [f"                       {answer.reason}"] if answer.reason else []
     passed = sum(one.result == "passed" for one in matrix)
     return [*lines, "", f"{passed} of {len(matrix)} requirements passed"]
 
@@ -127,20 +135,30 @@ def _own_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
 
-def _run(tests: Path) -> list[dict[str, object]]:
+def _run(tests: Path, progress: Callable[[str], None]) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as beside:
         result = Path(beside) / "results.json"
         command = [sys.executable, "-m", "pytest", str(tests), "-m", "requirement", "-q", "-p", PLUGIN, "--no-header"]
-        found = subprocess.run(
+        with subprocess.Popen(
             command,
             cwd=tests.resolve().parent,
             env={**_own_environment(), RESULT_FILE: str(result)},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
+        ) as process:
+            assert process.stdout is not None
+            said = [line for line in process.stdout if not _is_progress(line, progress)]
         if not result.is_file():
-            last = (found.stdout + found.stderr).strip().splitlines()[-1:]
+            last = "".join(said).strip().splitlines()[-1:]
             raise InputError(f"requirements: the tests did not start: {' '.join(last)}")
         rows: list[dict[str, object]] = json.loads(result.read_text(encoding="utf-8"))
     return rows
+
+
+def _is_progress(line: str, progress: Callable[[str], None]) -> bool:
+    """Pass a line of progress on; False for any other line."""
+    _, mark, text = line.partition(PROGRESS)
+    if mark:
+        progress(text.strip())
+    return bool(mark)
