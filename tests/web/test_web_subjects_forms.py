@@ -355,6 +355,9 @@ def test_the_lesions_suggest_a_response_and_another_one_needs_a_reason(
     assert "N1, mesentery: 9 mm, target, lymph node" in words(done.text)
     assert "The lesions say PR; the reader: the node is oedematous" in words(done.text)
     row = records(treated, "responses", subject_id=subject_id, assessed_on="2026-02-26")[0]
+    node = records(treated, "lesions", subject_id=subject_id, lesion="N1")[0]
+    one = words(site.get(f"/subjects/{subject_id}/records/lesions/{node['record_id']}").text)
+    assert "target, lymph node" in one, "stored words are shown in words"
     opened = f"{path}?record={row['record_id']}"
     assert opened in site.get(f"/subjects/{subject_id}/records/responses/{row['record_id']}").text
     page = site.get(opened).text

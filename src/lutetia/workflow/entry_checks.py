@@ -83,6 +83,7 @@ disposition      | reason            | text    |                                
 """  # noqa: E501
 
 YEARS_AHEAD = 10  # assumption: nothing is planned and nothing expires later than this
+_UNITS = ("kg", "cm", "mm", "MBq", "Gy", "years")
 _NO_YES = {"true": "yes", "false": "no"}
 
 
@@ -149,11 +150,21 @@ def check_form(form: str, values: Mapping[str, Any], *, now: datetime, where: st
         cleaned[name] = value
         if value is not None and rule.usual and not rule.usual[0] <= value <= rule.usual[1]:
             low, high = rule.usual
-            findings.append(SoftFinding(name, f"{name} {value:g} is outside {low:g} to {high:g}; is it right?"))
+            what, unit = in_words(name)
+            text = f"{what} {value:g}{unit} is outside {low:g} to {high:g}{unit}; is it right?"
+            findings.append(SoftFinding(name, text))
     if problems:
         head = f"{where or form.replace('_', ' ')}: "
         raise InputError(head + ("; ".join(problems)))
     return Checked(cleaned, tuple(findings))
+
+
+def in_words(name: str) -> tuple[str, str]:
+    """A field's name and unit as people read them: ``weight_kg`` is weight in kg."""
+    plain, _, unit = name.rpartition("_")
+    if plain and unit in _UNITS:
+        return plain.replace("_", " "), f" {unit}"
+    return name.replace("_", " "), ""
 
 
 def dates_in_order(values: Mapping[str, Any], *pairs: tuple[str, str], where: str) -> None:

@@ -110,4 +110,4 @@ def _jump(reader: Reader, subject_id: str, values: dict[str, Any]) -> list[SoftF
     weight = values.get("weight_kg")
     if weight is None or before is None or abs(weight / before - 1.0) <= WEIGHT_CHANGE:
         return []
-    return [SoftFinding("weight_kg", f"weight_kg {weight:g} after {before:g}; is it right?")]
+    return [SoftFinding("weight_kg", f"weight {weight:g} kg after {before:g} kg; is it right?")]

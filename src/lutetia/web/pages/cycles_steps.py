@@ -12,6 +12,7 @@ from lutetia.errors import LutetiaError, TransitionError
 from lutetia.trial import queries
 from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
+from lutetia.web.field_messages import beside_fields
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles import render_cycle
@@ -65,7 +66,9 @@ def _move(page: PageContext, form: Form, cycle: Record) -> object:
     if sent is None:
         return None
     command = workflow.MoveCycle(cycle["subject_id"], int(cycle["cycle"]), sent.planned_on, sent.reason, sent.version)
-    return form.attempt(workflow.move_cycle, page.trial, page.actor, command)
+    done = form.attempt(workflow.move_cycle, page.trial, page.actor, command)
+    beside_fields(form, ("planned_on", "reason"))
+    return done
 
 
 def _void(page: PageContext, form: Form, cycle: Record) -> object:
@@ -83,10 +86,10 @@ def _void(page: PageContext, form: Form, cycle: Record) -> object:
 STEPS: dict[str, Take] = {
     "move": _move,
     "hold": _ended(workflow.hold_cycle),
+    "lift": _ended(workflow.lift_hold),
     "withhold": _ended(workflow.withhold_cycle),
     "cancel": _ended(workflow.cancel_cycle),
     "void": _void,
-    "lift": _ended(workflow.lift_hold),
     "withdraw": _void,
 }
 
@@ -161,6 +164,7 @@ def plan(page: Page, subject_id: str) -> Response:
         number = form.attempt(workflow.plan_cycle, page.trial, page.actor, command)
         if number is not None:
             return page.redirect(f"/subjects/{subject_id}/cycles/{number}", notice="cycles.done.plan")
+        beside_fields(form, ("planned_on",))
     return _plan_page(page, subject_id, form, status=422)
 
 

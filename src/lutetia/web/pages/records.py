@@ -20,9 +20,16 @@ from lutetia.web.pages.audit import field_words, table_words
 from lutetia.web.pages.subject_forms import Field, FormSpec, show_form, take, version_of
 from lutetia.web.pages.subject_frame import blank, subject_page
 from lutetia.workflow import missing, oversight, queries_form, signing
+from lutetia.workflow.entry_checks import RULES
 from lutetia.workflow.locks import open_locks
 
 _SIZE = 100
+#: Table → family of its form's words, and field → name of the words of its choices, where they are not the same.
+_FAMILIES = {
+    "adverse_events": "adverse_event", "lesions": "response", "responses": "response", "consents": "consent",
+    "deviations": "deviation",
+}  # fmt: skip
+_WORDS = {("lesions", "kind"): "lesion"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +243,15 @@ def _key(spec: TableSpec, row: Record) -> str:
 def _summary(page: PageContext, spec: TableSpec, row: Record) -> str:
     """The first few values of a record in words."""
     filled = [n for n in spec.columns if row[n] not in (None, "", HIDDEN) and not n.endswith("sha256")][:4]
-    return "; ".join(f"{field_words(page, n)} {_value(page, n, row[n])}" for n in filled)
+    return "; ".join(f"{field_words(page, n)} {_value(page, spec.name, n, row[n])}" for n in filled)
 
 
-def _value(page: PageContext, name: str, value: Any) -> str:
+def _value(page: PageContext, table: str, name: str, value: Any) -> str:
+    """A stored value as its form says it: local times, and the words of choices."""
+    if isinstance(value, str) and name in RULES.get(table, {}) and RULES[table][name].choices:
+        family = _FAMILIES.get(table, table)
+        shared = page.t.known(f"subject_forms.words.{value}", otherwise=value.replace("_", " "))
+        return page.t.known(f"{family}.{_WORDS.get((table, name), name)}_words.{value}", otherwise=shared)
     if name.endswith("_at") and isinstance(value, str):
         return page.local(value)
     return f"{value:.12g}" if isinstance(value, float) else str(value)
@@ -259,7 +271,7 @@ def _record(page: PageContext, subject_id: str, table: str, number: int, form: F
     said = queries.of_subject(page.reader, page.actor, "missing_reasons", subject_id)
     reasons = {r["field"]: r["reason"] for r in said if (r["table_name"], r["record_key"]) == (table, key)}
     fields = [
-        {"name": n, "label": field_words(page, n), "value": "" if row[n] is None else _value(page, n, row[n]),
+        {"name": n, "label": field_words(page, n), "value": "" if row[n] is None else _value(page, table, n, row[n]),
          "missing": reasons.get(n, "") if row[n] is None else "", "empty": row[n] is None}
         for n in spec.names if n != "subject_id"
     ]  # fmt: skip
