@@ -25,6 +25,7 @@ from lutetia.workflow.cycles import (
     withhold_cycle,
 )
 from lutetia.workflow.follow_up import Contact, Leave, leave, record_contact
+from lutetia.workflow.laboratory import EnterLabs, LabEntry, enter_labs
 from lutetia.workflow.prescription import read_standing
 from lutetia.workflow.screening import RecordBaseline, record_baseline
 from lutetia.workflow.vitals import RecordTreatment, RecordVitals, record_treatment, record_vitals
@@ -153,6 +154,16 @@ def test_a_death_before_a_day_on_which_the_subject_was_seen_is_refused(tmp_path:
     assert story.trial.head().head == before
     leave(story.trial, COORDINATOR, Leave(SUBJECT, "died", "2026-01-11", "fall"))
     assert story.row("subjects", subject_id=SUBJECT)["state"] == "DEAD"
+    story.trial.close()
+
+
+@pytest.mark.requirement(31)
+def test_a_sample_that_was_not_taken_shows_nobody_alive(tmp_path: Path) -> None:
+    story = make_story(tmp_path, draws=30)
+    story.at(DAY)
+    absent = LabEntry("platelets", missing_reason="not done")
+    enter_labs(story.trial, COORDINATOR, EnterLabs(SUBJECT, "2026-01-11T08:00:00+00:00", [absent]))
+    leave(story.trial, COORDINATOR, Leave(SUBJECT, "died", "2026-01-10", "fall"))
     story.trial.close()
 
 

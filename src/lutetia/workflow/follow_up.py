@@ -20,7 +20,8 @@ from lutetia.workflow.entry_checks import check_form
 
 # What a subject leaves by → the state that follows.
 LEAVING = {"withdrew": "CONSENT_WITHDRAWN", "lost": "LOST", "died": "DEAD", "completed": "COMPLETED"}
-# What shows a subject alive: the column with the day, and words for it. Of the disposition, contacts only.
+# What shows a subject alive: the column with the day, and words for it. Of the disposition, contacts only;
+# of laboratory samples, those with a value.
 _SEEN = {
     "disposition": ("on", "contact on"),
     "visits": ("done_on", "visit on"),
@@ -183,7 +184,7 @@ def _not_seen_after(reader: Reader, subject: Record, died: str) -> None:
     """
     for table, (column, words) in _SEEN.items():
         for row in reader.records(table, subject_id=subject["subject_id"]):
-            if row[column] is None or row.get("event") in _NOT_SEEN:
+            if row[column] is None or row.get("value", "") is None or row.get("event") in _NOT_SEEN:
                 continue
             day = str(row[column])
             day = local_day(reader, subject["site"], datetime.fromisoformat(day)) if len(day) > len(died) else day
