@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable
@@ -333,7 +334,12 @@ def test_a_folder_without_a_trial_and_a_file_without_tables_are_named(tmp_path: 
     with pytest.raises(StorageError, match=r"found no trial there .* lutetia trial"):
         Trial.open(tmp_path)
     (tmp_path / "trial.toml").write_text('database = "sqlite"\n')
-    with pytest.raises(StorageError, match="found no trial in it"):
+    with pytest.raises(StorageError, match=r"trial\.sqlite: is missing or empty; .* restore the last backup"):
+        Trial.open(tmp_path)
+    assert not (tmp_path / "trial.sqlite").exists(), "looking for it makes none"
+    with contextlib.closing(sqlite3.connect(tmp_path / "trial.sqlite")) as other:
+        other.execute("CREATE TABLE x (y)")
+    with pytest.raises(StorageError, match=r"found no trial in it; .* restore the last backup"):
         Trial.open(tmp_path)
     (tmp_path / "trial.toml").write_text('database = "env:NO_SUCH_VARIABLE_1"\n')
     with pytest.raises(InputError, match="NO_SUCH_VARIABLE_1: is not set"):

@@ -86,6 +86,8 @@ def restore_backup(path: Path, folder: Path, *, secret: Secret, url: str | None 
             header = _restored(path, folder, secret=secret, url=url)
             with Trial.open(folder) as trial:
                 return _proved(trial, header["made_at"])
+    except StorageError as error:
+        raise StorageError(f"{path}, into {folder}: {error}") from error
     except (OSError, tarfile.TarError) as error:
         raise StorageError(f"{path}: cannot be restored ({error}); check place and file") from error
 

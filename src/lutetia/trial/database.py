@@ -192,7 +192,7 @@ def schema_version(database: Database) -> str:
     """
     with database.reading() as connection:
         if not inspect(connection).has_table(VERSION.name):
-            raise StorageError("database: found no trial in it; expected one; create it with  lutetia trial DATA")
+            raise StorageError("database: found no trial in it; expected one; name another, or restore the last backup")
         return str(connection.execute(select(VERSION.c.version_num)).scalar())
 
 
@@ -213,6 +213,10 @@ def _storage_text(found: str) -> str:
         return f"database: {first}; nothing was stored; free space on the disk and repeat the action"
     if "locked" in lower or "busy" in lower or "lock timeout" in lower:
         return f"database: {first} for {BUSY_SECONDS} s; nothing was stored; end the program that holds it and repeat"
+    if "malformed" in lower or "not a database" in lower:
+        return f"database: {first}; the file is damaged; keep it, and restore the last backup into another folder"
+    if "disk i/o error" in lower:
+        return f"database: {first}; nothing was stored; free space on the disk, check the disk, and repeat the action"
     if "readonly" in lower or "read-only" in lower:
         return f"database: {first}; expected to write; open it for writing and check the file's rights"
     return f"database: {first}; nothing was stored; check that the database runs and is reachable"

@@ -109,9 +109,10 @@ class Trial:
             If a substitute clock or authenticator is given for a database that is not marked as demonstration.
         """
         folder = folder.absolute()
-        database = connect(database_url(folder))
+        database = connect(_present(database_url(folder)))
         try:
-            check_version(database, folder)
+            with _named(folder):
+                check_version(database, folder)
             trial = _assembled(folder, database, SystemClock(), None, demonstration=False)
             with trial.read() as reader:
                 found = reader.records("study")
@@ -312,6 +313,27 @@ def _write_configuration(folder: Path, url: str | None) -> None:
     text = f'schema = "lutetia.trial/1"\ndatabase = {json.dumps(_LOCAL if url is None else url)}\n'
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def _present(url: str | URL) -> str | URL:
+    """The URL, if the file of a local database is there: opening it would make an empty one."""
+    if isinstance(url, URL) and url.database and not _holds_something(Path(url.database)):
+        text = f"{url.database}: is missing or empty; expected the database of the trial that {CONFIGURATION} describes"
+        raise StorageError(f"{text}; restore the last backup into another folder")
+    return url
+
+
+def _holds_something(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Say of which trial a refusal of the database speaks."""
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{folder}: {error}") from error
 
 
 def database_url(folder: Path) -> str | URL:
