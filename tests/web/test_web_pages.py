@@ -277,8 +277,8 @@ def test_a_query_is_answered_at_the_site_and_closed_by_the_monitor(new_browser: 
     site, monitor = new_browser(person("coordinator")), new_browser(person("monitor"))
     assert "58 or 85?" in site.get("/queries").text
     page = site.get("/queries/1").text
-    assert ">Answer<" in page
-    assert ">Close<" not in page
+    assert ">Answer the query<" in page
+    assert ">Close the query<" not in page
     hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
     assert site.post("/queries/1/answer", {**hidden, "csrf": site.csrf, "text": ""}).status_code == 422
     answered = site.post("/queries/1/answer", {**hidden, "csrf": site.csrf, "text": "58 is right"})
