@@ -35,6 +35,7 @@ from lutetia.web.session import Session, by_cookie, find, give_visitor, token_of
 from lutetia.web.settings import Settings
 from lutetia.web.slices import SliceCache
 from lutetia.web.texts import Texts
+from lutetia.workflow.course_records import site_zone
 
 #: Cookie that carries the text key of a notice to the next page.
 NOTICE = "lutetia-notice"
@@ -106,6 +107,7 @@ class PageContext:
     sent: FormData | None = None
     _open: ExitStack = field(default_factory=ExitStack)
     _reader: Reader | None = None
+    _zone: ZoneInfo | None = None
 
     @property
     def trial(self) -> Trial:
@@ -136,6 +138,17 @@ class PageContext:
         if self._reader is None:
             self._reader = self._open.enter_context(self.trial.read(keep=True))
         return self._reader
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Zone of the times that are shown and typed: the site's of the address or of the person, else the study's."""
+        return self._zone or self.services.study.zone
+
+    def stands_at(self, site: str | None) -> None:
+        """Take times as those of a site; of the person's only one where the address names none."""
+        own = {grant.site for grant in self.actor.grants}
+        place = site or (next(iter(own)) if len(own) == 1 else None)
+        self._zone = site_zone(self.reader, place) if place else None
 
     @property
     def masked(self) -> bool:
@@ -185,29 +198,27 @@ class PageContext:
         record
             Values to begin with.
         """
-        zone = self.services.study.zone
         if self.sent is not None:
-            return Form(self.t, family, zone, sent_texts(self.sent))
-        return Form(self.t, family, zone, values_of(record or {}, zone))
+            return Form(self.t, family, self.zone, sent_texts(self.sent))
+        return self.saved_form(family, record or {})
 
     def saved_form(self, family: str, record: Mapping[str, Any]) -> Form:
         """A form that begins with a saved record, whatever was sent."""
-        zone = self.services.study.zone
-        return Form(self.t, family, zone, values_of(record, zone))
+        return Form(self.t, family, self.zone, values_of(record, self.zone))
 
     def today(self) -> str:
         """The local date by the trial's clock."""
-        return self.trial.clock.now().astimezone(self.services.study.zone).date().isoformat()
+        return self.trial.clock.now().astimezone(self.zone).date().isoformat()
 
     def start_of_day(self, form: Form, name: str) -> str | None:
         """The first instant (UTC text) of the local day in a form's field; None where it is blank or wrong."""
         day = form.day(name)
-        return None if day is None else utc_text(datetime.combine(day, time.min, self.services.study.zone))
+        return None if day is None else utc_text(datetime.combine(day, time.min, self.zone))
 
     def end_of_day(self, form: Form, name: str) -> str | None:
         """The last instant (UTC text) of the local day in a form's field; None where it is blank or wrong."""
         day = form.day(name)
-        return None if day is None else utc_text(datetime.combine(day, time.max, self.services.study.zone))
+        return None if day is None else utc_text(datetime.combine(day, time.max, self.zone))
 
     def signing(self) -> Signing:
         """What the next signature of this session asks for; templates call it through the macro `signature`."""
@@ -241,7 +252,7 @@ class PageContext:
         """A stored instant as local time with its zone, a date as it is, nothing as a dash."""
         if not stored:
             return "–"
-        return stored if len(stored) <= 10 else local_text(stored, self.services.study.zone.key)
+        return stored if len(stored) <= 10 else local_text(stored, self.zone.key)
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
         """A page or a fragment from a template."""
@@ -291,7 +302,7 @@ class PageContext:
             "csrf_token": self.csrf_token,
             "study_id": study.study_id,
             "study_name": study.name,
-            "zone": study.zone.key,
+            "zone": self.zone.key,
             "demonstration": study.demonstration,
             "software_version": __version__,
             "where": self._where(),
@@ -402,7 +413,9 @@ def _admit(page: PageContext) -> None:
     if route.action == SIGNED_IN:
         return
     access.require(session.actor, route.action)  # first: whether the thing in the address exists is told to no other
-    access.require(session.actor, route.action, route.site_of(page.reader, page.request.path_params))
+    site = route.site_of(page.reader, page.request.path_params)
+    access.require(session.actor, route.action, site)
+    page.stands_at(site)
 
 
 class PasswordDueError(AccessDeniedError):

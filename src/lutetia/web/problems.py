@@ -218,7 +218,7 @@ def _sign_in_again(page: PageContext, error: SignInError) -> Response:
     kept = kept_fields(page) if request.method in UNSAFE and by_cookie(request) else []
     onward = path if request.method not in UNSAFE or kept else "/"
     template = "session/paused.html" if isinstance(error, PausedError) and state == "idle" else "session/sign_in.html"
-    form = Form(page.t, "account", page.services.study.zone)
+    form = Form(page.t, "account", page.zone)
     message = page.t("account.ended") if page.session is not None else ""
     return page.render(template, status=401, form=form, onward=onward, kept=kept, message=message,
                        demo=page.services.demo,
@@ -247,9 +247,9 @@ def both_versions(page: PageContext) -> list[tuple[str, str, str]]:
         return []
     if not found:
         return []
-    saved = values_of(found[0], page.services.study.zone)
+    saved = values_of(found[0], page.zone)
     family = sent.get("family", [table])[0]
-    label = Form(page.t, family, page.services.study.zone).label
+    label = Form(page.t, family, page.zone).label
     pairs = ((name, _joined(sent[name]), _joined(saved.get(name, ()))) for name in SCHEMA[table].names if name in sent)
     return [(label(name), yours, theirs) for name, yours, theirs in pairs if yours != theirs]
 

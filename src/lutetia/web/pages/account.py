@@ -125,7 +125,7 @@ def _render(page: PageContext, form: Form, *, part: str = "", status: int = 200)
     """The page of the own account; `part` is the form that was sent, where it is not the password's."""
     session = _session(page)
     return page.render(
-        "session/account.html", status=status, form=form, empty=Form(page.t, "account", page.services.study.zone),
+        "session/account.html", status=status, form=form, empty=Form(page.t, "account", page.zone),
         part=part, session=session, length=MINIMUM_LENGTH,
         sessions=_open_sessions(page, session.actor.user_id),
     )  # fmt: skip

@@ -145,7 +145,7 @@ def end(page: Page, subject_id: str, ae_id: str) -> Response:
 
 def report_form(page: Page, subject_id: str, ae_id: str) -> Response:
     """The form of the report to the sponsor."""
-    now = page.trial.clock.now().astimezone(page.services.study.zone).strftime("%Y-%m-%dT%H:%M")
+    now = page.trial.clock.now().astimezone(page.zone).strftime("%Y-%m-%dT%H:%M")
     return show_form(page, subject_id, _report(page, subject_id, ae_id), blank(page, "ae_report", reported_at=now))
 
 

@@ -29,7 +29,7 @@ class ReviewForm:
 
 def show(page: Page) -> Response:
     """The trail, newest first, as the filters ask; `print=yes` gives one long page."""
-    return _show(page, Form(page.t, "audit", page.services.study.zone))
+    return _show(page, Form(page.t, "audit", page.zone))
 
 
 def review(page: Page) -> Response:
@@ -45,7 +45,7 @@ def review(page: Page) -> Response:
 
 
 def _show(page: PageContext, review_form: Form, *, status: int = 200) -> Response:
-    form = Form(page.t, "audit", page.services.study.zone, {name: [page.argument(name)] for name in _FILTERS})
+    form = Form(page.t, "audit", page.zone, {name: [page.argument(name)] for name in _FILTERS})
     wanted = AuditFilter(
         subject_id=form.value("subject_id") or None, table=form.value("table") or None,
         actor=form.value("actor") or None, site=form.value("site") or None,

@@ -173,7 +173,7 @@ def stale_reasons(page: PageContext, rows: Sequence[Record]) -> tuple[str, ...]:
 
 def printed_signatures(page: PageContext, rows: Sequence[Record]) -> list[dict[str, Any]]:
     """Signatures over prescriptions as they are shown and printed: name, role, local time, meaning, void or not."""
-    zone = page.services.study.zone.key
+    zone = page.zone.key
     found: dict[int, dict[str, Any]] = {}
     for row in rows[:1]:
         for signature in signatures_of(page.reader, "prescriptions", int(row["record_id"])):

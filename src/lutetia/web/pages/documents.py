@@ -77,14 +77,14 @@ def put_in_force(page: Page) -> Response:
 
 
 def amend(page: Page) -> Response:
-    """Put an amended protocol in force."""
+    """Put an amended protocol, or amended settings of the study, in force."""
     form, file = page.form("amendment"), page.upload("protocol_file")
     if file is None:
         form.errors["protocol_file"] = page.t("form.missing", field=form.label("protocol_file"))
     sent = form.read(AmendmentForm)
     if sent is not None and file is not None:
         command = study_setup.AmendProtocol(file[1], sent.reason, sent.version)
-        if form.attempt(study_setup.amend_protocol, page.trial, page.actor, command) is not None:
+        if form.attempt(study_setup.amend_study, page.trial, page.actor, command) is not None:
             return page.redirect("/documents", notice="amendment.done")
         form.errors["protocol_file"] = form.errors.pop("")
     return _list(page, form, part="amendment", status=422)
@@ -117,7 +117,7 @@ def _list(page: PageContext, form: Form, *, part: str = "add", status: int = 200
     for row in queries.records(page.reader, page.actor, "document_sites"):
         places.setdefault(row["document_id"], []).append(row)
     sites = [(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")]
-    zone = page.services.study.zone
+    zone = page.zone
     empty = {name: Form(page.t, family, zone) for name, family in _FORMS.items()}
     stored = partial(queries.stored_number, page.reader, page.actor)
     signatures = {

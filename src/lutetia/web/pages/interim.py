@@ -54,7 +54,7 @@ def run(page: Page) -> Response:
 
 def progress(page: Page, snapshot_id: str) -> Response:
     """How far the analysis of a snapshot is, as a fragment; the page loads again when it has ended."""
-    zone = page.services.study.zone.key
+    zone = page.zone.key
     rows = analysed_snapshots(page.reader, page.actor, zone=zone)
     found = next((row for row in rows if row.snapshot["snapshot_id"] == snapshot_id), None)
     response = page.render(
@@ -67,7 +67,7 @@ def progress(page: Page, snapshot_id: str) -> Response:
 
 def sign_form(page: Page, snapshot_id: str, version: RecordNumber) -> Response:
     """The page on which a version is signed."""
-    return _sign_page(page, Form(page.t, "interim", page.services.study.zone), snapshot_id, version=version)
+    return _sign_page(page, Form(page.t, "interim", page.zone), snapshot_id, version=version)
 
 
 def sign(page: Page, snapshot_id: str, version: RecordNumber) -> Response:
@@ -114,7 +114,7 @@ def _saves(page: PageContext) -> bool:
 
 
 def _list(page: PageContext, form: Form, *, status: int = 200) -> Response:
-    zone = page.services.study.zone.key
+    zone = page.zone.key
     rows = analysed_snapshots(page.reader, page.actor, zone=zone)
     return page.render(
         "interim/list.html", status=status, form=form, rows=rows, runs=page.may("run_closed_report"),

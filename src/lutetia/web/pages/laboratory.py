@@ -197,15 +197,15 @@ def _text(form: Form, line: AnalyteLine, part: str, *, sent: bool) -> str:
 def _stored(page: PageContext, rows: Sequence[Record]) -> Form:
     """The form of a stored sample; of a new one where there are no rows."""
     if not rows:
-        now = page.trial.clock.now().astimezone(page.services.study.zone)
+        now = page.trial.clock.now().astimezone(page.zone)
         return blank(page, "laboratory", taken_at=now.strftime("%Y-%m-%dT%H:%M"), visit=page.argument("visit"))
-    head = values_of({n: rows[0][n] for n in ("taken_at", "sample_id", "visit")}, page.services.study.zone)
+    head = values_of({n: rows[0][n] for n in ("taken_at", "sample_id", "visit")}, page.zone)
     texts: dict[str, list[str]] = dict(head)
     for row in rows:
         named = {"value": f"{row['qualifier'] or ''}{row['value'] or ''}", "missing": row["missing_reason"]}
         named |= {part: row[part] for part in ("unit", "lln", "uln")}
         texts |= {f"{part}_{row['analyte']}": [text or ""] for part, text in named.items()}
-    return Form(page.t, "laboratory", page.services.study.zone, texts)
+    return Form(page.t, "laboratory", page.zone, texts)
 
 
 def _entries(page: PageContext, subject_id: str, form: Form) -> list[laboratory.LabEntry]:

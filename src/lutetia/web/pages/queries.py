@@ -38,7 +38,7 @@ def show(page: Page) -> Response:
     shown, part = page.paged(rows)
     first = {} if page.masked else reading_subjects.first_messages(page.reader, [row["query_id"] for row in shown])
     sites = [(s["site"], f"{s['site']} {s['name']}") for s in queries.records(page.reader, page.actor, "sites")]
-    form = Form(page.t, "queries", page.services.study.zone, {name: [text] for name, text in wanted.items()})
+    form = Form(page.t, "queries", page.zone, {name: [text] for name, text in wanted.items()})
     return page.render(
         "queries/list.html", rows=[_row(page, row, first.get(row["query_id"], "")) for row in shown], part=part,
         form=form, sites=sites, states=STATES,
@@ -47,7 +47,7 @@ def show(page: Page) -> Response:
 
 def thread(page: Page, query_id: RecordNumber) -> Response:
     """One query with its messages."""
-    return _thread(page, query_id, Form(page.t, "queries", page.services.study.zone))
+    return _thread(page, query_id, Form(page.t, "queries", page.zone))
 
 
 def answer(page: Page, query_id: RecordNumber) -> Response:

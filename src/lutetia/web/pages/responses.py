@@ -197,7 +197,7 @@ def _stored(page: PageContext, subject_id: str, record: str) -> Record | None:
 
 def _saved_form(page: PageContext, subject_id: str, stored: Record) -> Form:
     """A stored assessment with its lesions as the text of the form."""
-    zone = page.services.study.zone
+    zone = page.zone
     texts = values_of({name: stored[name] for name in _HEAD}, zone)
     own = [r for r in queries.of_subject(page.reader, page.actor, "lesions", subject_id)
            if r["assessed_on"] == stored["assessed_on"]]  # fmt: skip

@@ -111,4 +111,4 @@ def _kept(form: Form) -> list[tuple[str, str]]:
 
 
 def _blank(page: PageContext) -> Form:
-    return Form(page.t, "account", page.services.study.zone)
+    return Form(page.t, "account", page.zone)

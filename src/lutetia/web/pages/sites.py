@@ -76,7 +76,7 @@ def _site(
     page.reader.record("sites", {"site": site})
     record = queries.records(page.reader, page.actor, "sites", site=site)[0]
     typed = record | {"dicom_senders": ", ".join(record["dicom_senders"] or ())}
-    zone = page.services.study.zone
+    zone = page.zone
     return page.render(
         "sites/edit.html", status=status, site=record, form=form or page.saved_form("sites", typed),
         closing=closing or Form(page.t, "sites", zone, {"on": [page.today()]}),

@@ -54,7 +54,7 @@ def subject_page(
 
 def blank(page: PageContext, family: str, **values: str) -> Form:
     """A form that begins with given texts, whatever was sent."""
-    return Form(page.t, family, page.services.study.zone, {name: [text] for name, text in values.items()})
+    return Form(page.t, family, page.zone, {name: [text] for name, text in values.items()})
 
 
 def options(page: PageContext, family: str, names: tuple[str, ...] | list[str]) -> list[tuple[str, str]]:

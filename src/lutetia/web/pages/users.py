@@ -103,7 +103,7 @@ def end_delegation(page: Page, user_id: str, delegation_id: str) -> Response:
 
 def access_list(page: Page) -> Response:
     """Who held which role where and when: now, on a day, or ever; for printing."""
-    form = Form(page.t, "users", page.services.study.zone, {"on_day": [page.argument("on_day")]})
+    form = Form(page.t, "users", page.zone, {"on_day": [page.argument("on_day")]})
     at = page.end_of_day(form, "on_day")
     if form.errors:
         return page.render("users/access.html", status=422, form=form, entries=(), at=None)
@@ -139,7 +139,7 @@ def _person(page: PageContext, user_id: str, form: Form, *, part: str = "", stat
         {"grant", "password", "codes"} if own else set()
     )
     return page.render(
-        "users/person.html", status=status, form=form, empty=Form(page.t, "users", page.services.study.zone), part=part,
+        "users/person.html", status=status, form=form, empty=Form(page.t, "users", page.zone), part=part,
         user=found, own=own, gone=part in gone, grants=grants,
         delegations=queries.records(page.reader, page.actor, "delegations", user_id=user_id),
         roles=ROLES, site_roles=SITE_ROLES, tasks=sites_users.TASKS,
