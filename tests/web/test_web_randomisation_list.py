@@ -226,7 +226,7 @@ def test_an_amended_protocol_is_put_in_force_with_a_reason(trial: Trial, new_bro
     assert beside(send(new, reason="").text, "amendment-reason")
     assert send(new, version="99").status_code == 409
     assert records(trial, "study")[0]["protocol_version"] == version
-    assert "The amended protocol is in force" in send(new).text
+    assert "The amendment is in force" in send(new).text
     assert records(trial, "study")[0]["protocol_version"] == "9.1"
     assert "version 9.1" in words(administrator.get("/documents").text)
 

@@ -25,9 +25,11 @@ from lutetia.workflow.study_file import (
 )
 from lutetia.workflow.study_setup import (
     CHECKLIST,
+    AmendProtocol,
     AmendSettings,
     StudyPlan,
     amend_settings,
+    amend_study,
     checklist_of,
     create_study,
     study_protocol,
@@ -158,9 +160,10 @@ def test_settings_are_amended_whole_with_the_earlier_file_kept(tmp_path: Path) -
             (table | {"id": "OTHER"}, "this trial is 'DUO'"),
             (table | {"idle_minutes": "abc"}, "idle_minutes"),
             (table | {"cycles": 9}, "cycles: found 9"),
+            (table | {"seed": 9}, "seed: found 9; this trial began with None"),
         ):
             with pytest.raises(InputError, match=words):
-                amend_settings(trial, AD, AmendSettings(toml_text(changed).encode(), "x"))
+                amend_study(trial, AD, AmendProtocol(toml_text(changed).encode(), "x"))
         more = toml_text(table | {"planned_n": 110}).encode()
         with pytest.raises(StaleRecordError):
             amend_settings(trial, AD, AmendSettings(more, "x", before["record_version"]))

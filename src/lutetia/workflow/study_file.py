@@ -6,6 +6,7 @@ left out and is filled in. To add a key: one field of a model below, and a line 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -209,6 +210,11 @@ def study_table(content: bytes, *, where: str = STUDY_FILE) -> dict[str, Any]:
         raise InputError(f"{where}: cannot be read as TOML ({error}); correct it there") from error
     check_table(table, where=where)
     return table
+
+
+def is_study_file(content: bytes) -> bool:
+    """Whether a file says of itself that it is a study file, of whatever schema."""
+    return re.search(rb"(?m)^\s*schema\s*=\s*[\"']lutetia\.study/", content) is not None
 
 
 def check_table(table: Mapping[str, Any], *, where: str) -> None:

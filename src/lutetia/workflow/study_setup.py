@@ -22,6 +22,7 @@ from lutetia.workflow.study_file import (
     STUDY_FILE,
     check_table,
     checked_study,
+    is_study_file,
     protocol_bytes,
     protocol_settings,
     sound_settings,
@@ -227,6 +228,21 @@ def amend_protocol(trial: Trial, actor: Actor, command: AmendProtocol) -> Receip
     return _amend(trial, actor, command, amended)
 
 
+def amend_study(trial: Trial, actor: Actor, command: AmendProtocol) -> Receipt:
+    """Put an amended protocol or an amended study file in force, whichever the file is; see the two functions.
+
+    Raises
+    ------
+    AccessDeniedError
+        Without the right to set the trial up.
+    InputError
+        As `amend_protocol` and `amend_settings`.
+    """
+    if is_study_file(command.content):
+        return amend_settings(trial, actor, AmendSettings(command.content, command.reason, command.version))
+    return amend_protocol(trial, actor, command)
+
+
 def amend_settings(trial: Trial, actor: Actor, command: AmendSettings) -> Receipt:
     """Put a changed study file in force: title, planned size, windows, checklist, visits, stopping rules, sessions.
 
@@ -249,6 +265,10 @@ def amend_settings(trial: Trial, actor: Actor, command: AmendSettings) -> Receip
         if made.study_id != study["study_id"]:
             text = f"{where}: id: found {made.study_id!r}; this trial is {study['study_id']!r}"
             raise InputError(f"{text}; correct it or leave it out")
+        for key in ("seed", "simulated"):
+            if made.settings.get(key) != study["settings"].get(key):
+                found, held = made.settings.get(key), study["settings"].get(key)
+                raise InputError(f"{where}: {key}: found {found}; this trial began with {held}, which cannot change")
         if made.settings == study["settings"]:
             raise InputError(f"{where}: says what is in force already; nothing was changed")
         return {"title": made.title, "settings": made.settings}, checked.files
