@@ -1,4 +1,4 @@
-"""Pages as they are laid out in a browser: at twice the size, on paper, without scripts; and dates as they are typed."""
+"""Pages as a browser lays them out: at twice the size, on paper, without scripts; and dates as they are typed."""
 
 from __future__ import annotations
 
