@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,17 +55,20 @@ _OF_SUBJECT = {"cycle": ("cycles", "cycle"), "ae_id": ("adverse_events", "ae_id"
 _OF_TRIAL = {"site": ("sites", "site"), "query_id": ("queries", "query_id"), "user_id": ("users", "user_id"),
              "lock_id": ("locks", "lock_id"), "batch": ("product_batches", "batch"),
              "snapshot_id": ("reports", "snapshot_id")}  # fmt: skip
+#: States through which the one proposal of the trial goes, with that of its cycle: each opens other pages.
+_STEPS = (("PROPOSED", "ASSESSED"), ("OVERRIDE_PENDING", "ASSESSED"), ("RELEASED", "PRESCRIBED"), ("VOID", "ASSESSED"))
 _FIXED = {"version": "1", "table": "labs"}
 _QUERY = {"/subjects/{subject_id}/records/{table}/{record}/missing": "?field=value"}
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A page that a person may open: the line of the map, the account, and the whole address."""
+    """A page that a person may open: the line of the map, the account, the whole address, and the proposal's step."""
 
     route: Route
     user: str
     address: str
+    step: tuple[str, str]
 
 
 @contextmanager
@@ -148,33 +151,40 @@ def open_every_page(trial: Trial, people: dict[str, Browser]) -> Iterator[Opened
     Between the pages the proposal of the trial goes on, so that what is asked of a page is asked before the next one.
     """
     left = page_routes()
-    for state, cycle in (("PROPOSED", "ASSESSED"), ("OVERRIDE_PENDING", "ASSESSED"), ("RELEASED", "PRESCRIBED"),
-                         ("VOID", "ASSESSED")):  # fmt: skip
-        _bring(trial, state, cycle)
+    for step in _STEPS:
+        _bring(trial, step)
         for route in list(left):
-            if (found := _open(trial, people, route)) is not None:
+            if (found := _open(trial, people, route, step)) is not None:
                 left.remove(route)
                 yield found
     assert not left, f"pages that nobody could open, and no reason in NO_PAGE: {[route.path for route in left]}"
 
 
-def _bring(trial: Trial, state: str, cycle: str) -> None:
+def open_again(trial: Trial, opened: Sequence[Opened]) -> Iterator[Opened]:
+    """The same pages once more, each at the step of the proposal at which it opens."""
+    for step in _STEPS:
+        _bring(trial, step)
+        yield from (page for page in opened if page.step == step)
+
+
+def _bring(trial: Trial, step: tuple[str, str]) -> None:
     """Bring the last proposal of the trial, and its cycle, into a state."""
+    state, cycle = step
     with trial.read() as reader:
-        last = max(reader.records("prescriptions"), key=lambda row: str(row["proposed_at"]))
+        last = max(reader.records("prescriptions"), key=lambda row: row["proposed_at"] or "")
         key = {name: last[name] for name in ("subject_id", "cycle")}
         rows = reader.records("prescriptions", **key, version=last["version"])
     edits = [Update("prescriptions", int(row["record_id"]), {"state": state}) for row in rows]
     trial.commit(Change("fill", [*edits, Update("cycles", key, {"state": cycle})]), SYSTEM)
 
 
-def _open(trial: Trial, people: dict[str, Browser], route: Route) -> Opened | None:
+def _open(trial: Trial, people: dict[str, Browser], route: Route, step: tuple[str, str]) -> Opened | None:
     with trial.read() as reader:
         addresses = [(a, s) for a, s in _addresses(reader, route)]
     for address, site in addresses:
         for user in _allowed(route, site):
             if people[user].client.get(address, follow_redirects=False).status_code == 200:
-                return Opened(route, user, address)
+                return Opened(route, user, address, step)
     return None
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Select, and_, select
+
 from lutetia.errors import InputError, MissingRecordError, TransitionError
 from lutetia.trial import access
 from lutetia.trial.clock import instant
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.schema import DATA
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     RELATED,
@@ -325,19 +328,28 @@ def serious_due(trial: Trial, actor: Actor) -> list[SeriousDue]:
     One without a stored time is due at once.
     """
     access.require(actor, "see_subject")
-    sites = access.visible_sites(actor)
-    found = []
+    found: dict[tuple[str, str], SeriousDue] = {}
     with trial.read() as reader:
-        for row in reader.records("serious_events", reported_at=None):
-            if sites is not None and subject_of(reader, row["subject_id"])["site"] not in sites:
-                continue
+        for row in reader.rows(_not_reported(access.visible_sites(actor))):
             due_at = row["due_at"] or reader.now
-            left = datetime.fromisoformat(due_at) - now_of(reader)
-            periods = reader.records("adverse_events", subject_id=row["subject_id"], ae_id=row["ae_id"])
-            term = max(periods, key=lambda r: int(r["seq"]))["term"] if periods else None
-            hours = left.total_seconds() / 3600.0
-            found.append(SeriousDue(row["subject_id"], row["ae_id"], term or row["ae_id"], due_at, hours))
-    return sorted(found, key=lambda item: item.hours_left)
+            hours = (datetime.fromisoformat(due_at) - now_of(reader)).total_seconds() / 3600.0
+            key = (row["subject_id"], row["ae_id"])  # the last of its periods names the event
+            found[key] = SeriousDue(*key, row["term"] or row["ae_id"], due_at, hours)
+    return sorted(found.values(), key=lambda item: item.hours_left)
+
+
+def _not_reported(sites: frozenset[str] | None) -> Select[Any]:
+    """Serious events without a report, a row a period in their order."""
+    serious, events, subjects = DATA["serious_events"], DATA["adverse_events"], DATA["subjects"]
+    same = and_(events.c.subject_id == serious.c.subject_id, events.c.ae_id == serious.c.ae_id)
+    statement = (
+        select(serious.c.subject_id, serious.c.ae_id, serious.c.due_at, events.c.term)
+        .join(subjects, subjects.c.subject_id == serious.c.subject_id)
+        .outerjoin(events, same)
+        .where(serious.c.reported_at.is_(None))
+        .order_by(serious.c.subject_id, serious.c.ae_id, events.c.seq)
+    )
+    return statement if sites is None else statement.where(subjects.c.site.in_(sorted(sites)))
 
 
 def _check_together(values: Mapping[str, Any], reader: Reader, subject: Record) -> None:
