@@ -12,7 +12,7 @@ import pytest
 from tests.web.browsing import Browser, person
 from tests.web.subject_trial import TREATED, beside, hidden, sent, words
 
-from lutetia.trial import SYSTEM, Change, Create, Trial
+from lutetia.trial import SYSTEM, Change, Create, Trial, Update
 from lutetia.web.field_messages import beside_fields
 from lutetia.web.forms import Form
 from lutetia.web.texts import texts
@@ -226,6 +226,24 @@ def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(treated:
     assert re.search(r"New 2 Changes of stored values 1 Left out 2", words(stored.text))
     assert labs(treated, sample_id="S0")[0]["value"] == "213"
     assert {r["analyte"] for r in labs(treated, sample_id="N1")} == {"haemoglobin", "platelets"}
+
+
+def test_a_table_is_looked_at_again_when_a_stored_value_changed_since_its_dry_run(
+    treated: Trial, site: Browser
+) -> None:
+    content = table(f"{TREATED},S1,platelets,2026-02-02T08:00:00+00:00,47,10^9/L,150,400")
+    form = {"content": content, "file_name": "labs.csv", "reason": "corrected report"}
+    seen = hidden(upload(site, content).text)["seen"]
+    change = Update("labs", {"subject_id": TREATED, "sample_id": "S1", "analyte": "platelets"}, {"value": "45"})
+    treated.commit(Change("other", [change]), SYSTEM, "read again")
+    stale = site.post("/laboratory/import", {**form, "seen": seen})
+    assert stale.status_code == 409
+    assert "stored values changed since the dry run" in words(stale.text)
+    assert "stored is &#39;45&#39;, found &#39;47&#39;" in stale.text
+    assert labs(treated, sample_id="S1")[0]["value"] == "45"
+    again = site.post("/laboratory/import", {**form, "seen": hidden(stale.text)["seen"]})
+    assert again.status_code == 200
+    assert labs(treated, sample_id="S1")[0]["value"] == "47"
 
 
 def test_a_table_of_many_rows_is_previewed_and_stored_whole(treated: Trial, browser_of: NewBrowser) -> None:

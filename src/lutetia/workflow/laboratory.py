@@ -7,6 +7,7 @@ Plausibility and visit windows are soft: the value is stored and a query is open
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lutetia.errors import InputError, LutetiaError, StaleRecordError
 from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.schema import canonical
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     death_day,
@@ -47,13 +49,15 @@ _STORED = ("taken_at", "visit", "qualifier", "value", "unit", "lln", "uln", "mis
 class ImportLabs:
     """A CSV file of laboratory values (columns of `lutetia.clinical.labs`) of subjects of any permitted site.
 
-    `reason` is needed where stored values change; `skip_refused` stores the other rows although some are refused.
+    `reason` is needed where stored values change; `skip_refused` stores the other rows although some are refused;
+    `seen` is the `digest` of the dry run that the person saw, empty compares nothing.
     """
 
     content: bytes
     file_name: str
     reason: str | None = None
     skip_refused: bool = False
+    seen: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,12 @@ class LabPreview:
         return sum(row.status == status for row in self.rows)
 
     @property
+    def digest(self) -> str:
+        """Hash of what would happen to each row, and to which version of the stored value."""
+        rows = [[row.number, row.status, row.stored_version] for row in self.rows]
+        return hashlib.sha256(canonical(rows).encode()).hexdigest()
+
+    @property
     def refused(self) -> tuple[LabRow, ...]:
         """Rows that cannot be stored."""
         return tuple(row for row in self.rows if row.status == REFUSED)
@@ -151,12 +161,17 @@ def import_labs(trial: Trial, actor: Actor, command: ImportLabs) -> LabsStored:
         If rows are refused: one line for each of them.
     ReasonRequiredError
         If stored values would change and no reason is given.
+    StaleRecordError
+        If something else would happen than in the dry run that the person saw.
     """
     access.require(actor, "enter_data")
     rows = table_rows(command.content, command.file_name)
 
     def change(reader: Reader) -> Change:
-        return _change(reader, _checked(reader, actor, rows), "import_labs", skip_refused=command.skip_refused)
+        preview = _checked(reader, actor, rows)
+        if command.seen not in ("", preview.digest):
+            raise StaleRecordError(f"{command.file_name}: stored values changed since the dry run; look at it again")
+        return _change(reader, preview, "import_labs", skip_refused=command.skip_refused)
 
     return _stored(trial.commit(change, actor, command.reason))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from lutetia.errors import StaleRecordError
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
 from lutetia.web.pages.laboratory import plain_reason
@@ -35,9 +36,13 @@ def store(page: Page) -> Response:
     form = page.form("lab_import")
     command = laboratory.ImportLabs(
         form.value("content").encode(), form.value("file_name") or "file", form.value("reason").strip() or None,
-        form.value("skip_refused") == "yes",
+        form.value("skip_refused") == "yes", form.value("seen"),
     )  # fmt: skip
-    stored = form.attempt(laboratory.import_labs, page.trial, page.actor, command)
+    try:
+        stored = form.attempt(laboratory.import_labs, page.trial, page.actor, command)
+    except StaleRecordError as error:
+        form.errors[""] = str(error)
+        return _preview(page, form, command, field="", status=409)
     if stored is None:
         return _preview(page, form, command, field="", status=422)
     return page.render("laboratory/imported.html", stored=stored, counts=_counts(stored.preview))
@@ -52,7 +57,8 @@ def _preview(
         form.errors[field or "file"] = form.errors.pop("")
         return page.render("laboratory/import.html", status=422, form=form, preview=None)
     if problem:
-        form.errors["" if found.count(laboratory.CHANGED) == 0 else "reason"] = problem.partition("\n")[0]
+        about_reason = status == 422 and found.count(laboratory.CHANGED) > 0
+        form.errors["reason" if about_reason else ""] = problem.partition("\n")[0]
     rows = sorted(found.rows, key=lambda row: (_ORDER.index(row.status), row.number))
     return page.render(
         "laboratory/import.html", status=status, form=form, preview=found, counts=_counts(found), rows=rows[:_SHOWN],
