@@ -222,9 +222,13 @@ def _number(rule: FieldRule, value: Any) -> float | int:
 
 
 def _date(rule: FieldRule, text: str, now: datetime) -> str:
-    found = day(text, where=rule.field)
+    wanted = "a date such as 2026-05-31 (or 2026-05)" if rule.partial else "a whole date such as 2026-05-31"
+    try:
+        found = day(text, where=rule.field)
+    except InputError as error:
+        raise InputError(f"{rule.field}: found {text!r}; expected {wanted}") from error
     if len(found) < 10 and not rule.partial:
-        raise InputError(f"{rule.field}: found {text!r}; expected a whole date such as 2026-05-31")
+        raise InputError(f"{rule.field}: found {text!r}; expected {wanted}")
     # A day somewhere on Earth may be one ahead of the day in UTC.
     latest = datetime.fromtimestamp(now.timestamp() + 14 * 3600, UTC).date().isoformat()
     if not rule.future and found > latest[: len(found)]:
