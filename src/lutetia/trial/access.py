@@ -9,7 +9,7 @@ masked, - = not at all.
 from __future__ import annotations
 
 from lutetia.errors import AccessDeniedError, UnknownNameError
-from lutetia.trial.records import Actor, Grant
+from lutetia.trial.records import Actor
 
 #: Columns of the matrix, in order.
 ROLES: tuple[str, ...] = (
@@ -117,9 +117,10 @@ def reads_whole_trail(actor: Actor) -> bool:
     return may(actor, "read_audit") and visible_sites(actor, "read_audit") is None and not masked(actor, "read_audit")
 
 
-def needs_second_factor(grants: tuple[Grant, ...]) -> bool:
-    """Whether any granted role has a right that needs a one-time code."""
-    return any(grant.role in RIGHTS[action] for grant in grants for action in SECOND_FACTOR)
+def waiting_for_code(actor: Actor) -> tuple[str, ...]:
+    """Rights that the actor was granted and that this session lacks, because it was opened without one-time code."""
+    held = () if actor.second_factor else sorted(SECOND_FACTOR)
+    return tuple(action for action in RIGHTS if action in held and _granted(actor, action, None))
 
 
 def _granted(actor: Actor, action: str, site: str | None) -> bool:

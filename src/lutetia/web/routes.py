@@ -86,6 +86,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/users/{user_id}/password", users.reset_password, "manage_users"),
     Route("POST", "/users/{user_id}/unlock", users.unlock, "manage_users"),
     Route("POST", "/users/{user_id}/codes", users.reset_codes, "manage_users"),
+    Route("POST", "/users/{user_id}/sessions", users.end_sessions, "manage_users"),
     Route("POST", "/users/{user_id}/end", users.end, "manage_users"),
     Route("GET", "/sites", sites.show, "manage_users"),
     Route("POST", "/sites", sites.add, "manage_users"),

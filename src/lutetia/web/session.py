@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lutetia.errors import SignInError
-from lutetia.trial import access, sessions
+from lutetia.trial import sessions
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor
 from lutetia.trial.store import Trial
@@ -37,8 +37,8 @@ class Session:
         Public number of the session; not the token.
     must_change_password
         Whether the administrator chose the present password.
-    codes_on, codes_needed
-        Whether one-time codes are set up, and whether a granted role needs them.
+    codes_on
+        Whether one-time codes are set up.
     """
 
     session_id: str
@@ -46,7 +46,6 @@ class Session:
     state: State
     must_change_password: bool
     codes_on: bool
-    codes_needed: bool
 
 
 def find(
@@ -93,7 +92,6 @@ def _session(user: Record, actor: Actor, state: State) -> Session:
         state=state,
         must_change_password=user["must_change"] == "yes",
         codes_on=user["totp_confirmed_at"] is not None,
-        codes_needed=access.needs_second_factor(actor.grants),
     )
 
 

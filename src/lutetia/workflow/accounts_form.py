@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutetia.errors import AccessError
-from lutetia.trial import Actor, Receipt, Trial, access, accounts
+from lutetia.errors import AccessError, InputError
+from lutetia.trial import Actor, Receipt, Trial, access, accounts, sessions
 from lutetia.workflow.edits import required_text
 
 
@@ -124,6 +124,25 @@ def reset_second_factor(trial: Trial, actor: Actor, command: AccountAction) -> R
     access.require(actor, "manage_users")
     _refuse_own(actor, command.user_id)
     return accounts.reset_totp(trial, actor, command.user_id, reason=required_text(command.reason, "reason"))
+
+
+def end_sessions(trial: Trial, actor: Actor, command: AccountAction) -> int:
+    """End every open session of a person at once, such as on a lost or shared computer; returns how many.
+
+    Raises
+    ------
+    InputError
+        If none is open.
+    """
+    access.require(actor, "manage_users")
+    reason = required_text(command.reason, "reason")
+    with trial.read() as reader:
+        rows = list(reader.records("sessions", user_id=command.user_id, ended_at=None))
+    if not rows:
+        raise InputError(f"user {command.user_id}: found no open session; nothing was ended")
+    for row in rows:
+        sessions.revoke(trial, actor, row["session_id"], reason=reason)
+    return len(rows)
 
 
 def _refuse_own(actor: Actor, user_id: str) -> None:

@@ -13,6 +13,7 @@ from lutetia.trial.authentication import MINIMUM_LENGTH, provisioning_uri
 from lutetia.trial.signatures import Credentials, confirm
 from lutetia.web.context import Page, PageContext
 from lutetia.web.forms import Form
+from lutetia.web.pages.overview import waiting_rights
 from lutetia.web.session import Session, address_of, clear_cookie
 
 
@@ -126,6 +127,6 @@ def _render(page: PageContext, form: Form, *, part: str = "", status: int = 200)
     session = _session(page)
     return page.render(
         "session/account.html", status=status, form=form, empty=Form(page.t, "account", page.zone),
-        part=part, session=session, length=MINIMUM_LENGTH,
+        part=part, session=session, locked_rights=waiting_rights(page), length=MINIMUM_LENGTH,
         sessions=_open_sessions(page, session.actor.user_id),
     )  # fmt: skip

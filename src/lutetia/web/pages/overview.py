@@ -12,12 +12,13 @@ from starlette.responses import Response
 from lutetia.report import palette
 from lutetia.report.figures.canvas import Canvas
 from lutetia.report.numbers import number, probability
-from lutetia.trial import queries
+from lutetia.trial import access, queries
 from lutetia.trial.queries_notices import notices
 from lutetia.trial.reader import Record
 from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.web import reading
 from lutetia.web.context import Page, PageContext
+from lutetia.workflow.interim_view import analysed_snapshots
 from lutetia.workflow.tasks import Task, tasks, unreviewed
 
 _AHEAD_DAYS = 7
@@ -54,8 +55,43 @@ def show(page: Page) -> Response:
     return page.render(
         "overview/show.html", study=study, sees=sees, notices=unseen[:_NOTICES], more_notices=len(unseen) > _NOTICES,
         todo=_todo(page), unreviewed=unreviewed(page.reader, page.actor), ahead=_AHEAD_DAYS,
-        watched=probability(WATCHED), **values,
+        watched=probability(WATCHED), locked_rights=waiting_rights(page), session=page.session,
+        roles_held=bool(page.actor.grants), reports=_reports(page),
+        keeps=page.may("manage_users"), accounts=_accounts(page), **values,
     )  # fmt: skip
+
+
+def waiting_rights(page: PageContext) -> list[str]:
+    """In words, what one-time codes would let the person do."""
+    return [page.t(f"needs_codes.{action}") for action in access.waiting_for_code(page.actor)]
+
+
+def _reports(page: PageContext) -> list[dict[str, Any]]:
+    """Signed analyses for those who do not see subjects: the newest closed report that is signed, and the open ones."""
+    if page.may("see_subject") or not page.may("open_report"):
+        return []
+    found = [
+        {"purpose": row.snapshot["purpose"], "cut_on": row.snapshot["cut_on"], "signed": version.signature,
+         "base": f"/interim/{quote(row.snapshot['snapshot_id'], safe='')}/{version.number}",
+         "closed": bool(version.closed_files)}
+        for row in analysed_snapshots(page.reader, page.actor, zone=page.zone.key)
+        for version in row.versions if version.signed
+    ]  # fmt: skip
+    return [row | {"closed": row["closed"] and number == 0} for number, row in enumerate(found[:_LINES])]
+
+
+def _accounts(page: PageContext) -> dict[str, list[dict[str, Any]]]:
+    """Who is signed in, and whose account lacks something: for whoever keeps the accounts."""
+    if not page.may("manage_users"):
+        return {}
+    granted = {row["user_id"] for row in page.reader.records("grants", ended_at=None)}
+    users = [row for row in page.reader.records("users") if row["state"] == "active"]
+    signed_in = Counter(row["user_id"] for row in page.reader.records("sessions", ended_at=None))
+    return {
+        "signed_in": [row | {"count": signed_in[row["user_id"]]} for row in users if signed_in[row["user_id"]]],
+        "no_role": [row for row in users if row["user_id"] not in granted],
+        "first_password": [row for row in users if row["must_change"] == "yes"],
+    }
 
 
 def _todo(page: PageContext) -> list[dict[str, Any]]:

@@ -69,6 +69,11 @@ def reset_codes(page: Page, user_id: str) -> Response:
     return act(page, user_id, "codes")
 
 
+def end_sessions(page: Page, user_id: str) -> Response:
+    """End the person's open sessions."""
+    return act(page, user_id, "sessions")
+
+
 def end(page: Page, user_id: str) -> Response:
     """Close an account for good."""
     return act(page, user_id, "end")
@@ -114,6 +119,7 @@ _STEPS = {
     "unlock": accounts_form.unlock_user,
     "codes": accounts_form.reset_second_factor,
     "end": accounts_form.end_user,
+    "sessions": accounts_form.end_sessions,
 }
 
 
@@ -134,15 +140,16 @@ def _person(page: PageContext, user_id: str, form: Form, *, part: str = "", stat
     found = queries.records(page.reader, page.actor, "users", user_id=user_id)[0]
     sites = queries.records(page.reader, page.actor, "sites")
     grants = queries.records(page.reader, page.actor, "grants", user_id=user_id)
-    own = user_id == page.actor.user_id
+    own, open_sessions = user_id == page.actor.user_id, page.reader.count("sessions", user_id=user_id, ended_at=None)
     gone = {f"end {row['grant_id']}" for row in grants if row["ended_at"]} | (
-        {"grant", "password", "codes"} if own else set()
+        {"grant", "password", "codes", "sessions"} if own else set()
     )
+    gone |= set() if open_sessions else {"sessions"}
     return page.render(
         "users/person.html", status=status, form=form, empty=Form(page.t, "users", page.zone), part=part,
         user=found, own=own, gone=part in gone, grants=grants,
         delegations=queries.records(page.reader, page.actor, "delegations", user_id=user_id),
         roles=ROLES, site_roles=SITE_ROLES, tasks=sites_users.TASKS,
         sites=[(s["site"], f"{s['site']} {s['name']}") for s in sites],
-        people=queries.people(page.reader),
+        people=queries.people(page.reader), open_sessions=open_sessions,
     )  # fmt: skip
