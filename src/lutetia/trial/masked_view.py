@@ -15,6 +15,7 @@ import json
 import threading
 from array import array
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,40 +138,49 @@ class MaskedView:
         """Take in the rows that were written since."""
         named = (AUDIT.c.sequence, AUDIT.c.table_name, AUDIT.c.kind, AUDIT.c.action, AUDIT.c.record)
         with self.lock:
-            fresh = reader.rows(select(*named).where(AUDIT.c.sequence > self.last).order_by(AUDIT.c.sequence))
+            statement = select(*named).where(AUDIT.c.sequence > self.last).order_by(AUDIT.c.sequence)
+            fresh = reader.connection.execute(statement).all()
             if not fresh:
                 return
             self.hidden.update(row["record_id"] for row in reader.rows(_hidden_records(self.last)))
             changed, targets = _changed_columns(reader, self.last), _redacted(reader, self.last)
-            for row in fresh:
-                if self._is_visible(row, changed, targets):
-                    self.rows.append(row["sequence"])
-            for table in _COUNTED.keys() & {row["table_name"] for row in fresh}:
+            for sequence, table, kind, action, record in fresh:
+                if kind == "event":
+                    visible = action in masking.OPEN_EVENTS
+                else:
+                    visible = table not in masking.HIDDEN_TABLES and self._shows(record, targets)
+                if visible and sequence in changed:
+                    visible = self._differs(record, changed[sequence], masking.HIDDEN_COLUMNS[table])
+                if visible:
+                    self.rows.append(sequence)
+            for table in _COUNTED.keys() & {row[1] for row in fresh}:
                 self._count(reader, table)
-            self.last = int(fresh[-1]["sequence"])
+            self.last = int(fresh[-1][0])
 
-    def _is_visible(self, row: Record, changed: Mapping[int, Sequence[str]], targets: Mapping[int, int]) -> bool:
-        table, number = row["table_name"], row["record"]
-        if row["kind"] == "event":
-            return row["action"] in masking.OPEN_EVENTS
-        if number in targets and not self.sees(targets[number]):
-            self.hidden.add(number)
-        if table in masking.HIDDEN_TABLES or number in self.hidden:
-            return False
-        if row["kind"] != "update" or table not in masking.HIDDEN_COLUMNS:
-            return True
-        version = self.versions[number] = self.versions.get(number, 1) + 1
-        if set(changed[row["sequence"]]) <= masking.HIDDEN_COLUMNS[table]:
-            self.unseen.setdefault(number, []).append(version)
+    def _shows(self, record: int, targets: Mapping[int, int]) -> bool:
+        """Whether a record is in the view, as far as its own values tell; that of a redaction if its row is."""
+        if record in targets and not self.sees(targets[record]):
+            self.hidden.add(record)
+        return record not in self.hidden
+
+    def _differs(self, record: int, columns: Sequence[str], concealed: frozenset[str]) -> bool:
+        """Count a change of a record, and say whether a visible column is among the changed ones."""
+        version = self.versions[record] = self.versions.get(record, 1) + 1
+        if set(columns) <= concealed:
+            self.unseen.setdefault(record, []).append(version)
             return False
         return True
 
     def _count(self, reader: Reader, table: str) -> None:
+        """Number the fresh records of a table in their order, deviations within their subject."""
         found, places = DATA[table], self.places[table]
+        by_subject = table == "deviations"
+        counted = Counter(key[0] if by_subject else None for key in places)
         for row in reader.rows(select(found).where(found.c.record_id > self.last).order_by(found.c.record_id)):
             if row["record_id"] not in self.hidden:
-                key = _counted_by(table, row, row[_COUNTED[table]])
-                places[key] = 1 + sum(table != "deviations" or key[0] == other[0] for other in places)
+                family = row["subject_id"] if by_subject else None
+                counted[family] += 1
+                places[_counted_by(table, row, row[_COUNTED[table]])] = counted[family]
 
 
 _MAKING = threading.Lock()
