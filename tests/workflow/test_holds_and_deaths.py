@@ -114,6 +114,8 @@ def test_a_fatal_event_without_death_opens_a_query_and_stops_the_assessment(stor
     assert "no death is recorded" in story.row("query_messages")["text"]
     with pytest.raises(TransitionError, match=rf"adverse event {number} \(Vomiting\) is fatal, and no death"):
         assess(story)
+    with pytest.raises(TransitionError, match="is fatal, and no death is recorded; record the death"):
+        story.propose(1, acknowledged=())
     correct = {"grade": 4, "outcome": "recovered", "seriousness": "life_threatening"}
     correct_event(story.trial, COORDINATOR, CorrectEvent(SUBJECT, number, 1, correct, "wrong person"))
     if related == "possible":

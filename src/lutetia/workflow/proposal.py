@@ -44,6 +44,7 @@ from lutetia.workflow.course_records import (
     latest_result,
     local_day,
     protocol_of,
+    refuse_unrecorded_death,
     risk_factors,
     study_of,
     subject_of,
@@ -133,8 +134,11 @@ def check_inputs(reader: Reader, subject_id: str, cycle: int, *, as_of: datetime
     ------
     InputError
         With what is stale or missing and what to do.
+    TransitionError
+        If an adverse event is fatal and no death is recorded.
     """
     where = f"subject {subject_id}, cycle {cycle}"
+    refuse_unrecorded_death(reader, subject_id, where)
     for given in given_cycles(reader, subject_id):
         if given.cycle < cycle and awaits_doses(reader, subject_id, given.cycle, given.state):
             raise InputError(
