@@ -34,7 +34,7 @@ START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 WARSAW = ZoneInfo("Europe/Warsaw")
 _AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 _COMMAND = (sys.executable, str(Path(__file__).with_name("at_moment.py")))
-_WAIT_S = 60.0  # for a process that starts, and for a worker that computes on a busy machine
+_WAIT_S = 240.0  # for a process that starts, and for a worker that computes on a busy machine
 #: A list whose first subject at site 01 is in arm B (both nuclides).
 SEED = bytes([3]) * 32
 STATISTICIAN = Actor("unmasked-statistician", "Hugo Baran", (Grant("unmasked_statistician"),))

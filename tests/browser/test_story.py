@@ -14,7 +14,10 @@ import pytest
 from tests.browser.story_player import Story, played, running
 from tests.plan.case_files import image_case
 
+from lutetia.core.geometry import axis_aligned_grid
+
 DAYS = (datetime(2026, 1, 12, 8, 0, tzinfo=UTC), datetime(2026, 3, 9, 8, 0, tzinfo=UTC))
+GRID = axis_aligned_grid((30, 32, 40), (10.0, 10.0, 10.0), origin_mm=(-195.0, -155.0, -120.0))
 LABS = {"haemoglobin": ("128", "g/L", "120", "160"), "platelets": ("240", "10^9/L", "150", "400"),
         "neutrophils": ("4.1", "10^9/L", "1.8", "7.5"), "leukocytes": ("6.4", "10^9/L", "4.0", "10.0"),
         "lymphocytes": ("1.6", "10^9/L", "1.0", "4.0"), "creatinine": ("70", "umol/L", "45", "90"),
@@ -295,7 +298,7 @@ def hospital_images(story: Story, subject: str, folder: Path) -> Path:
     _, given = story.recorded(subject, 2)
     start = datetime.fromisoformat(given[0]["started_at"])
     amounts = tuple((row["nuclide"], float(row["administered_MBq"])) for row in given)
-    case = image_case(folder / "hospital", administered_at=start, administered_MBq=amounts)
+    case = image_case(folder / "hospital", administered_at=start, administered_MBq=amounts, grid=GRID, ct_grid=GRID)
     for path in case.rglob("*.dcm"):
         data = pydicom.dcmread(path)
         data.PatientID, data.PatientName = "HN-77123", "Kowalska^Wanda"
@@ -327,7 +330,7 @@ def imported(story: Story, subject: str) -> None:
     story.sees("Dry run of labs.csv")
     assert story.tab.get_by_text("refused", exact=True).count() == 2
     story.tab.get_by_label("Store the other rows and leave the 2 refused ones out").check()
-    story.button("Store 1 rows")
+    story.button("Store 1 row")
     story.sees("The file was stored")
 
 
