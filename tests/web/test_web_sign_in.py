@@ -205,7 +205,7 @@ def test_a_first_password_must_be_changed_before_anything_else(new_browser: NewB
     browser.sign_in("newcomer", "given by somebody")
     due = browser.get("/audit")
     assert due.url.path == "/account"
-    assert "Choose your own password" in due.text
+    assert "Choose a password that only you know" in due.text
     new = "three words of mine"
     changed = {"present": "given by somebody", "new_password": new, "repeat": "three words of mne"}
     assert "differs" in browser.post("/account/password", changed).text
@@ -239,7 +239,7 @@ def test_one_time_codes_are_set_up_from_a_qr_code_and_asked_from_then_on(real_tr
     with TestClient(create_app(real_trial), base_url="http://127.0.0.1") as client:
         browser = Browser(client)
         browser.sign_in("jan")
-        assert "set up one-time codes" in browser.get("/account").text
+        assert "With one-time codes you may also" in browser.get("/account").text
         assert browser.get("/users").status_code == 403, "rights that need a code are refused without one"
         for nothing in ({}, {"own_password": "not the password"}):
             refused = browser.post("/account/codes", nothing)
