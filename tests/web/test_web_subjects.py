@@ -65,7 +65,7 @@ def test_the_subject_page_shows_cycles_doses_against_limits_values_and_what_wait
     page = browser_of(person("physicist")).get(f"/subjects/{TREATED}").text
     told = words(page)
     for expected in ("on treatment", "61 years", "Cycle 1 doses known", "3.654 of 3.70 GBq", "16.5 ± 2.1 Gy",
-                     "Cycle 2", "waits for a physician", "177 Lu 3.70 GBq", "window over", "not done"):  # fmt: skip
+                     "Cycle 2", "waits for a physician", "¹⁷⁷Lu 3.70 GBq", "window over", "not done"):  # fmt: skip
         assert expected in told, expected
     label = re.search(r'aria-label="(kidneys, limit 23 Gy[^"]*)"', page)
     assert label
@@ -75,7 +75,7 @@ def test_the_subject_page_shows_cycles_doses_against_limits_values_and_what_wait
     assert f'href="/subjects/{TREATED}/cycles/2"' in page
     row = re.search(r"<tr><th scope=\"row\">platelets</th>.*?</tr>", page, re.DOTALL)
     assert row
-    assert words(row[0]).endswith("96 10 9 /L 2026-02-23 1 3"), "last value, its grade and the worst one"
+    assert words(row[0]).endswith("96 10⁹/L 2026-02-23 1 3"), "last value, its grade and the worst one"
 
 
 def test_a_sparkline_marks_grades_by_shape_as_well_as_colour() -> None:
