@@ -110,6 +110,23 @@ def test_a_backup_made_while_people_write_restores_to_the_same_head_and_rows(
 
 
 @pytest.mark.requirement(37)
+def test_objects_that_wait_in_quarantine_are_in_the_backup_and_missed_by_its_proof(
+    lived: Trial, tmp_path: Path
+) -> None:
+    values = {"reason": "unknown patient", "sender": "CT", "received_at": "2026-01-02T08:00:00+00:00"}
+    lived.commit(Change("wait", [Create("quarantine", {"sha256": "ab" * 32, "state": "waiting", **values})]), SYSTEM)
+    write_backup(lived, MANAGER, tmp_path / "without", secret=KEY)
+    with pytest.raises(StorageError, match="found no object abababababab that waits in quarantine"):
+        verify_backup(tmp_path / "without", secret=KEY)
+    place = lived.folder / "quarantine" / f"{'ab' * 32}.sealed"
+    place.parent.mkdir()
+    place.write_bytes(b"sealed")
+    write_backup(lived, MANAGER, tmp_path / "with", secret=KEY)
+    restore_backup(tmp_path / "with", tmp_path / "again", secret=KEY)
+    assert (tmp_path / "again" / "quarantine" / place.name).read_bytes() == b"sealed"
+
+
+@pytest.mark.requirement(37)
 def test_a_quiet_trial_goes_to_postgresql_and_back_without_a_difference(
     lived: Trial, tmp_path: Path, postgresql_url: Callable[[], str]
 ) -> None:

@@ -118,7 +118,9 @@ def check_admissible(dataset: Dataset) -> None:
     uid = str(dataset.get("SOPClassUID", ""))
     if uid not in known:
         kinds = ", ".join(sorted(known.values()))
-        raise ImageError(f"DICOM object: found kind {pydicom.uid.UID(uid).name or 'none'!r}; expected one of {kinds}")
+        name = pydicom.uid.UID(uid).name
+        found = "an unknown kind" if name == uid else f"the kind {name!r}"  # an unknown one may be a person's name
+        raise ImageError(f"DICOM object: found {found}; expected one of {kinds}")
     if str(dataset.get("BurnedInAnnotation") or "NO").strip().upper() != "NO":
         raise ImageError("DICOM object: found burned-in text; expected pixels without it; remove it at the sender")
     if not str(dataset.get("PatientID", "")).strip():

@@ -1,8 +1,8 @@
 """Backups while the trial runs: one encrypted file, and the proof that it can be restored.
 
-A backup holds the database of one instant (as `dump` lines, whatever its kind), every file, and the key files; the
-identity list and its key only when asked for, since names stay at the site. Its readable header shows the head of the
-audit trail, to be printed and kept elsewhere.
+A backup holds the database of one instant (as `dump` lines, whatever its kind), every file, the objects that wait
+sealed in quarantine, and the key files; the identity list and its key only when asked for, since names stay at the
+site. Its readable header shows the head of the audit trail, to be printed and kept elsewhere.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lutetia.trial.records import Actor, Change, Event
 from lutetia.trial.store import Trial, build_folder, emptied_on_failure
 
 FORMAT = "lutetia.backup/1"
+QUARANTINE = "quarantine"  # folder of sealed objects that wait for a decision
 _DUMP = "dump.jsonl"
 _IDENTITY_KEY = "identities.key"
 
@@ -114,6 +115,10 @@ def _proved(trial: Trial, made_at: str) -> BackupFacts:
         audit.verify_data(reader)
         for row in reader.records("files"):
             trial.files.get(row["sha256"])
+        for row in reader.records("quarantine", state="waiting"):
+            if not (trial.folder / QUARANTINE / f"{row['sha256']}.sealed").exists():
+                what = f"object {row['sha256'][:12]} that waits in quarantine"
+                raise StorageError(f"restore: found no {what}; expected it; use another backup")
     return BackupFacts(found.head, found.rows, len(trial.files.digests()), made_at)
 
 
@@ -142,6 +147,8 @@ def _add_files(archive: tarfile.TarFile, trial: Trial, *, with_identities: bool)
         entry = tarfile.TarInfo(f"files/{digest[:2]}/{digest}")
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
+    for sealed in sorted((trial.folder / QUARANTINE).glob("*.sealed")):
+        archive.add(sealed, f"{QUARANTINE}/{sealed.name}")
     for key in sorted((trial.folder / "keys").glob("*.key")):
         if key.name != _IDENTITY_KEY or with_identities:
             archive.add(key, f"keys/{key.name}")

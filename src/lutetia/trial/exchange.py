@@ -7,6 +7,7 @@ Not here: the lossless form with trail and signatures (`exporting`), a snapshot'
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -24,12 +25,14 @@ from lutetia.trial.masked_view import masked_view, seen_records
 from lutetia.trial.masking import HIDDEN
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import SYSTEM, Actor, Change, Create, Edit, Event, Receipt
-from lutetia.trial.schema import TableSpec, exchange_tables
+from lutetia.trial.schema import TableSpec, canonical, exchange_tables
+from lutetia.trial.states import PRESCRIPTION_OPEN
 from lutetia.trial.store import Study, Trial, emptied_on_failure
 from lutetia.trial.values import number_text
 
 _FILES = ".toml"
-#: Last event of a subject's disposition that tells its state, latest first where several stand.
+_BESIDE = "further_"  # before the name of a value in `further` that a column has too
+#: Events of a subject's disposition that tell its state; of several on one day the first here.
 _STATE_OF_EVENT = {
     "died": "DEAD", "withdrew": "CONSENT_WITHDRAWN", "lost": "LOST", "completed": "COMPLETED",
     "treatment_ended": "FOLLOW_UP", "randomised": "RANDOMISED", "screen_failed": "SCREEN_FAILED",
@@ -157,13 +160,15 @@ def _text_row(record: Mapping[str, Any], names: Sequence[str]) -> Row:
     row = {name: _text(record.get(name)) for name in names}
     further = record.get("further")
     if isinstance(further, dict):
-        row |= {name: _text(value) for name, value in further.items() if name not in row}
+        row |= {_BESIDE + name if name in row else name: _text(value) for name, value in further.items()}
     return row
 
 
 def _text(value: Any) -> str:
     if value is None or value == HIDDEN:
         return ""
+    if isinstance(value, dict | list):
+        return canonical(value)
     return number_text(value) if isinstance(value, float) else str(value)
 
 
@@ -171,7 +176,10 @@ def _missing_sites(trial: Trial, data: Dataset) -> list[Edit]:
     with trial.read() as reader:
         known = {row["site"] for row in reader.records("sites")}
     named = sorted({row["site"] for row in data.tables["subjects"] if row.get("site")} - known)
-    return [Create("sites", {"site": site, "name": f"Centre {site}"}) for site in named]
+    zone = str(data.study.get("timezone") or "UTC")
+    return [
+        Create("sites", {"site": site, "name": f"Centre {site}", "timezone": zone, "state": "open"}) for site in named
+    ]
 
 
 def _records(data: Dataset) -> list[Edit]:
@@ -183,31 +191,59 @@ def _records(data: Dataset) -> list[Edit]:
                 values = _typed_row(spec, row)
             except (ValueError, LutetiaError) as error:
                 raise InputError(f"{spec.name}.csv, row {number}: {error}") from error
+            if spec.name == "prescriptions":
+                values |= _without_inputs(values)
             if spec.name == "subjects":
                 values |= {"state": states.get(row["subject_id"], "SCREENING")}
             edits.append(Create(spec.name, values))
     return edits
 
 
+def _without_inputs(values: Mapping[str, Any]) -> dict[str, str]:
+    """An open prescription that came without the facts it rests on cannot be checked, so it is VOID."""
+    if values.get("state") not in PRESCRIPTION_OPEN or isinstance((values.get("further") or {}).get("facts"), dict):
+        return {}
+    return {"state": "VOID", "void_reason": "imported without the facts that it rests on"}
+
+
 def _typed_row(spec: TableSpec, row: Row) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    further = {name: value for name, value in row.items() if name not in spec.types and value}
+    beyond = {name: value for name, value in row.items() if name not in spec.types and value}
+    further = {name.removeprefix(_BESIDE): _value(text) for name, text in beyond.items()}
     for name, text in row.items():
         if name in spec.types and text:
             values[name] = _CONVERT[spec.types[name]](text)
     return values | ({"further": further} if further else {})
 
 
+def _value(text: str) -> Any:
+    """A list or an object that a cell holds as JSON; every other text as it is."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _subject_states(data: Dataset) -> dict[str, str]:
-    events: dict[str, set[str]] = {}
+    """The state after the last event by date, except that nothing follows a death."""
+    order = list(_STATE_OF_EVENT)
+    randomised = {row["subject_id"]: row["randomised_on"] for row in data.tables["subjects"] if row["randomised_on"]}
+    last = {subject: (False, on, -order.index("randomised")) for subject, on in randomised.items()}
     for row in data.tables["disposition"]:
-        events.setdefault(row["subject_id"], set()).add(row["event"])
+        if (event := row["event"]) in _STATE_OF_EVENT:
+            place = (event == "died", row["on"], -order.index(event))
+            last[row["subject_id"]] = max(place, last.get(row["subject_id"], place))
+    found_again = {
+        row["subject_id"]
+        for row in data.tables["disposition"]
+        if row["event"] == "last_contact" and row["on"] > last.get(row["subject_id"], (False, "9", 0))[1]
+    }
     given = {row["subject_id"] for row in data.tables["administrations"]}
-    states = {}
-    for subject, found in events.items():
-        state = next((state for event, state in _STATE_OF_EVENT.items() if event in found), "SCREENING")
-        states[subject] = "ON_TREATMENT" if state == "RANDOMISED" and subject in given else state
-    return states
+    states = {subject: _STATE_OF_EVENT[order[-place]] for subject, (_, _, place) in last.items()}
+    later = {s: "FOLLOW_UP" for s in found_again if states.get(s) == "LOST"}
+    return {s: "ON_TREATMENT" if state == "RANDOMISED" and s in given else state for s, state in states.items()} | later
 
 
 _CONVERT: dict[str, Any] = {"text": str, "int": int, "real": float}

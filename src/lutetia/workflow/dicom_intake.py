@@ -22,6 +22,7 @@ from lutetia.errors import IdentityError, ImageError, InputError, MissingRecordE
 from lutetia.imaging.dicom_files import stored_values
 from lutetia.imaging.pseudonymise import Pseudonym, check_admissible, pseudonymise
 from lutetia.trial import access
+from lutetia.trial.backup import QUARANTINE
 from lutetia.trial.identities import date_shift, subjects_of_local_number
 from lutetia.trial.keys import KeyRing, seal, unseal
 from lutetia.trial.reader import Reader, Record
@@ -78,6 +79,13 @@ class Received:
     subject_id: str | None = None
     cycle: int | None = None
     reason: str = ""
+
+
+#: Kinds that are noted of a refused object; any other text of that field may be a name.
+_MODALITIES = frozenset(
+    ("CR", "CT", "DX", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "REG", "RTDOSE", "RTPLAN", "RTSTRUCT", "SC", "SEG",
+     "SR", "US", "XA")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +225,7 @@ def _quarantine(trial: Trial, dataset: Dataset, *, sender: str, reason: str) -> 
             "sha256": digest,
             "reason": reason,
             "sender": sender,
-            "modality": str(dataset.get("Modality", "")),
+            "modality": known if (known := str(dataset.get("Modality", ""))) in _MODALITIES else "",
             "received_at": reader.now,
             "state": "waiting",
         }
@@ -264,6 +272,8 @@ def assign_images(trial: Trial, actor: Actor, command: AssignImages) -> Receipt:
         rows = reader.records("dicom_objects", series_uid=command.series_uid)
         if not rows:
             raise MissingRecordError("series: is not in this trial; reload the page")
+        if len(subjects := {row["subject_id"] for row in rows}) > 1:
+            raise InputError(f"series: holds images of {len(subjects)} subjects; expected one; ask the sender's site")
         access.require(actor, "enter_data", subject_of(reader, rows[0]["subject_id"])["site"])
         cycle_of(reader, rows[0]["subject_id"], command.cycle)
         values = {"cycle": command.cycle, "state": "filed"}
@@ -307,7 +317,7 @@ def _decide(trial: Trial, actor: Actor, sha256: str, state: str) -> None:
 
 
 def _sealed_path(trial: Trial, sha256: str) -> Path:
-    return trial.folder / "quarantine" / f"{sha256}.sealed"
+    return trial.folder / QUARANTINE / f"{sha256}.sealed"
 
 
 def _seal_away(trial: Trial, content: bytes) -> str:
