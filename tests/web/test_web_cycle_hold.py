@@ -36,6 +36,7 @@ def test_a_held_cycle_names_the_physician_and_only_a_physician_finds_the_way_to_
     assert answer.status_code in (200, 303)
     page = site.of("cora").get(cycle_path(1)).text
     assert "fever since yesterday" in page
+    assert "held by a physician" in page
     assert "has held this cycle since 2026-01-11. Only a physician lifts the hold" in page
     assert f'action="{cycle_path(1, "assess")}"' not in page
     assert f'href="{cycle_path(1, "lift")}"' not in page

@@ -139,7 +139,13 @@ SEEN = {
     "treatment": lambda s: record_treatment(s.trial, COORDINATOR, RecordTreatment(SUBJECT, "g_csf", "2026-01-11")),
     "adverse event": lambda s: event(s, started_on="2026-01-11"),
     "laboratory sample": lambda s: None,  # taken an hour before the assessment
+    "visit": lambda s: stored(s, "visits", visit="week 4", done_on="2026-01-11", state="DONE"),
+    "tumour assessment": lambda s: stored(s, "responses", assessed_on="2026-01-11"),
 }
+
+
+def stored(story: Story, table: str, **values: Any) -> None:
+    story.trial.commit(Change("prepare", [Create(table, {"subject_id": SUBJECT, **values})]), SYSTEM)
 
 
 @pytest.mark.requirement(31)
