@@ -19,10 +19,10 @@ from lutetia.errors import (
     TrialError,
     UnknownNameError,
 )
-from lutetia.trial import Trial
+from lutetia.trial import SYSTEM, Change, Create, Trial, Update
 from lutetia.trial.schema import SCHEMA
 from lutetia.trial.signatures import confirm_demonstration
-from lutetia.workflow.consent import RecordConsent, WithdrawConsent, record_consent, withdraw_consent
+from lutetia.workflow.consent import RecordConsent, WithdrawConsent, consent_takers, record_consent, withdraw_consent
 from lutetia.workflow.eligibility import (
     AnswerEligibility,
     SignEligibility,
@@ -41,7 +41,7 @@ from lutetia.workflow.screening import (
     fail_screening,
     record_baseline,
 )
-from lutetia.workflow.sites_users import CloseSite, close_site
+from lutetia.workflow.sites_users import ChangeSite, CloseSite, change_site, close_site
 
 CO, IN = actor("coordinator"), actor("physician")
 
@@ -306,7 +306,62 @@ def test_the_page_of_the_checklist_shows_questions_answers_and_what_is_missing(t
     form = read_eligibility(trial, CO, subject_id)
     assert {line.item: (line.answer, line.version) for line in form.lines}["tumour"] == ("yes", 1)
     assert {line.answer for line in form.lines} == {"yes", None}
-    assert "no consent in force is recorded" in form.faults
+    assert "no consent in force is recorded; whoever took it records it under Consent" in form.faults
     assert read_eligibility(trial, CO, eligible(trial)).faults == ()
     with pytest.raises(AccessDeniedError):
         read_eligibility(trial, actor("board"), subject_id)
+
+
+def test_without_a_checklist_nobody_is_signed_as_eligible_and_it_is_said_what_to_do(tmp_path: Path) -> None:
+    with make_trial(tmp_path / "t") as trial:
+        subject_id = screened(trial)
+        with trial.read() as reader:
+            study = reader.records("study")[0]
+        bare = {name: value for name, value in study["settings"].items() if name != "checklist"}
+        edit = Update("study", {"study_id": study["study_id"]}, {"settings": bare})
+        trial.commit(Change("bare", [edit]), SYSTEM, "test")
+        with pytest.raises(TrialError, match=r"no eligibility checklist; the administrator adds \[\[checklist\]\]"):
+            sign_eligibility(trial, IN, SignEligibility(subject_id, confirm_demonstration(trial, IN)))
+        assert "no eligibility checklist" in read_eligibility(trial, IN, subject_id).missing[0]
+
+
+def test_what_is_missing_before_the_signature_does_not_name_the_signature(tmp_path: Path) -> None:
+    with make_trial(tmp_path / "t") as trial:
+        subject_id = screened(trial)
+        form = read_eligibility(trial, IN, subject_id)
+        assert form.missing == ()
+        assert all("has no valid signature" in fault for fault in form.faults)
+
+
+def test_a_screening_before_the_site_was_opened_is_refused_until_the_opening_is_corrected(tmp_path: Path) -> None:
+    with make_trial(tmp_path / "t") as trial:
+        early = Enrol(site="01", sex="female", age_years=61, screened_on="2025-12-20")
+        with pytest.raises(InputError, match="before site 01 was opened on 2026-01-02"):
+            enrol(trial, CO, early)
+        admin = actor("administrator")
+        change_site(trial, admin, ChangeSite("01", {"opened_on": "2025-12-01"}, "typing error"))
+        enrol(trial, CO, early)
+        with pytest.raises(InputError, match="a day up to the first screening there, 2025-12-20"):
+            change_site(trial, admin, ChangeSite("01", {"opened_on": "2026-01-02"}, "back"))
+
+
+def test_a_consent_is_taken_by_people_of_the_site_and_by_those_delegated_where_the_log_says_so(tmp_path: Path) -> None:
+    with make_trial(tmp_path / "t") as trial:
+        subject_id = screened(trial)
+        grants: list[tuple[str, str, str | None]]
+        grants = [
+            ("coordinator-01", "coordinator", "01"),
+            ("physician-01", "physician", "01"),
+            ("physician-02", "physician", "02"),
+            ("monitor-01", "monitor", "01"),
+            ("board", "board", None),
+        ]
+        rows = [Create("grants", {"grant_id": f"G{n}", "user_id": user, "role": role, "site": site})
+                for n, (user, role, site) in enumerate(grants)]  # fmt: skip
+        trial.commit(Change("grants", rows), SYSTEM)
+        with trial.read() as reader:
+            assert set(consent_takers(reader, "01")) == {"coordinator-01"}, "the log of site 01 names one person"
+            assert set(consent_takers(reader, "02")) == {"physician-02"}, "those who are named have no role there"
+        for user in ("physician-02", "monitor-01", "board"):
+            with pytest.raises(InputError, match=f"taken_by: found {user} .*expected a person who enters data at site"):
+                record_consent(trial, CO, RecordConsent(subject_id, "1.0", "2026-01-12", user, kind="optional"))

@@ -132,6 +132,8 @@ SUBJECT_ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", f"{SUBJECT}/identity", identity.show, "enter_data", site_of_subject),
     Route("POST", f"{SUBJECT}/identity", identity.enter, "enter_data", site_of_subject),
+    Route("GET", f"{SUBJECT}/identity/correct", identity.correct_form, "enter_data", site_of_subject),
+    Route("POST", f"{SUBJECT}/identity/correct", identity.correct, "enter_data", site_of_subject),
     Route("POST", f"{SUBJECT}/identity/read", identity.read, "enter_data", site_of_subject),
     Route("GET", "/locks", locks.show, "lock"),
     Route("POST", "/locks", locks.lock, "lock"),

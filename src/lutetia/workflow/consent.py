@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lutetia.errors import InputError
-from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update
+from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update, access
 from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.workflow.course_records import local_day, subject_of
 from lutetia.workflow.cycles import cancelled_cycles
@@ -49,7 +49,7 @@ def record_consent(trial: Trial, actor: Actor, command: RecordConsent) -> Receip
     Raises
     ------
     InputError
-        For a future date or another version than the one in force.
+        For a future date, another version than the one in force, or a person who has no role at the site.
     DuplicateRecordError
         If this version was signed already.
     """
@@ -59,6 +59,7 @@ def record_consent(trial: Trial, actor: Actor, command: RecordConsent) -> Receip
         form = {"kind": command.kind, "consent_version": command.consent_version, "signed_on": command.signed_on,
                 "note": command.note}  # fmt: skip
         where = f"consent of {command.subject_id}"
+        _require_taker(reader, command.taken_by, subject["site"])
         checked = check_form("consents", form, now=now_of(reader), where=where)
         findings = [*checked.findings, *_consent_findings(reader, subject, command)]
         key = {"subject_id": command.subject_id, "kind": command.kind, "consent_version": command.consent_version}
@@ -106,6 +107,27 @@ def main_consents(reader: Reader, subject_id: str) -> list[Record]:
     """Signed main consents of a subject that were not withdrawn."""
     rows = reader.records("consents", subject_id=subject_id, kind=MAIN, withdrawn_on=None)
     return [row for row in rows if row["signed_on"]]
+
+
+def consent_takers(reader: Reader, site: str) -> dict[str, str]:
+    """Printed names, by account, of who may have taken a consent at a site: people who enter data there.
+
+    Where the delegation log of the site has lines for consent, only those who stand in them.
+    """
+    staff = {
+        row["user_id"] for row in reader.records("grants", site=site) if row["role"] in access.RIGHTS["enter_data"]
+    }
+    logged = {row["user_id"] for row in reader.records("delegations", site=site, task="consent")}
+    named = (staff & logged) or staff
+    return {row["user_id"]: row["name"] for row in reader.records("users") if row["user_id"] in named}
+
+
+def _require_taker(reader: Reader, user_id: str, site: str) -> None:
+    """Refuse a person whose roles are all elsewhere; whether the task was delegated is asked, not refused."""
+    granted = reader.records("grants", user_id=user_id)
+    if granted and not any(row["site"] == site and row["role"] in access.RIGHTS["enter_data"] for row in granted):
+        held = ", ".join(sorted({row["role"].replace("_", " ") for row in granted}))
+        raise InputError(f"taken_by: found {user_id} ({held}); expected a person who enters data at site {site}")
 
 
 def _consent_findings(reader: Reader, subject: Record, command: RecordConsent) -> Sequence[SoftFinding]:

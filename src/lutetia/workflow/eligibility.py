@@ -20,6 +20,11 @@ from lutetia.workflow.screening import past_day, saved_line
 from lutetia.workflow.study_setup import ChecklistItem, checklist_of, study_record
 
 ELIGIBILITY = "eligibility confirmed"
+#: What keeps everybody from being signed as eligible where a study has no checklist.
+NO_CHECKLIST = (
+    "the study has no eligibility checklist; the administrator adds [[checklist]] lines to study.toml and puts it in "
+    "force on Documents"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,15 @@ class EligibilityLine:
 class EligibilityForm:
     """The checklist as a page shows it; `faults` says what still forbids an allocation.
 
-    `to_sign` is number and version of each record that a signature covers, for `SignEligibility.seen`.
+    `missing` is what has to be completed before a physician can sign; `to_sign` is number and version of each record
+    that a signature covers, for `SignEligibility.seen`.
     """
 
     subject_id: str
     state: str
     lines: tuple[EligibilityLine, ...]
     faults: tuple[str, ...]
+    missing: tuple[str, ...]
     to_sign: Mapping[int, int]
 
 
@@ -84,8 +91,8 @@ def read_eligibility(trial: Trial, actor: Actor, subject_id: str) -> Eligibility
             for item in checklist_of(study_record(reader)["settings"])
         )  # fmt: skip
         state = str(subject_of(reader, subject_id)["state"])
-        faults = tuple(enrolment_faults(reader, subject_id))
-        return EligibilityForm(subject_id, state, lines, faults, records_to_sign(reader, subject_id))
+        faults, missing = (tuple(f(reader, subject_id)) for f in (enrolment_faults, checklist_faults))
+        return EligibilityForm(subject_id, state, lines, faults, missing, records_to_sign(reader, subject_id))
 
 
 def answer_eligibility(trial: Trial, actor: Actor, command: AnswerEligibility) -> Receipt:
@@ -167,15 +174,16 @@ def records_to_sign(reader: Reader, subject_id: str) -> dict[int, int]:
 def checklist_faults(reader: Reader, subject_id: str) -> list[str]:
     """What keeps the checklist from being signed, in words; empty when nothing does."""
     answers = {row["item"]: row["answer"] for row in reader.records("eligibility_items", subject_id=subject_id)}
-    faults = []
-    for item in checklist_of(study_record(reader)["settings"]):
+    items = checklist_of(study_record(reader)["settings"])
+    faults = [] if items else [NO_CHECKLIST]
+    for item in items:
         answer = answers.get(item.item)
         if answer is None:
             faults.append(f"{_words(item.item)} is not answered")
         elif answer != item.required:
             faults.append(f"{_words(item.item)} is answered {answer}, which excludes the subject")
     if not main_consents(reader, subject_id):
-        faults.append("no consent in force is recorded")
+        faults.append("no consent in force is recorded; whoever took it records it under Consent")
     return faults
 
 
@@ -195,7 +203,7 @@ def enrolment_faults(reader: Reader, subject_id: str) -> list[str]:
         proven |= {n: _is_eligibility(reader, n) for n in covering if n not in proven}
         if not any(proven[n] for n in covering):
             what = "consent" if table == "consents" else reader.record(table, number)["item"]
-            faults.append(f"{what} has no valid signature; a physician has to sign eligibility and consent")
+            faults.append(f"{what} has no valid signature; a physician of the site signs eligibility and consent")
     return faults
 
 

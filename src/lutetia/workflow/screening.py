@@ -112,20 +112,23 @@ def enrol(trial: Trial, actor: Actor, command: Enrol) -> Receipt:
     AccessDeniedError
         Without the right to enter data at the site.
     InputError
-        For a value out of range, a future date, or a number that could be a name.
+        For a value out of range, a day in the future or before the site was opened, or a number that could be a name.
     DuplicateRecordError
         If the number is taken.
     """
     access.require(actor, "enter_data", command.site)
 
     def change(reader: Reader) -> Change:
-        open_site(reader, command.site)
+        site = open_site(reader, command.site)
         today = local_day(reader, command.site, now_of(reader))
         named = {"sex": command.sex, "age_years": command.age_years, "height_cm": command.height_cm,
                  "weight_kg": command.weight_kg, "prior_kidney_Gy": command.prior_kidney_Gy,
                  "prior_marrow_Gy": command.prior_marrow_Gy}  # fmt: skip
         checked = check_form("subjects", named, now=now_of(reader), where="enrolment")
         on = past_day(command.screened_on or today, today, "screened_on")
+        if on < (site["opened_on"] or ""):
+            text = f"screened_on: found {on}, before site {command.site} was opened on {site['opened_on']}"
+            raise InputError(f"{text}; correct the day, or let the administrator correct the site's opening (Sites)")
         subject_id = _subject_id(reader, command)
         state = {"subject_id": subject_id, "site": command.site, "state": "SCREENING", "state_on": on}
         values = {"subject_id": subject_id}

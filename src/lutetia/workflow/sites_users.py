@@ -47,7 +47,7 @@ class AddSite:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSite:
-    """New values of a site: name, country, timezone, dicom_senders; `version` is the one the person saw."""
+    """New values of a site: name, country, timezone, opened_on, dicom_senders; `version` is the one the person saw."""
 
     site: str
     values: Mapping[str, Any]
@@ -115,10 +115,11 @@ def change_site(trial: Trial, actor: Actor, command: ChangeSite) -> Receipt:
     Raises
     ------
     InputError
-        For a column that cannot change, an unknown time zone, or a DICOM sender that is no title or another site's.
+        For a column that cannot change, an unknown time zone, a DICOM sender that is no title or another site's, or an
+        opening after the site was closed or after a subject was screened there.
     """
     access.require(actor, "manage_users")
-    allowed = ("name", "country", "timezone", "dicom_senders")
+    allowed = ("name", "country", "timezone", "opened_on", "dicom_senders")
     if unknown := [name for name in command.values if name not in allowed]:
         raise InputError(f"site: found {unknown[0]!r}; expected {', '.join(allowed)}")
     if "timezone" in command.values:
@@ -128,9 +129,24 @@ def change_site(trial: Trial, actor: Actor, command: ChangeSite) -> Receipt:
         values = dict(command.values)
         if "dicom_senders" in values:
             values["dicom_senders"] = _checked_senders(reader, values["dicom_senders"], command.site)
+        if "opened_on" in values:
+            values["opened_on"] = _checked_opening(reader, command.site, str(values["opened_on"]))
         return Change("change_site", [Update("sites", {"site": command.site}, values, command.version)])
 
     return trial.commit(change, actor, command.reason)
+
+
+def _checked_opening(reader: Reader, site: str, opened_on: str) -> str:
+    """The corrected day of opening; not after the closure or the first screening."""
+    found = day(opened_on, where="opened_on")
+    closed = reader.record("sites", {"site": site})["closed_on"]
+    if closed and found > closed:
+        raise InputError(f"opened_on: found {found}, after the site was closed on {closed}; correct one of them")
+    own = {row["subject_id"] for row in reader.records("subjects", site=site)}
+    screened = [row["on"] for row in reader.records("disposition", event="screened") if row["subject_id"] in own]
+    if screened and found > min(screened):
+        raise InputError(f"opened_on: found {found}; expected a day up to the first screening there, {min(screened)}")
+    return found
 
 
 def _checked_senders(reader: Reader, senders: Sequence[str], site: str) -> list[str]:

@@ -166,7 +166,7 @@ def _correction(record: Record) -> FormSpec:
 def _consent(page: PageContext, subject_id: str) -> FormSpec:
     site = queries.subject_site(page.reader, subject_id)
     valid = version_in_force(page.reader, "consent", site, page.today())
-    people = sorted(queries.people(page.reader).items(), key=lambda p: p[1])
+    people = sorted(consent.consent_takers(page.reader, site).items(), key=lambda p: p[1])
     hint = page.t("consent.in_force", version=valid["version"]) if valid else page.t("consent.none_in_force")
     fields = (
         Field("select", "kind", RULES["consents"]["kind"].choices),

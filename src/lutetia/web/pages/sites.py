@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.responses import Response
 
@@ -22,6 +23,7 @@ class SiteForm:
     reason: str
     version: int
     dicom_senders: str = ""
+    opened_on: str = ""
 
 
 def show(page: Page) -> Response:
@@ -49,7 +51,14 @@ def change(page: Page, site: str) -> Response:
     sent = form.read(SiteForm)
     if sent is not None:
         senders = [title.strip() for title in sent.dicom_senders.split(",") if title.strip()]
-        values = {"name": sent.name, "country": sent.country, "timezone": sent.timezone, "dicom_senders": senders}
+        values: dict[str, Any] = {
+            "name": sent.name,
+            "country": sent.country,
+            "timezone": sent.timezone,
+            "dicom_senders": senders,
+        }
+        if sent.opened_on:
+            values["opened_on"] = sent.opened_on
         command = sites_users.ChangeSite(site, values, sent.reason, sent.version)
         if form.attempt(sites_users.change_site, page.trial, page.actor, command) is not None:
             return page.redirect(f"/sites/{site}", notice="sites.changed")
