@@ -159,7 +159,10 @@ def test_the_reports_of_a_result_are_files_for_who_may_see_doses(site: Site) -> 
     for name, start in (("report.pdf", b"%PDF"), ("report.html", b"<!DOCTYPE html>"), ("result.json", b"{")):
         answer = site.of("ines").get(cycle_path(1, f"files/{name}"))
         assert answer.content.strip().startswith(start), name
-        assert "attachment" in answer.headers["content-disposition"]
+        assert answer.headers["content-disposition"].startswith("attachment" if name == "result.json" else "inline")
+        assert name != "report.html" or answer.headers["content-security-policy"].startswith("sandbox; default-src")
+        saved = site.of("ines").get(cycle_path(1, f"files/{name}?save=yes"))
+        assert saved.headers["content-disposition"].startswith("attachment")
         assert site.of("stan").get(cycle_path(1, f"files/{name}")).status_code == 403
     assert site.of("ines").get(cycle_path(1, "files/keys")).status_code == 404
     json = site.of("ines").get(f"/api{cycle_path(1, 'doses')}").json()

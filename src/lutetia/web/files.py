@@ -28,9 +28,10 @@ def attachment(file: Download, media_type: str) -> Response:
 
 def shown(file: Download, media_type: str, *, save: bool) -> Response:
     """A file that opens in the browser where it can (`SHOWN`), unless it is to be saved."""
-    if save or media_type not in SHOWN:
+    policy = SHOWN.get(media_type.partition(";")[0])
+    if save or policy is None:
         return attachment(file, media_type)
-    return _answer(file, media_type, "inline", {"Content-Security-Policy": SHOWN[media_type]})
+    return _answer(file, media_type, "inline", {"Content-Security-Policy": policy})
 
 
 def _answer(file: Download, media_type: str, how: str, more: dict[str, str] | None = None) -> Response:

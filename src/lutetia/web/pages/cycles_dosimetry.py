@@ -26,6 +26,7 @@ from lutetia.errors import AccessDeniedError, InputError, LutetiaError, MissingR
 from lutetia.report.numbers import given_number, nuclide_text, with_unit
 from lutetia.trial import queries
 from lutetia.web.context import Page, PageContext
+from lutetia.web.files import shown
 from lutetia.web.forms import Form
 from lutetia.web.pages import cycles_view as view
 from lutetia.web.pages.cycles_records import CycleNumber, read_cycle
@@ -40,6 +41,7 @@ from lutetia.workflow.dosimetry import (
     read_report,
     record_missing_dosimetry,
 )
+from lutetia.workflow.downloads import Download
 from lutetia.workflow.jobs import repeat_job
 from lutetia.workflow.received_case import TABLES, ImportReceived, import_received
 
@@ -338,10 +340,10 @@ def repeat(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
 
 
 def report(page: Page, subject_id: str, cycle: CycleNumber, name: str) -> Response:
-    """A report of the cycle's current result: HTML, PDF or the result as JSON."""
+    """A report of the cycle's current result, opened or (`?save=yes`) saved: HTML, PDF or the result as JSON."""
     page.refuse_masked()
     if name not in _REPORTS:
         raise MissingRecordError(f"cycle {cycle}: found no file {name}; expected one of {', '.join(_REPORTS)}")
     content = read_report(page.trial, page.actor, subject_id, cycle, name=name)
-    headers = {"Content-Disposition": f'attachment; filename="{subject_id}-cycle-{cycle}-{name}"'}
-    return Response(content, media_type=_REPORTS[name], headers=headers)
+    file = Download(f"{subject_id}-cycle-{cycle}-{name}", content)
+    return shown(file, _REPORTS[name], save=page.argument("save") == "yes")
