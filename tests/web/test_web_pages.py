@@ -169,8 +169,9 @@ def test_a_masked_statistician_finds_no_arm_on_any_page_of_the_foundation(new_br
         page = browser.get(path).text
         assert not re.search(r">\s*B\s*<", page), path
     audit = browser.get("/audit?table=subjects").text
-    assert "arm" in audit
-    assert "(hidden)" in audit
+    assert "DUO-01-001" in audit
+    assert "female" in audit
+    assert "(hidden)" not in audit, "that a hidden column has a value is hidden too"
 
 
 @pytest.mark.requirement(23)
