@@ -95,6 +95,10 @@ def test_an_empty_value_is_missing() -> None:
         ({"taken_at": "2026-02-03T08:15:00"}, "labs.csv row 2: taken_at: found a time without offset"),
         ({"qualifier": "~"}, "labs.csv row 2: qualifier: found '~'"),
         ({"lln": "2", "uln": "1"}, "labs.csv row 2: found lln 2 not below uln 1"),
+        (
+            {"value": "70", "unit": "umol/L", "lln": "0.5", "uln": "1.1"},
+            "labs.csv row 2: uln: found 1.1 umol/L for creatinine; expected 50 to 200 umol/L; are the limits of normal",
+        ),
     ],
 )
 def test_a_bad_row_is_refused_with_its_number_and_reason(changes: dict[str, str], message: str) -> None:
@@ -141,3 +145,23 @@ def test_the_baseline_is_the_last_value_before_the_first_administration() -> Non
     assert baseline(values[:1], "creatinine", first_start=start) is None
     dated = read_rows([row(taken_at="2026-02-03", value="9")], "labs.csv", zone=ZoneInfo("UTC"))
     assert baseline(dated, "creatinine", first_start=start) == dated[0]
+
+
+STEPS = {
+    "creatinine": ("62", "106"), "platelets": ("150", "400"), "leukocytes": ("4", "10"), "neutrophils": ("1.8", "7.5"),
+    "lymphocytes": ("1", "4"), "haemoglobin": ("120", "160"), "alt": ("5", "45"), "ast": ("5", "40"),
+    "alp": ("40", "130"), "ggt": ("5", "60"), "bilirubin": ("3", "21"), "albumin": ("35", "52"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("analyte", STEPS)
+def test_limits_of_normal_of_another_unit_are_refused_in_either_direction(analyte: str) -> None:
+    known = analytes()[analyte]
+    lln, uln = map(Decimal, STEPS[analyte])
+    plain = row(analyte=analyte, value=str(known.plausible[1]), unit=known.unit)
+    assert len(read_rows([plain | {"lln": str(lln), "uln": str(uln)}], "labs.csv")) == 1
+    for factor in {f for f in known.factors.values() if f != 1}:
+        for scale in (factor, 1 / factor):
+            wrong = plain | {"lln": f"{lln * scale:.6f}", "uln": f"{uln * scale:.6f}"}
+            with pytest.raises(InputError, match="in another unit than the value"):
+                read_rows([wrong], "labs.csv")

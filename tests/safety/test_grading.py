@@ -68,7 +68,7 @@ def test_a_value_just_beyond_a_cut_has_its_grade_and_just_within_the_lower_one(
 
 
 def test_a_decimal_that_binary_numbers_miss_stays_on_its_cut(tmp_path: Path) -> None:
-    own = labs("S1", "creatinine", {"2026-02-01": "1.8"}, unit="umol/L", uln="1.2")
+    own = labs("S1", "creatinine", {"2026-02-01": "1.8"}, unit="mg/dL", uln="1.2")
     found, _ = one(tmp_path, own)
     assert found["grade"].tolist() == [1.0]  # 1.8 is not above 1.5 × 1.2
 

@@ -76,6 +76,7 @@ REFUSALS = {
     "decimal comma": (GOOD.replace(",240,", ',"240,5",'), "decimal point"),
     "negative": (GOOD.replace(",240,", ",-3,"), "number ≥ 0"),
     "not a number": (GOOD.replace(",240,", ",NaN,"), "number ≥ 0"),
+    "limits in another unit": (GOOD.replace(",150,400,", ",150000,400000,"), "in another unit than the value?"),
     "limits upside down": (GOOD.replace(",150,400,", ",400,150,"), "not below uln"),
     "nothing": (GOOD.replace(",240,", ",,"), "is missing"),
     "value and reason": (GOOD.replace(",400,", ",400,not done"), "keep one"),
@@ -144,7 +145,7 @@ def test_a_file_that_says_how_it_is_encoded_is_read_with_its_line_ends_and_blank
 
 
 def test_units_may_differ_from_row_to_row_and_a_corrected_one_changes_the_stored_value(story: Story) -> None:
-    rows = [f"{SUBJECT},S{i},creatinine,2026-01-04T08:00:00+01:00,{v},{u},,,\n"
+    rows = [f"{SUBJECT},S{i},creatinine,2026-01-04T08:0{i}:00+01:00,{v},{u},,,\n"
             for i, (v, u) in enumerate((("70", "µmol/l"), ("0.8", "mg/dL"), ("70", "mg/dL")))]  # fmt: skip
     found = import_labs(story.trial, COORDINATOR, file(*rows)).preview
     assert [len(r.findings) for r in found.rows] == [0, 0, 1], "the third is not plausible in its unit"
@@ -153,8 +154,23 @@ def test_units_may_differ_from_row_to_row_and_a_corrected_one_changes_the_stored
     assert "unit: stored is 'mg/dL'" in again.rows[1].reason
 
 
+def test_two_values_of_one_analyte_at_one_time_are_asked_about_whatever_their_samples_are_called(story: Story) -> None:
+    other = GOOD.replace(",S1,", ",S2,").replace(",240,", ",24,")
+    found = dry_run(story, GOOD, other).rows
+    assert [len(r.findings) for r in found] == [0, 1]
+    import_labs(story.trial, COORDINATOR, file(GOOD))
+    stored = import_labs(story.trial, COORDINATOR, file(other, other.replace(",S2,", ",S3,").replace(",24,", ",240,")))
+    words = "platelets 24 10^9/L at the same time as 240 10^9/L of sample S1; which one is right?"
+    reverse = "platelets 240 10^9/L at the same time as 24 10^9/L of sample S2; which one is right?"
+    assert [r.findings for r in stored.preview.rows] == [(words,), (reverse,)]
+    assert stored.queries == 2
+    later = other.replace("T08:00", "T09:00").replace(",S2,", ",S4,")
+    assert dry_run(story, later).rows[0].findings == ()
+
+
 def entered(value: str, analyte: str = "platelets", **more: Any) -> EnterLabs:
-    entry = LabEntry(analyte, value, "10^9/L", "150", "400")
+    limits = {"platelets": ("150", "400"), "neutrophils": ("1.8", "7.5")}[analyte]
+    entry = LabEntry(analyte, value, "10^9/L", *limits)
     return EnterLabs(SUBJECT, "2026-01-04T08:00+01:00", [entry], "S1", **more)
 
 

@@ -19,13 +19,18 @@ from lutetia.errors import UnitError, UnknownNameError
 
 @dataclass(frozen=True, slots=True)
 class Analyte:
-    """One analyte: the unit used inside, and factors from other units (keys are normalised by `canonical_unit`)."""
+    """One analyte: the unit used inside, and factors from other units (keys are normalised by `canonical_unit`).
+
+    `plausible`, `lln` and `uln` are the ranges, in the unit used inside, of a value and of its limits of normal.
+    """
 
     name: str
     label: str
     unit: str
     factors: dict[str, Decimal]
     plausible: tuple[Decimal, Decimal]
+    lln: tuple[Decimal, Decimal]
+    uln: tuple[Decimal, Decimal]
 
 
 @cache
@@ -37,10 +42,15 @@ def analytes() -> dict[str, Analyte]:
             row["label"],
             row["unit"],
             {unit: Decimal(factor) for unit, factor in row["factors"].items()},
-            (Decimal(row["plausible"][0]), Decimal(row["plausible"][1])),
+            *(_bounds(row[what]) for what in ("plausible", "lln", "uln")),
         )
         for name, row in _table().items()
     }
+
+
+def _bounds(row: list[str]) -> tuple[Decimal, Decimal]:
+    low, high = row
+    return Decimal(low), Decimal(high)
 
 
 def canonical_analyte(name: str, *, where: str = "") -> str:

@@ -55,6 +55,15 @@ class LabValue:
     missing_reason: str = ""
     has_time: bool = True
 
+    @property
+    def reported(self) -> str:
+        """The value with unit as the laboratory reported it, such as ``< 5 U/L``: not the half, which is for computing."""
+        if self.value is None:
+            return self.missing_reason
+        amount = self.value * 2 if self.qualifier == "<" else self.value
+        sign = f"{self.qualifier} " if self.qualifier else ""
+        return f"{sign}{amount.normalize():f} {self.unit}".removesuffix(" 1")
+
 
 def read_rows(rows: Iterable[Mapping[str, str]], where: str, *, zone: ZoneInfo | None = None) -> list[LabValue]:
     """Checked laboratory values from rows of text, in the order of the rows.
@@ -132,7 +141,7 @@ def read_row(row: Mapping[str, str], place: str, *, zone: ZoneInfo | None = None
     ------
     InputError, UnknownNameError
         For a missing column, an unknown analyte, unit or qualifier, a number or time that cannot be read, and limits of
-        normal in the wrong order.
+        normal in the wrong order or of another unit than the row.
     """
     for column in ("analyte", "taken_at", "value", "unit"):
         if column not in row:
@@ -147,6 +156,7 @@ def read_row(row: Mapping[str, str], place: str, *, zone: ZoneInfo | None = None
     amount, lln, uln = (_scaled(text.get(key, ""), factor, f"{place}: {key}") for key in ("value", "lln", "uln"))
     if lln is not None and uln is not None and lln >= uln:
         raise InputError(f"{place}: found lln {text['lln']} not below uln {text['uln']}")
+    _check_limits(analyte, lln, uln, text, place)
     if amount is not None and qualifier == "<":
         amount = amount / 2
     return LabValue(
@@ -163,6 +173,17 @@ def read_row(row: Mapping[str, str], place: str, *, zone: ZoneInfo | None = None
         missing_reason=text.get("missing_reason", ""),
         has_time=has_time,
     )
+
+
+def _check_limits(analyte: str, lln: Decimal | None, uln: Decimal | None, text: Mapping[str, str], place: str) -> None:
+    """Refuse limits of normal that no laboratory prints in this unit: a grade by them would be wrong."""
+    known = analytes()[analyte]
+    for name, limit, (low, high) in (("lln", lln, known.lln), ("uln", uln, known.uln)):
+        if limit is not None and not low <= limit <= high:
+            raise InputError(
+                f"{place}: {name}: found {text[name]} {text['unit']} for {known.label}; expected {low:f} to "
+                f"{high:f} {known.unit}; are the limits of normal in another unit than the value? Convert them, or leave them out"
+            )
 
 
 def _moment(text: str, place: str, zone: ZoneInfo | None) -> tuple[datetime, bool]:

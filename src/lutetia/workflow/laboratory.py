@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -41,6 +41,7 @@ from lutetia.workflow.missing import MISSING_CODES, missing_code
 from lutetia.workflow.toxicity_records import indicated
 
 NEW, SAME, CHANGED, REFUSED = "new", "same", "changed", "refused"
+ROUNDING = Decimal("0.02")  # assumption: by so little, relative, one value differs in two units or laboratory systems
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,20})?([eE][+-]?[0-9])?|\.[0-9]{1,20}")
 _STORED = ("taken_at", "visit", "qualifier", "value", "unit", "lln", "uln", "missing_reason")
 
@@ -277,7 +278,7 @@ class _Context:
 
 def _checked(reader: Reader, actor: Actor, rows: Iterable[FileRow]) -> LabPreview:
     contexts: dict[str, _Context | str] = {}
-    seen: dict[tuple[str, str, str], int] = {}
+    seen: dict[tuple[str, str, str], tuple[int, LabValue]] = {}
     version = str((study_of(reader)["settings"] or {}).get("ctcae", "5.0"))
     found = []
     for line in rows:
@@ -317,8 +318,8 @@ def _context(reader: Reader, actor: Actor, subject_id: str) -> _Context | str:
 
 
 def _checked_row(
-    row: Mapping[str, str], number: int, context: _Context, seen: dict[tuple[str, str, str], int], *, now: datetime,
-    version: str,
+    row: Mapping[str, str], number: int, context: _Context, seen: dict[tuple[str, str, str], tuple[int, LabValue]], *,
+    now: datetime, version: str,
 ) -> LabRow:  # fmt: skip
     plain = _plain(row)
     value = read_row(plain, "", zone=context.zone)
@@ -327,11 +328,13 @@ def _checked_row(
     values = _stored_values(plain, value, context.subject["subject_id"])
     key = (values["subject_id"], values["sample_id"], values["analyte"])
     if key in seen:
-        raise InputError(f"{value.analyte} of sample {values['sample_id']} is in row {seen[key]} already; keep one")
-    seen[key] = number
+        raise InputError(f"{value.analyte} of sample {values['sample_id']} is in row {seen[key][0]} already; keep one")
+    others = [*context.values, *(other for (subject, _, _), (_, other) in seen.items() if subject == key[0])]
+    seen[key] = (number, replace(value, sample_id=values["sample_id"]))
     grade = _grade(value, context, version)
     values["further"] = {"ctcae": version, "grade_at_entry": grade} if grade is not None else None
     findings = [d.message for d in check_values([value])] + _window_findings(value, plain, context)
+    findings += _contradictions(value, values["sample_id"], others)
     status, reason = _against_stored(values, context)
     stored = context.stored.get((values["sample_id"], values["analyte"]))
     version_then = 0 if stored is None else int(stored["record_version"])
@@ -427,6 +430,18 @@ def _window_findings(value: LabValue, plain: Mapping[str, str], context: _Contex
     if entered and day < entered and (datetime.fromisoformat(entered) - datetime.fromisoformat(day)).days > 60:
         return [f"taken on {day}, more than 60 days before randomisation; is the date right?"]
     return []
+
+
+def _contradictions(value: LabValue, sample_id: str, others: Iterable[LabValue]) -> list[str]:
+    """Another value of the analyte at the same time of day, under another sample's name; the last one is named."""
+    twins = [o for o in others if o.analyte == value.analyte and o.taken_at == value.taken_at and o.has_time]
+    other = next((o for o in reversed(twins) if o.sample_id != sample_id and o.value is not None), None)
+    if value.value is None or not value.has_time or other is None or other.value is None:
+        return []
+    if abs(value.value - other.value) <= ROUNDING * max(value.value, other.value):
+        return []
+    return [f"{value.analyte} {value.reported} at the same time as {other.reported} of sample {other.sample_id}; "
+            "which one is right?"]  # fmt: skip
 
 
 def _against_stored(values: Mapping[str, Any], context: _Context) -> tuple[str, str]:
