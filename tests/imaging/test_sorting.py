@@ -24,7 +24,7 @@ from tests.imaging.small_dicom import (
 )
 
 from lutetia.cli.new_case import new_case, split_cycles
-from lutetia.errors import IdentityError, ImageError, OutputError
+from lutetia.errors import CaseError, IdentityError, ImageError, OutputError
 from lutetia.imaging.ct import read_ct
 from lutetia.imaging.hygiene import check_one_patient, deidentify, patient_key, redact
 from lutetia.imaging.segmentation import read_segmentation
@@ -114,7 +114,8 @@ def test_a_new_case_can_be_planned_from_when_its_comments_are_completed(tmp_path
     text = (tmp_path / "case/case.toml").read_text()
     assert text.count("# acquired 2026-01-13 09:30 " + ("CET" if zone else "UTC")) == 1
     for old, new in (
-        ("# NEEDED administered_at = 2026-01-12", "administered_at = 2026-01-12"), ('# NEEDED arm', "arm"),
+        ("# NEEDED administered_at = 2026-01-13Thh:mm:00+0", "administered_at = 2026-01-12T09:30:00+0"),
+        ('# NEEDED arm', "arm"),
         ('# NEEDED "Lu-177"', '"Lu-177"'), ('# "Y-90"', '"Y-90"'), ("# cps_per", "cps_per"), ("# y90_cps", "y90_cps"),
         ("# resolution", "resolution"), ('# NEEDED timezone', "timezone"),
     ):  # fmt: skip
@@ -123,6 +124,41 @@ def test_a_new_case_can_be_planned_from_when_its_comments_are_completed(tmp_path
     case = read_case(tmp_path / "case")
     assert set(case.cycles[0].administered_MBq) == {"Lu-177", "Y-90"}
     assert case.calibration.y90_cps_per_MBq == 0.5
+
+
+def test_each_cycle_is_dated_by_its_own_first_scan_and_a_time_must_be_completed(tmp_path):
+    new_case(write(tmp_path / "in", [*visit(2), *visit(4), *visit(27)]), tmp_path / "case", timezone="Europe/Warsaw")
+    text = (tmp_path / "case/case.toml").read_text()
+    dates = re.findall(r"^# NEEDED administered_at = (\S+) ", text, re.MULTILINE)
+    assert dates == ["2026-01-02Thh:mm:00+01:00", "2026-01-27Thh:mm:00+01:00"]
+    (tmp_path / "case/case.toml").write_text(text.replace("# NEEDED administered_at", "administered_at"))
+    with pytest.raises(CaseError, match="not valid TOML"):
+        read_case(tmp_path / "case")
+
+
+def test_images_in_counts_are_seen_and_their_sensitivity_is_marked_as_needed(tmp_path):
+    counted, unknown = visit(2, kind="NM"), visit(2)
+    del counted[0].RealWorldValueMappingSequence
+    unknown[0].Units = "GML"
+    for name, objects, marked in (
+        ("PT", visit(2), False), ("NM", visit(2, kind="NM"), False), ("counts", counted, True), ("?", unknown, False),
+    ):  # fmt: skip
+        new_case(write(tmp_path / name, objects), tmp_path / f"case-{name}", timezone="Europe/Warsaw")
+        text = (tmp_path / f"case-{name}/case.toml").read_text()
+        assert ("# NEEDED cps_per_MBq" in text) is marked, name
+
+
+def test_everything_that_is_missing_in_a_new_case_is_said_at_once(tmp_path):
+    new_case(write(tmp_path / "in", [*visit(2), *visit(27)]), tmp_path / "case", timezone="Europe/Warsaw")
+    with pytest.raises(CaseError) as caught:
+        read_case(tmp_path / "case")
+    said = str(caught.value)
+    for words in (
+        "protocol, arm: missing", "cycle 1, administered_at: missing", "cycle 2, administered_at: missing",
+        "cycle 1: administered_MBq is empty", "cycle 2: administered_MBq is empty", "cycle 1: scans without regions",
+        "cycle 2: scans without regions", "calibration: missing for images",
+    ):  # fmt: skip
+        assert said.count(words) == 1, words
 
 
 def test_a_folder_in_use_and_an_unusable_export_leave_nothing_behind(tmp_path):

@@ -58,9 +58,9 @@ def fill_case(export: Export, folder: Path, *, subject: str, timezone: str) -> s
     """Copy the series of a sorted export into a case folder, without identifiers, and give the text of case.toml."""
     salt = secrets.token_hex(16)
     zone = time_zone(timezone) if timezone else UTC
-    text = _head(export, subject, timezone)
+    text = _head(export, subject, timezone, counts=_any_counts(export))
     for number, members in enumerate(split_cycles(export.scans), start=1):
-        text += _cycle_head(number, members)
+        text += _cycle_head(number, members, export.scans[members[0]].spect.acquired, zone)
         for place, index in enumerate(members, start=1):
             text += _scan_head(export.scans[index], zone) + _copy_scan(
                 export.scans[index], folder, number, place, subject, salt
@@ -82,7 +82,22 @@ def split_cycles(scans: Sequence[ScanGroup]) -> list[list[int]]:
     return cycles
 
 
-def _head(export: Export, subject: str, timezone: str) -> str:
+def _any_counts(export: Export) -> bool:
+    """Whether any image of the export is in counts and needs the camera's sensitivity."""
+    from lutetia.imaging.dicom_files import read_dataset
+    from lutetia.imaging.spect import in_counts
+
+    first = (read_dataset(scan.spect.files[0], where="DICOM export") for scan in export.scans)
+    return any(in_counts(dataset, where="DICOM export") for dataset in first)
+
+
+def _head(export: Export, subject: str, timezone: str, *, counts: bool) -> str:
+    """Everything above the cycles; `counts` says that images need the camera's sensitivity."""
+    sensitivity = (
+        "# NEEDED cps_per_MBq = 9.4         # sensitivity of the camera: images are in counts"
+        if counts
+        else "# cps_per_MBq = 9.4                # needed for images in counts; these are not"
+    )
     zone = f'timezone = "{timezone}"\n' if timezone else '# NEEDED timezone = "Europe/Warsaw"   # of DICOM times\n'
     sex = {"F": 'sex = "female"\n', "M": 'sex = "male"\n'}.get(export.sex, '# NEEDED sex = "female"\n')
     return f"""schema = "lutetia.case/1"
@@ -106,17 +121,23 @@ name = "duonen"
 # resolution_fwhm_mm = 10.0
 # recovery_csv = "recovery.csv"    # volume_mL,rc,sd of a sphere phantom
 # recovery_applied = true
-# cps_per_MBq = 9.4                # needed for images in counts
+{sensitivity}
 # sd_percent = 4.0
 # y90_cps_per_MBq = 0.5            # if 90Y was given too: its counts in the 177Lu window; needs cps_per_MBq
 """
 
 
-def _cycle_head(number: int, members: Sequence[int]) -> str:
+def _cycle_head(number: int, members: Sequence[int], first: datetime | None, zone: tzinfo) -> str:
+    """Start of the table of a cycle; its infusion was on the day of its first scan or before.
+
+    The time is no time until it is completed, so that none is taken by mistake.
+    """
+    local = None if first is None else first.astimezone(zone)
+    day = "YYYY-MM-DDThh:mm:00+01:00" if local is None else f"{local:%Y-%m-%d}Thh:mm:00{local.isoformat()[-6:]}"
     return f"""
 [[cycles]]                         # {len(members)} scans
 number = {number}
-# NEEDED administered_at = 2026-01-12T09:30:00+01:00   # start of infusion
+# NEEDED administered_at = {day}   # start of infusion: complete hh:mm, correct the day
 [cycles.administered_MBq]          # residual subtracted
 # NEEDED "Lu-177" = 7400.0
 # "Y-90" = 3700.0                  # if it was given too; the scans measure 177Lu, 90Y is predicted

@@ -326,6 +326,16 @@ def _nm_volume(datasets: Sequence[Dataset], *, where: str) -> tuple[Volume, NDAr
     return Volume(_finite(values, where=where), grid, unit), index
 
 
+def in_counts(dataset: Dataset, *, where: str) -> bool:
+    """Whether a SPECT object says that its voxels are counts; False where its unit cannot be read."""
+    try:
+        if dataset.get("Modality") == "NM":
+            return _nm_unit(dataset, where=where)[0] == "counts"
+        return _unit(str(dataset.get("Units") or "").strip().upper(), PT_UNITS, where=where)[0] == "counts"
+    except (ImageError, UnitError):
+        return False
+
+
 def _nm_unit(dataset: Dataset, *, where: str) -> tuple[Unit, float, float, float]:
     if dataset.get("RealWorldValueMappingSequence"):
         return _mapping(dataset, where=where)

@@ -24,6 +24,13 @@ from lutetia.nuclear.nuclides import canonical_nuclide
 
 SCHEMA = "lutetia.case/1"
 MAX_CASE_BYTES = 1_000_000
+NO_NUCLIDE = "administered_MBq is empty; name each nuclide given, in MBq"
+NO_REGIONS = "scans without regions; add [[cycles.segmentation]] with the file and the scan it was drawn on"
+#: Of a case with images; `lutetia.plan.images` says it too.
+NO_CALIBRATION = (
+    "calibration: missing for images; give resolution_fwhm_mm or recovery_csv from a sphere phantom, "
+    "or recovery_applied = true"
+)
 
 
 def _finite(value: float) -> float:
@@ -202,7 +209,7 @@ class Cycle(_Strict):
     @model_validator(mode="after")
     def _whole(self) -> Cycle:
         if not self.administered_MBq:
-            raise ValueError("administered_MBq is empty; name each nuclide given, in MBq")
+            raise ValueError(NO_NUCLIDE)
         if isinstance(self.administered_at, dict):
             times = set(self.administered_at)
             if times != set(self.administered_MBq):
@@ -210,9 +217,7 @@ class Cycle(_Strict):
                     f"administered_at names {sorted(times)} but administered_MBq {sorted(self.administered_MBq)}"
                 )
         if self.scans and not self.segmentation:
-            raise ValueError(
-                "scans without regions; add [[cycles.segmentation]] with the file and the scan it was drawn on"
-            )
+            raise ValueError(NO_REGIONS)
         for part in self.segmentation:
             if part.scan > len(self.scans):
                 raise ValueError(
@@ -296,7 +301,7 @@ def read_case(path: Path) -> Case:
     try:
         case = Case.model_validate(data)
     except ValidationError as error:
-        raise CaseError(_explain(error, file.name)) from error
+        raise CaseError(_explain(error, file.name, data)) from error
     _check_times(case)
     return case
 
@@ -320,10 +325,29 @@ def _check_times(case: Case) -> None:
             )
 
 
-def _explain(error: ValidationError, file: str) -> str:
-    lines = [_explain_one(dict(item)) for item in error.errors(include_url=False)]
+def _explain(error: ValidationError, file: str, data: dict[str, Any]) -> str:
+    """All problems of a file: those of the models, and those that they come to only when keys before are right."""
+    found = [_explain_one(dict(item)) for item in error.errors(include_url=False)]
+    lines = list(dict.fromkeys([*found, *_unfinished(data)]))
     head = f"{file}: " if len(lines) == 1 else f"{file}: {len(lines)} problems\n  "
     return head + "\n  ".join(lines)
+
+
+def _unfinished(data: dict[str, Any]) -> list[str]:
+    """What is still missing of nuclides, regions and calibration, told from the file as it was written."""
+    cycles = data.get("cycles")
+    tables = [c for c in cycles if isinstance(c, dict)] if isinstance(cycles, list) else []
+    lines = []
+    for number, cycle in enumerate(tables, start=1):
+        if cycle.get("administered_MBq") == {}:
+            lines.append(f"cycle {number}: {NO_NUCLIDE}")
+        if cycle.get("scans") and not cycle.get("segmentation"):
+            lines.append(f"cycle {number}: {NO_REGIONS}")
+    calibration, scans = data.get("calibration"), any(cycle.get("scans") for cycle in tables)
+    known = calibration if isinstance(calibration, dict) else {}
+    if scans and not {"resolution_fwhm_mm", "recovery_csv", "recovery_applied"} & set(known):
+        lines.append(NO_CALIBRATION)
+    return lines
 
 
 def _explain_one(item: dict[str, Any]) -> str:

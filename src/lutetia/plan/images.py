@@ -27,7 +27,7 @@ from lutetia.imaging.registration import register_rigid
 from lutetia.imaging.resample import resample_mask, resample_volume
 from lutetia.imaging.segmentation import read_segmentation
 from lutetia.imaging.transform import RigidTransform, identity, inverse
-from lutetia.plan.case import Case, Cycle, delays_h
+from lutetia.plan.case import NO_CALIBRATION, Case, Cycle, delays_h
 from lutetia.plan.cycle import RegionInput, is_organ
 from lutetia.plan.cycle_images import CycleImages, ScanImage, packed
 from lutetia.plan.header_check import header_doubts
@@ -307,10 +307,7 @@ def _resolution(case: Case, folder: Path) -> tuple[Resolution | None, Method]:
     if known is not None and known.recovery_applied:
         return None, "none"
     if known is None:
-        raise CaseError(
-            "calibration: missing for images; give resolution_fwhm_mm or recovery_csv from a sphere phantom, "
-            "or recovery_applied = true"
-        )
+        raise CaseError(NO_CALIBRATION)
     table = read_recovery(folder / known.recovery_csv) if known.recovery_csv is not None else None
     resolution: Resolution = choose_resolution(table, known.resolution_fwhm_mm)
     return resolution, "gtm"
