@@ -76,6 +76,7 @@ def test_limits_of_normal_are_converted_with_their_row() -> None:
 def test_a_value_below_quantification_counts_half_and_says_so() -> None:
     (value,) = read_rows([row(qualifier="<", value="10", unit="umol/L")], "labs.csv")
     assert (value.value, value.qualifier) == (Decimal(5), "<")
+    assert value.reported == "< 10 umol/L"
 
 
 def test_an_empty_value_is_missing() -> None:

@@ -71,3 +71,16 @@ def test_a_held_and_a_withheld_cycle_say_what_they_are_and_what_follows(story: S
     assert "once the cycle is assessed" not in text
     assert "Nothing is left to do here" not in text
     assert f'href="{SUBJECT_PATH}/cycles/new"' in text
+
+
+def test_a_value_below_quantification_is_shown_as_the_laboratory_reported_it(story: Story, site: Site) -> None:
+    number = plan_cycle(story.trial, COORDINATOR, PlanCycle(SUBJECT, "2026-01-12"))
+    story.labs(bilirubin="<5")
+    coordinator = site.of("cora")
+    assert "&lt; 5" in re.sub(r"\.0+\b", "", coordinator.get(cycle_path(number)).text)
+    assess_cycle(story.trial, COORDINATOR, AssessCycle(SUBJECT, number))
+    story.propose(number)
+    for page in (cycle_path(number), SUBJECT_PATH):
+        text = coordinator.get(page).text
+        assert re.search(r"&lt; 5(\.0+)?\b", text), page
+        assert "2.5" not in re.findall(r">\s*([\d.]+) <span class=\"muted\">µmol/L", text)

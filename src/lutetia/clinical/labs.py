@@ -57,12 +57,16 @@ class LabValue:
 
     @property
     def reported(self) -> str:
-        """The value with unit as the laboratory reported it, such as ``< 5 U/L``: not the half, which is for computing."""
+        """The value with unit as the laboratory reported it, such as ``< 5 U/L``; the half is for computing only."""
         if self.value is None:
             return self.missing_reason
-        amount = self.value * 2 if self.qualifier == "<" else self.value
         sign = f"{self.qualifier} " if self.qualifier else ""
-        return f"{sign}{amount.normalize():f} {self.unit}".removesuffix(" 1")
+        return f"{sign}{(self.value * reported_factor(self.qualifier)).normalize():f} {self.unit}".removesuffix(" 1")
+
+
+def reported_factor(qualifier: str) -> int:
+    """By how much a value is multiplied to be the number that was reported: with ``<`` it is half of the limit."""
+    return 2 if qualifier == "<" else 1
 
 
 def read_rows(rows: Iterable[Mapping[str, str]], where: str, *, zone: ZoneInfo | None = None) -> list[LabValue]:
@@ -157,8 +161,8 @@ def read_row(row: Mapping[str, str], place: str, *, zone: ZoneInfo | None = None
     if lln is not None and uln is not None and lln >= uln:
         raise InputError(f"{place}: found lln {text['lln']} not below uln {text['uln']}")
     _check_limits(analyte, lln, uln, text, place)
-    if amount is not None and qualifier == "<":
-        amount = amount / 2
+    if amount is not None:
+        amount = amount / reported_factor(qualifier)
     return LabValue(
         analyte=analyte,
         value=amount,
@@ -182,7 +186,8 @@ def _check_limits(analyte: str, lln: Decimal | None, uln: Decimal | None, text: 
         if limit is not None and not low <= limit <= high:
             raise InputError(
                 f"{place}: {name}: found {text[name]} {text['unit']} for {known.label}; expected {low:f} to "
-                f"{high:f} {known.unit}; are the limits of normal in another unit than the value? Convert them, or leave them out"
+                f"{high:f} {known.unit}; are the limits of normal in another unit than the value? Convert them, or "
+                "leave them out"
             )
 
 

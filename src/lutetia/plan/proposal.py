@@ -246,7 +246,7 @@ def _latest(labs: list[LabValue], as_of: datetime | None) -> list[dict[str, Any]
 
 def _lab_record(value: LabValue) -> dict[str, Any]:
     assert value.value is not None
-    return {
+    return ({"qualifier": value.qualifier} if value.qualifier else {}) | {
         "analyte": value.analyte,
         "value": float(value.value),
         "unit": value.unit,

@@ -270,7 +270,7 @@ def _graded(rule: GradeRule, window: Sequence[LabValue]) -> list[Finding]:
         if value.analyte == rule.analyte and value.value is not None:
             # an ungraded value has passed no fixed cut, so it is below every grade that holds
             grade = worst_grade(grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln)) or 0
-            text = f"{value.analyte} {_number(value.value)} {value.unit}, grade {grade}"
+            text = f"{value.analyte} {value.reported}, grade {grade}"
             found.append(Finding(value.taken_at, grade >= rule.hold_grade, grade <= rule.resume_grade, text))
     return found
 
@@ -327,7 +327,7 @@ def _hepatic_causes(rules: ToxicityRules, latest: Mapping[str, LabValue]) -> lis
     if bilirubin and bilirubin.value and bilirubin.uln:
         multiple = bilirubin.value / bilirubin.uln
         if bilirubin.value > rules.bilirubin_above_uln * bilirubin.uln:
-            causes.append(f"bilirubin {_number(bilirubin.value)} {bilirubin.unit}, {multiple:.1f} × ULN")
+            causes.append(f"bilirubin {bilirubin.reported}, {multiple:.1f} × ULN")
     low = albumin is not None and albumin.value is not None and albumin.value < rules.albumin_below_g_per_L
     high = inr is not None and inr.value is not None and inr.value > rules.inr_above
     if low and high:

@@ -285,7 +285,7 @@ def _increase(
         ]
         grade, value = max(graded, key=lambda item: item[0], default=(0, None))
         if value is not None and grade >= rules.no_increase_grade:
-            said.append(f"{analyte} {_shown(value)} (grade {grade})")
+            said.append(f"{analyte} {value.reported} (grade {grade})")
         worst = max((e.grade for e in events if e.kind == analyte), default=0)
         if worst >= rules.no_increase_grade:
             said.append(f"{analyte} as an event (grade {worst})")
@@ -349,10 +349,6 @@ def _ungraded(value: LabValue) -> bool:
     if value.value is None:
         return False
     return worst_grade(grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln)) is None
-
-
-def _shown(value: LabValue) -> str:
-    return "" if value.value is None else f"{value.value.normalize():f} {value.unit}"
 
 
 def _checked_times(administrations: Sequence[datetime], as_of: datetime) -> list[datetime]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from lutetia.clinical.analytes import analytes, canonical_unit
 from lutetia.clinical.ctcae import grade_value, worst_grade
-from lutetia.clinical.labs import LabValue, baseline
+from lutetia.clinical.labs import LabValue, baseline, reported_factor
 from lutetia.report.document import plain
+from lutetia.report.numbers import given_number
 from lutetia.report.numbers import unit as typeset_unit
 from lutetia.trial.reader import Reader, Record
 from lutetia.workflow.course_records import given_cycles, readable_labs, study_of
@@ -18,7 +20,10 @@ from lutetia.workflow.toxicity_records import transfusions
 
 @dataclass(frozen=True, slots=True)
 class GradedValue:
-    """One value in the unit used inside; `grade` is None where a missing limit or baseline leaves it open."""
+    """One value in the unit used inside, as it was reported: with `qualifier` ``<`` or ``>`` the limit itself.
+
+    `grade` is None where a missing limit or baseline leaves it open.
+    """
 
     analyte: str
     sample_id: str
@@ -77,6 +82,17 @@ def unit_text(unit: str | None) -> str:
     return "" if unit in (None, "", "1") else plain(typeset_unit(canonical_unit(str(unit))))
 
 
+def lab_number(value: float, qualifier: str) -> str:
+    """A laboratory value as it was reported: ``< 5`` where it is below quantification."""
+    return f"{qualifier} {given_number(value)}" if qualifier in ("<", ">") else given_number(value)
+
+
+def decided_number(row: Mapping[str, Any]) -> str:
+    """A value as it was reported, of the record of a decision, which holds the number that it was computed with."""
+    qualifier = str(row.get("qualifier", ""))
+    return lab_number(float(row["value"]) * reported_factor(qualifier), qualifier)
+
+
 def entry_lines(reader: Reader, subject_id: str) -> list[AnalyteLine]:
     """One line an analyte; unit and limits of normal are those of the subject's last sample that has them."""
     last: dict[str, Record] = {}
@@ -102,7 +118,8 @@ def _graded(value: LabValue, known: LabValue | None, version: str, *, transfused
     grades = grade_value(value.analyte, value.value, lln=value.lln, uln=value.uln, baseline=before,
                          transfused=transfused, version=version)  # fmt: skip
     return GradedValue(
-        value.analyte, value.sample_id, value.taken_at, float(value.value), value.unit,
+        value.analyte, value.sample_id, value.taken_at,
+        float(value.value * reported_factor(value.qualifier)), value.unit,
         None if value.lln is None else float(value.lln), None if value.uln is None else float(value.uln),
         value.qualifier, worst_grade(grades),
     )  # fmt: skip

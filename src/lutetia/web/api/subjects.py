@@ -45,7 +45,10 @@ class EnrolIn(Given):
 
 
 class LabOut(BaseModel):
-    """A value in the trial's unit, with its CTCAE grade (null where a limit or baseline is lacking)."""
+    """A value in the trial's unit, with its CTCAE grade (null where a limit or baseline is lacking).
+
+    With `qualifier` `<` or `>`, `value` is the limit that was reported.
+    """
 
     analyte: str
     sample_id: str

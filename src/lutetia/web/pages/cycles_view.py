@@ -30,8 +30,8 @@ from lutetia.trial.reader import Record
 from lutetia.web.context import PageContext
 from lutetia.web.pages.cycles_records import CycleRecords, Shown, stored_json
 from lutetia.workflow.administration import activity_deviations
-from lutetia.workflow.course_records import study_of, window_of
-from lutetia.workflow.laboratory_reading import analyte_labels, graded_values, unit_text
+from lutetia.workflow.course_records import cycle_window
+from lutetia.workflow.laboratory_reading import analyte_labels, decided_number, graded_values, lab_number, unit_text
 from lutetia.workflow.verification import bias_of, predicted_and_measured
 
 #: Labels of form fields are the texts `cycles.FIELD`.
@@ -174,24 +174,28 @@ def reasons(shown: Shown) -> dict[str, list[str]]:
 
 def labs(page: PageContext, shown: Shown) -> list[dict[str, Any]]:
     """The laboratory values of a stored decision with their grades, the worst first."""
-    rows = [(r["analyte"], r["value"], r["unit"], r["taken_at"], r["grade"]) for r in shown.record["labs"]]
-    return _lab_lines(page, rows)
+    return _lab_lines(page, [_decided(row) for row in shown.record["labs"]])
 
 
 def labs_now(page: PageContext, subject_id: str) -> list[dict[str, Any]]:
     """The last value of each analyte as it stands now, with its grade, the worst first."""
     latest = [rows[-1] for rows in graded_values(page.reader, subject_id).values()]
-    return _lab_lines(page, [(v.analyte, v.value, v.unit, v.taken_at.isoformat(), v.grade) for v in latest])
+    return _lab_lines(page, [(v.analyte, lab_number(v.value, v.qualifier), v.unit, v.taken_at.isoformat(), v.grade)
+                             for v in latest])  # fmt: skip
 
 
-def _lab_lines(page: PageContext, rows: Sequence[tuple[str, float, str, str, int | None]]) -> list[dict[str, Any]]:
+def _decided(row: Mapping[str, Any]) -> tuple[str, str, str, str, int | None]:
+    return row["analyte"], decided_number(row), row["unit"], row["taken_at"], row["grade"]
+
+
+def _lab_lines(page: PageContext, rows: Sequence[tuple[str, str, str, str, int | None]]) -> list[dict[str, Any]]:
     words, newest = analyte_labels(), max((r[3] for r in rows), default="")
     lines = []
     places = {name: place for place, name in enumerate(words)}
     for analyte, value, per, taken, grade in sorted(rows, key=lambda r: (-(r[4] or 0), places.get(r[0], 99))):
         day = page.local(taken)[:10]
         lines.append({
-            "analyte": first_line(words.get(analyte, analyte)), "value": given_number(value),
+            "analyte": first_line(words.get(analyte, analyte)), "value": value,
             "unit": unit_text(per), "day": "" if day == page.local(newest)[:10] else day,
             "grade": "–" if grade is None else str(grade),
             "tone": ("", "", "warning", "danger", "danger", "danger")[grade or 0],
@@ -375,7 +379,7 @@ def warning_views(result: Record | None, cycle: int) -> list[dict[str, str]]:
 
 def head(page: PageContext, found: CycleRecords) -> dict[str, Any]:
     """What every page below a cycle needs: who, which cycle, its address, its state line."""
-    first, last = window_of(found.cycle, study_of(page.reader)["settings"] or {})
+    first, last = cycle_window(page.reader, found.cycle)
     every = queries.records(page.reader, page.actor, "cycles", subject_id=found.cycle["subject_id"])
     return {
         "subject": found.subject, "cycle": found.cycle, "number": found.number, "path": found.path,

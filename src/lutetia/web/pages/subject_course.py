@@ -23,7 +23,7 @@ from lutetia.web.pages.subject_frame import subject_page
 from lutetia.web.pictures import Dot, sparkline
 from lutetia.workflow.course_records import protocol_of, risk_factors
 from lutetia.workflow.cycles import following_cycle
-from lutetia.workflow.laboratory_reading import GradedValue, analyte_labels, graded_values, unit_text
+from lutetia.workflow.laboratory_reading import GradedValue, analyte_labels, graded_values, lab_number, unit_text
 
 #: Half width of a 95 % interval in standard deviations (assumption: the dose is normally distributed about its value).
 _Z95 = 1.96
@@ -206,7 +206,7 @@ def _spark(
     worst = max((v.grade for v in rows if v.grade is not None), default=None)
     return {
         "label": label, "svg": sparkline(dots, days=ends, infusions=starts, normal=(last.lln, last.uln)),
-        "value": f"{last.qualifier if last.qualifier in ('<', '>') else ''}{given_number(last.value)}",
+        "value": lab_number(last.value, last.qualifier),
         "unit": unit_text(last.unit),
         "on": last.taken_at.date().isoformat(), "grade": last.grade,
         "worst": worst, "count": len(rows),
