@@ -96,6 +96,22 @@ def test_the_administrator_sees_who_is_signed_in_and_who_lacks_something_and_end
     assert 'id="accounts-title"' not in enter(person("board")).get("/").text
 
 
+def test_a_trial_with_odd_settings_is_served_with_their_defaults(tmp_path: Path) -> None:
+    odd = {"timezone": "Paris", "idle_minutes": "abc", "visits": [{"nam": 1}], "arms": 3, "checklist": "all"}
+    study = Study("DUONEN", "DUONEN trial", "duonen", "1.0", odd)
+    with Trial.create(
+        tmp_path / "t", study=study, demonstration=True, clock=ManualClock(START), authenticator=PlainAuthenticator()
+    ) as trial:
+        fill(trial)
+        with browsers(trial) as enter:
+            for role, path in (
+                ("coordinator", "/subjects/DUO-01-001/laboratory/entry"),
+                ("coordinator", "/subjects/DUO-01-001/screening"),
+                ("unmasked_statistician", "/randomisation-list"), ("board", "/"), ("administrator", "/documents"),
+            ):  # fmt: skip
+                assert enter(person(role)).get(path).status_code == 200, path
+
+
 def test_a_person_without_role_is_told_who_grants_one(enter: Callable[[str], Browser]) -> None:
     page = enter("nobody").get("/").text
     assert "You have no role in this trial yet" in page
