@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, Valid
 
 from lutetia.clinical.ctcae import VERSIONS
 from lutetia.core.clock import time_zone
-from lutetia.errors import InputError, LutetiaError
-from lutetia.nuclear.nuclides import canonical_nuclide
+from lutetia.errors import InputError
+from lutetia.plan.case import NuclideName
 from lutetia.protocol.profile import packaged_protocols, parse_protocol, read_protocol
 from lutetia.protocol.records import Arm, Limit, Protocol
 from lutetia.safety.events import monitor_analytes
@@ -58,13 +58,6 @@ def _ctcae(version: str) -> str:
     if version not in VERSIONS:
         raise ValueError(f"found {version!r}; expected one of {', '.join(VERSIONS)}")
     return version
-
-
-def _nuclide(name: str) -> str:
-    try:
-        return canonical_nuclide(name)
-    except LutetiaError as error:
-        raise ValueError(str(error)) from error
 
 
 class _Strict(BaseModel):
@@ -126,9 +119,7 @@ class StudyTable(_Strict):
     ctcae: Annotated[str, AfterValidator(_ctcae)] = "5.0"
     coding_version: str = "terms only, not coded"
     cycle_window_days: Annotated[Whole, Field(ge=0, le=60)] = 7
-    label_MBq: dict[Annotated[str, AfterValidator(_nuclide)], Annotated[Number, Field(gt=0, le=100_000)]] = {
-        "Lu-177": 7400.0
-    }
+    label_MBq: dict[NuclideName, Annotated[Number, Field(gt=0, le=100_000)]] = {"Lu-177": 7400.0}
     idle_minutes: Annotated[Number, Field(gt=0, le=SETTING_MOST["idle_minutes"])] = float(IDLE_MINUTES)
     session_hours: Annotated[Number, Field(gt=0, le=SETTING_MOST["session_hours"])] = float(SESSION_HOURS)
     interim_needs_lock: YesNo = False
