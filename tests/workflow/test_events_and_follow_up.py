@@ -214,6 +214,16 @@ def test_vitals_that_cannot_be_are_refused(story: Story, command: RecordVitals, 
     assert story.rows("vitals") == []
 
 
+def test_the_last_day_on_which_something_can_have_happened_is_that_of_the_site(story: Story) -> None:
+    story.at(datetime(2026, 1, 5, 22, 30, tzinfo=UTC))  # 23:30 in Warsaw
+    with pytest.raises(InputError, match="found 2026-01-06, which is in the future; today is 2026-01-05"):
+        record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-06", 68.0))
+    with pytest.raises(InputError, match="in the future"):
+        leave(story.trial, COORDINATOR, Leave(SUBJECT, "died", "2026-01-06", "progression"))
+    story.clock.advance(hours=1)
+    record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-06", 68.0))
+
+
 def test_vitals_change_with_a_reason_and_a_jump_is_asked_about(story: Story) -> None:
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-03", 68.0, 1))
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-04", 86.0))

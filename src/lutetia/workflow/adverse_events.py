@@ -30,6 +30,7 @@ from lutetia.workflow.course_records import (
 from lutetia.workflow.edits import (
     allowed_subject,
     deviation_edits,
+    local_now,
     now_of,
     query_edits,
     refuse_twin,
@@ -137,7 +138,9 @@ def record_event(trial: Trial, actor: Actor, command: RecordEvent) -> str:
 
     def change(reader: Reader) -> Change:
         subject = subject_of(reader, command.subject_id)
-        found = check_form("adverse_events", command.values, now=now_of(reader), where="adverse event")
+        found = check_form(
+            "adverse_events", command.values, now=local_now(reader, command.subject_id), where="adverse event"
+        )
         _check_together(found.values, reader, subject)
         known = reader.records("adverse_events", subject_id=command.subject_id)
         refuse_twin(known, found.values, "ae_id", "adverse event")
@@ -176,7 +179,7 @@ def change_grade(trial: Trial, actor: Actor, command: ChangeGrade) -> Receipt:
             raise InputError(f"{where}: found grade {command.grade} again; expected another grade")
         values = {**{k: last[k] for k in _CARRIED if k != "expected"}, "grade": command.grade, "ongoing": "yes",
                   "started_on": command.started_on}  # fmt: skip
-        checked = check_form("adverse_events", values, now=now_of(reader), where=where).values
+        checked = check_form("adverse_events", values, now=local_now(reader, command.subject_id), where=where).values
         dates_in_order({"a": last["started_on"], "b": checked["started_on"]}, ("a", "b"), where=where)
         if command.grade == 5:
             raise InputError(f"{where}: found grade 5; correct the event instead, with serious yes, seriousness death, "
@@ -207,7 +210,7 @@ def end_event(trial: Trial, actor: Actor, command: EndEvent) -> Receipt:
         if last["ongoing"] != "yes":
             raise TransitionError(f"{where}: ended on {last['ended_on']} already; correct it with a reason")
         values = _entered(last) | {"ended_on": command.ended_on, "outcome": command.outcome, "ongoing": "no"}
-        checked = check_form("adverse_events", values, now=now_of(reader), where=where).values
+        checked = check_form("adverse_events", values, now=local_now(reader, command.subject_id), where=where).values
         _check_together(checked, reader, subject_of(reader, command.subject_id))
         new = {k: checked[k] for k in ("ended_on", "outcome", "ongoing")}
         return Change("end_event", [Update("adverse_events", int(last["record_id"]), new, command.version)])
@@ -231,7 +234,7 @@ def correct_event(trial: Trial, actor: Actor, command: CorrectEvent) -> Receipt:
         row = reader.record("adverse_events", key)
         merged = _entered(row) | dict(command.values)
         checked = check_form(
-            "adverse_events", merged, now=now_of(reader), where=f"adverse event {command.ae_id}"
+            "adverse_events", merged, now=local_now(reader, command.subject_id), where=f"adverse event {command.ae_id}"
         ).values
         _check_together(checked, reader, subject_of(reader, command.subject_id))
         edits: list[Edit] = [Update("adverse_events", int(row["record_id"]), checked, command.version)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from lutetia.errors import InputError, MissingRecordError
@@ -13,6 +13,7 @@ from lutetia.trial import access
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import site_zone
 from lutetia.workflow.edits import now_of, query_edits, required_text
 from lutetia.workflow.entry_checks import check_form, dates_in_order
 
@@ -73,7 +74,8 @@ def receive_batch(trial: Trial, actor: Actor, command: ReceiveBatch) -> Receipt:
 
     def change(reader: Reader) -> Change:
         entered = {name: getattr(command, name) for name in fields}
-        checked = check_form("product_batches", entered, now=now_of(reader), where=where)
+        local = now_of(reader).astimezone(site_zone(reader, command.site) or UTC)
+        checked = check_form("product_batches", entered, now=local, where=where)
         dates_in_order(checked.values, ("calibrated_at", "expires_at"), where=where)
         decayed_MBq(command.nuclide, 1.0, from_at=now_of(reader), to_at=now_of(reader))  # the nuclide is a known one
         row = {**checked.values, "nuclide": command.nuclide, "product": command.product, "site": command.site,

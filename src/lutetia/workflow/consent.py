@@ -11,7 +11,7 @@ from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.workflow.course_records import local_day, subject_of
 from lutetia.workflow.cycles import cancelled_cycles
 from lutetia.workflow.documents import version_in_force
-from lutetia.workflow.edits import allowed_subject, now_of, query_edits, required_text, subject_step
+from lutetia.workflow.edits import allowed_subject, local_now, now_of, query_edits, required_text, subject_step
 from lutetia.workflow.entry_checks import SoftFinding, check_form
 from lutetia.workflow.screening import past_day
 from lutetia.workflow.sites_users import delegated
@@ -60,7 +60,7 @@ def record_consent(trial: Trial, actor: Actor, command: RecordConsent) -> Receip
                 "note": command.note}  # fmt: skip
         where = f"consent of {command.subject_id}"
         _require_taker(reader, command.taken_by, subject["site"])
-        checked = check_form("consents", form, now=now_of(reader), where=where)
+        checked = check_form("consents", form, now=local_now(reader, command.subject_id), where=where)
         findings = [*checked.findings, *_consent_findings(reader, subject, command)]
         key = {"subject_id": command.subject_id, "kind": command.kind, "consent_version": command.consent_version}
         values = checked.values | key | {"taken_by": command.taken_by}

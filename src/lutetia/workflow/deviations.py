@@ -8,7 +8,7 @@ from lutetia.errors import MissingRecordError, TransitionError
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Receipt, Update
 from lutetia.trial.store import Trial
-from lutetia.workflow.edits import allowed_subject, deviation_edits, now_of, refuse_twin, required_text
+from lutetia.workflow.edits import allowed_subject, deviation_edits, local_now, refuse_twin, required_text
 from lutetia.workflow.entry_checks import check_form
 
 
@@ -45,7 +45,7 @@ def record_deviation(trial: Trial, actor: Actor, command: RecordDeviation) -> st
 
     def change(reader: Reader) -> Change:
         entered = {n: getattr(command, n) for n in ("on", "kind", "severity", "description")}
-        values = check_form("deviations", entered, now=now_of(reader), where="deviation").values
+        values = check_form("deviations", entered, now=local_now(reader, command.subject_id), where="deviation").values
         known = reader.records("deviations", subject_id=command.subject_id)
         refuse_twin(known, values, "deviation_id", "deviation")
         row = (values["kind"], values["severity"], values["description"])

@@ -16,7 +16,7 @@ from lutetia.trial.records import Actor, Create, Edit, Update
 from lutetia.trial.schema import key_text, spec_of
 from lutetia.trial.states import check_transition
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import local_day, subject_of
+from lutetia.workflow.course_records import local_day, subject_of, zone_of
 from lutetia.workflow.entry_checks import SoftFinding
 
 
@@ -50,6 +50,11 @@ def required_text(text: str, what: str) -> str:
 def now_of(reader: Reader) -> datetime:
     """The trial's time at which the reading began."""
     return datetime.fromisoformat(reader.now)
+
+
+def local_now(reader: Reader, subject_id: str) -> datetime:
+    """The trial's time at a subject's site, whose day is the last one on which something can have happened."""
+    return now_of(reader).astimezone(zone_of(reader, subject_id))
 
 
 def query_edits(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from lutetia.errors import InputError
@@ -128,7 +128,8 @@ def check_form(form: str, values: Mapping[str, Any], *, now: datetime, where: st
     values
         As entered: texts or numbers; None or an empty text is a missing value.
     now
-        The trial's time; dates after it are refused where the table does not permit them.
+        The trial's time in the time zone of the site; later days and times are refused where the table does not permit
+        them.
 
     Raises
     ------
@@ -229,10 +230,9 @@ def _date(rule: FieldRule, text: str, now: datetime) -> str:
         raise InputError(f"{rule.field}: found {text!r}; expected {wanted}") from error
     if len(found) < 10 and not rule.partial:
         raise InputError(f"{rule.field}: found {text!r}; expected {wanted}")
-    # A day somewhere on Earth may be one ahead of the day in UTC.
-    latest = datetime.fromtimestamp(now.timestamp() + 14 * 3600, UTC).date().isoformat()
-    if not rule.future and found > latest[: len(found)]:
-        raise InputError(f"{rule.field}: found {found}, which is in the future; today is {now.date().isoformat()}")
+    today = now.date().isoformat()
+    if not rule.future and found > today[: len(found)]:
+        raise InputError(f"{rule.field}: found {found}, which is in the future; today is {today}")
     if found < "1920" or found[:4] > str(now.year + YEARS_AHEAD):
         raise InputError(f"{rule.field}: found {found}; expected a date of this trial; check the year")
     return found

@@ -13,9 +13,9 @@ from lutetia.errors import InputError, TransitionError
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
 from lutetia.trial.store import Trial
-from lutetia.workflow.course_records import given_cycles, local_day, study_of, subject_of, window_of
+from lutetia.workflow.course_records import cycle_window, given_cycles, local_day, subject_of
 from lutetia.workflow.cycles import cancelled_cycles
-from lutetia.workflow.edits import allowed_subject, now_of, required_text, subject_step
+from lutetia.workflow.edits import allowed_subject, local_now, required_text, subject_step
 from lutetia.workflow.entry_checks import check_form
 
 # What a subject leaves by → the state that follows.
@@ -150,7 +150,8 @@ def record_contact(trial: Trial, actor: Actor, command: Contact) -> Receipt:
 
 def _day(reader: Reader, subject_id: str, on: str) -> str:
     """A day that is not in the future and not before the last administration."""
-    day = str(check_form("disposition", {"on": on}, now=now_of(reader), where=f"subject {subject_id}").values["on"])
+    form = check_form("disposition", {"on": on}, now=local_now(reader, subject_id), where=f"subject {subject_id}")
+    day = str(form.values["on"])
     given, site = given_cycles(reader, subject_id), subject_of(reader, subject_id)["site"]
     if given and day < (last := local_day(reader, site, given[-1].start)):
         raise InputError(
@@ -171,10 +172,9 @@ def _left_later(reader: Reader, subject: Record, day: str) -> bool:
 
 def _may_be_given(reader: Reader, subject_id: str, died: str) -> tuple[int, ...]:
     """Cycles with a released activity whose window began before the subject died."""
-    settings = study_of(reader)["settings"] or {}
     cycles = [c for c in reader.records("cycles", subject_id=subject_id) if c["state"] == "PRESCRIBED"]
     released = {r["cycle"] for r in reader.records("prescriptions", subject_id=subject_id, state="RELEASED")}
-    return tuple(int(c["cycle"]) for c in cycles if c["cycle"] in released and window_of(c, settings)[0] <= died)
+    return tuple(int(c["cycle"]) for c in cycles if c["cycle"] in released and cycle_window(reader, c)[0] <= died)
 
 
 def _not_seen_after(reader: Reader, subject: Record, died: str) -> None:

@@ -19,7 +19,7 @@ from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Remove, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import given_cycles, local_day, refuse_after_death, subject_of
-from lutetia.workflow.edits import allowed_subject, now_of, query_edits, required_text
+from lutetia.workflow.edits import allowed_subject, local_now, query_edits, required_text
 from lutetia.workflow.entry_checks import SoftFinding, check_form
 
 BASELINE = "baseline"
@@ -129,7 +129,7 @@ def assessment_sums(rows: Sequence[Record]) -> dict[str, float]:
 
 def _checked(reader: Reader, command: RecordResponse) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     entered = {n: getattr(command, n) for n in ("assessed_on", "method", "response", "progression")}
-    values = check_form("responses", entered, now=now_of(reader), where="response").values
+    values = check_form("responses", entered, now=local_now(reader, command.subject_id), where="response").values
     refuse_after_death(reader, command.subject_id, values["assessed_on"], "response: assessed_on")
     if (values["response"] == "PD") != (values["progression"] == "yes"):
         raise InputError("response: PD and progression go together; correct one of them")
@@ -148,7 +148,8 @@ def _checked_lesions(reader: Reader, command: RecordResponse, assessed_on: str) 
 def _lesion_row(reader: Reader, subject_id: str, assessed_on: str, size: LesionSize) -> dict[str, Any]:
     entered = {n: getattr(size, n) for n in ("lesion", "region", "kind", "diameter_mm")}
     where = f"lesion {size.lesion}"
-    values = check_form("lesions", {"assessed_on": assessed_on, **entered}, now=now_of(reader), where=where).values
+    form = {"assessed_on": assessed_on, **entered}
+    values = check_form("lesions", form, now=local_now(reader, subject_id), where=where).values
     target = values["kind"] in ("target", "target_node")
     if target and values["diameter_mm"] is None:
         raise InputError(f"{where}: diameter_mm: is missing; a target lesion needs it, 0 when it is gone")

@@ -10,7 +10,7 @@ from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import refuse_after_death, subject_of, weight_of
-from lutetia.workflow.edits import allowed_subject, changed_record, now_of, query_edits
+from lutetia.workflow.edits import allowed_subject, changed_record, local_now, query_edits
 from lutetia.workflow.entry_checks import SoftFinding, check_form, dates_in_order
 
 WEIGHT_CHANGE = 0.15  # assumption: a larger change since the last weight is asked about
@@ -61,7 +61,7 @@ def record_vitals(trial: Trial, actor: Actor, command: RecordVitals) -> Receipt:
 
     def change(reader: Reader) -> Change:
         entered = {"taken_on": command.taken_on, "weight_kg": command.weight_kg, "ecog": command.ecog}
-        found = check_form("vitals", entered, now=now_of(reader))
+        found = check_form("vitals", entered, now=local_now(reader, command.subject_id))
         refuse_after_death(reader, command.subject_id, found.values["taken_on"], "vitals: taken_on")
         findings = [*found.findings, *_jump(reader, command.subject_id, found.values)]
         key = {"subject_id": command.subject_id, "taken_on": found.values["taken_on"]}
@@ -85,7 +85,7 @@ def record_treatment(trial: Trial, actor: Actor, command: RecordTreatment) -> Re
     def change(reader: Reader) -> Change:
         entered = {"kind": command.kind, "started_on": command.started_on, "ended_on": command.ended_on,
                    "agent": command.agent}  # fmt: skip
-        values = check_form("treatments", entered, now=now_of(reader), where="treatment").values
+        values = check_form("treatments", entered, now=local_now(reader, command.subject_id), where="treatment").values
         dates_in_order(values, ("started_on", "ended_on"), where="treatment")
         for name in ("started_on", "ended_on"):
             refuse_after_death(reader, command.subject_id, values.get(name) or "", f"treatment: {name}")
