@@ -334,9 +334,9 @@ def test_a_cycle_too_soon_after_the_last_one_is_a_deviation(story: Story) -> Non
     close_cycle(story.trial, COORDINATOR, EndCycle(SUBJECT, 1))
     with pytest.raises(InputError, match="was given on 2026-01-12"):
         plan_cycle(story.trial, COORDINATOR, PlanCycle(SUBJECT, "2026-01-12"))
-    plan_cycle(story.trial, COORDINATOR, PlanCycle(SUBJECT, "2026-02-02"))
+    plan_cycle(story.trial, COORDINATOR, PlanCycle(SUBJECT, "2026-02-02", "the patient travels"))
     deviation = story.row("deviations")
-    assert (deviation["kind"], deviation["severity"]) == ("window", "minor")
+    assert (deviation["kind"], deviation["severity"]) == ("window", "critical")
     assert "21 days after" in deviation["description"]
 
 

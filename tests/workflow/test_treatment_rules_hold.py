@@ -87,7 +87,7 @@ def given(story: Story, chance: random.Random) -> Any:
 
 
 ACTIONS: dict[str, tuple[int, Action]] = {
-    "plan": (3, lambda s, c: plan_cycle(s.trial, COORDINATOR, PlanCycle(SUBJECT, _soon(s, c)))),
+    "plan": (3, lambda s, c: plan_cycle(s.trial, COORDINATOR, PlanCycle(SUBJECT, _soon(s, c), "a bed is free"))),
     "labs": (3, lambda s, c: s.labs(sample=f"S{c.random()}", platelets=c.choice(["240", "240", "240", "60"]))),
     "weigh": (1, lambda s, c: record_vitals(s.trial, COORDINATOR, RecordVitals(SUBJECT, _today(s), c.uniform(60, 70)))),
     "prepare": (8, lambda s, c: prepared(s)),

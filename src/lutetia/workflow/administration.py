@@ -20,11 +20,11 @@ from lutetia.trial.store import Trial
 from lutetia.workflow.batches import batch_of, corrected_use, left_MBq, use_edit
 from lutetia.workflow.course_records import (
     cycle_of,
+    cycle_window,
     local_day,
     refuse_after_death,
     study_of,
     subject_of,
-    window_of,
 )
 from lutetia.workflow.dosimetry import recomputation_edits
 from lutetia.workflow.edits import (
@@ -388,7 +388,7 @@ def _explained(found: Sequence[tuple[str, str, str]], command: RecordAdministrat
 
 
 def _window_deviations(reader: Reader, cycle: Record, day: str) -> list[tuple[str, str, str]]:
-    first, last = window_of(cycle, study_of(reader)["settings"] or {})
+    first, last = cycle_window(reader, cycle)
     if first <= day <= last:
         return []
     return [("window", "minor", f"cycle {cycle['cycle']} given on {day}; its window is {first} to {last}")]

@@ -367,6 +367,22 @@ def window_of(cycle: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[st
     return first.date().isoformat(), last.date().isoformat()
 
 
+def cycle_window(reader: Reader, cycle: Mapping[str, Any]) -> tuple[str, str]:
+    """`window_of` a cycle by the study's settings; it begins on the day after the previous infusion at the earliest."""
+    first, last = window_of(cycle, study_of(reader)["settings"] or {})
+    subject_id, number = str(cycle["subject_id"]), int(cycle["cycle"])
+    before = [given for given in given_cycles(reader, subject_id) if given.cycle < number]
+    if before:
+        previous = date.fromisoformat(infusion_day(reader, subject_id, before[-1]))
+        first = max(first, (previous + timedelta(days=1)).isoformat())
+    return first, last
+
+
+def infusion_day(reader: Reader, subject_id: str, given: GivenCycle) -> str:
+    """The calendar day at the subject's site on which the infusion of a cycle began."""
+    return local_day(reader, subject_of(reader, subject_id)["site"], given.start)
+
+
 CYCLE_WINDOW_DAYS = 7  # assumption: setting `cycle_window_days` of the study
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from lutetia.errors import InputError, TransitionError
@@ -21,17 +21,18 @@ from lutetia.workflow.course_records import (
     GIVEN_STATES,
     awaits_doses,
     cycle_of,
+    cycle_window,
     given_cycles,
+    infusion_day,
     lab_conditions,
     lab_values,
     local_day,
     patient_of,
     protocol_of,
     refuse_unrecorded_death,
-    study_of,
     subject_of,
-    window_of,
 )
+from lutetia.workflow.cycle_interval import interval_deviations
 from lutetia.workflow.edits import allowed_subject, cycle_step, deviation_edits, now_of, required_text
 from lutetia.workflow.entry_checks import check_form
 from lutetia.workflow.toxicity_records import toxicity_events
@@ -44,10 +45,11 @@ HOLDING, PHYSICIANS = ("hold", "stop"), "physician"
 
 @dataclass(frozen=True, slots=True)
 class PlanCycle:
-    """A day for the next cycle."""
+    """A day for the next cycle; `reason` where it lies outside of the protocol's interval."""
 
     subject_id: str
     planned_on: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ def plan_cycle(trial: Trial, actor: Actor, command: PlanCycle) -> int:
         If the day lies before the previous administration or before randomisation.
     TransitionError
         If the subject is not in treatment, an earlier cycle is still open, or all planned cycles are given.
+    ReasonRequiredError
+        If the day lies outside of the protocol's interval and no reason is given.
     """
     allowed_subject(trial, actor, "enter_data", command.subject_id)
 
@@ -115,10 +119,10 @@ def plan_cycle(trial: Trial, actor: Actor, command: PlanCycle) -> int:
                "state": "PLANNED", "state_on": now_of(reader).date().isoformat()}  # fmt: skip
         _check_day(reader, current, values["planned_on"], number)
         edits: list[Edit] = [Create("cycles", row), _visit(reader, row)]
-        edits += _early_or_late(trial, reader, command.subject_id, values["planned_on"])
+        edits += _early_or_late(trial, reader, command, values["planned_on"])
         return Change("plan_cycle", edits, result=number)
 
-    return int(trial.commit(change, actor).result)
+    return int(trial.commit(change, actor, command.reason.strip() or None).result)
 
 
 def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
@@ -143,7 +147,7 @@ def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
         day = check_form("cycles", {"planned_on": command.planned_on}, now=now_of(reader)).values["planned_on"]
         _check_day(reader, subject_of(reader, command.subject_id), day, command.cycle)
         moved = {**cycle, "planned_on": day}
-        first, last = window_of(moved, study_of(reader)["settings"] or {})
+        first, last = cycle_window(reader, moved)
         visit = {"due_on": day, "window_from_on": first, "window_to_on": last}
         key = {"subject_id": command.subject_id, "visit": f"cycle {command.cycle}"}
         void = _void_outside(reader, cycle, day)
@@ -152,7 +156,7 @@ def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
             Update("cycles", int(cycle["record_id"]), {**step, "planned_on": day}, command.version),
             *void,
             Update("visits", key, visit),
-            *_early_or_late(trial, reader, command.subject_id, day),
+            *_early_or_late(trial, reader, command, day),
         ]
         return Change("move_cycle", edits)
 
@@ -161,7 +165,7 @@ def move_cycle(trial: Trial, actor: Actor, command: MoveCycle) -> Receipt:
 
 def _void_outside(reader: Reader, cycle: Record, day: str) -> list[Edit]:
     """Open prescriptions of a cycle that moves out of their window, or after it, become VOID."""
-    first, last = window_of(cycle, study_of(reader)["settings"] or {})
+    first, last = cycle_window(reader, cycle)
     today = local_day(reader, subject_of(reader, cycle["subject_id"])["site"], now_of(reader))
     if first <= day <= last and today <= last:
         return []
@@ -374,30 +378,21 @@ def _check_day(reader: Reader, subject: Record, day: str, number: int) -> None:
     given = [g for g in given_cycles(reader, subject["subject_id"]) if g.cycle < number]
     if subject["randomised_on"] and day < subject["randomised_on"]:
         raise InputError(f"{where}: found {day}, before randomisation on {subject['randomised_on']}; correct the day")
-    if given and day <= (last := given[-1].start.date().isoformat()):
+    if given and day <= (last := infusion_day(reader, subject["subject_id"], given[-1])):
         raise InputError(f"{where}: found {day}, but cycle {given[-1].cycle} was given on {last}; choose a later day")
 
 
 def _visit(reader: Reader, row: dict[str, Any]) -> Create:
-    first, last = window_of(row, study_of(reader)["settings"] or {})
+    first, last = cycle_window(reader, row)
     return Create("visits", {"subject_id": row["subject_id"], "visit": f"cycle {row['cycle']}", "cycle": row["cycle"],
                              "due_on": row["planned_on"], "window_from_on": first, "window_to_on": last,
                              "state": "PLANNED"})  # fmt: skip
 
 
-def _early_or_late(trial: Trial, reader: Reader, subject_id: str, day: str) -> list[Edit]:
+def _early_or_late(trial: Trial, reader: Reader, command: PlanCycle | MoveCycle, day: str) -> list[Edit]:
     """A deviation where the interval to the previous cycle is outside of the protocol's window."""
-    weeks = protocol_of(trial, reader).interval_weeks
-    given = given_cycles(reader, subject_id)
-    if not given or weeks is None:
-        return []
-    due = given[-1].start.date() + timedelta(weeks=weeks)
-    first, last = window_of({"planned_on": due.isoformat()}, study_of(reader)["settings"] or {})
-    if first <= day <= last:
-        return []
-    apart = (date.fromisoformat(day) - given[-1].start.date()).days
-    text = f"planned {apart} days after the previous cycle; expected {first} to {last} ({weeks:g} weeks)"
-    return deviation_edits(reader, subject_id, [("window", "minor", text)], on=now_of(reader).date().isoformat())
+    found = interval_deviations(trial, reader, command.subject_id, day=day, reason=command.reason)
+    return deviation_edits(reader, command.subject_id, found, on=now_of(reader).date().isoformat())
 
 
 def _steps(reader: Reader, cycle: Record, *, held: bool, reason: str | None) -> list[Edit]:

@@ -24,6 +24,7 @@ from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     changed_facts,
     cycle_of,
+    cycle_window,
     death_day,
     facts_hash,
     given_cycles,
@@ -32,9 +33,7 @@ from lutetia.workflow.course_records import (
     latest_result,
     local_day,
     protocol_of,
-    study_of,
     subject_of,
-    window_of,
 )
 from lutetia.workflow.cycles import TREATABLE
 from lutetia.workflow.edits import allowed_subject, cycle_step, file_edits, now_of, required_text
@@ -367,7 +366,7 @@ def void_reasons(trial: Trial, reader: Reader, rows: Sequence[Record], *, as_of:
         found.append(f"the subject is {subject['state']}")
     if lacking := lab_conditions(reader, subject_id, as_of):
         found.append(f"values are lacking ({lacking[0]})")
-    last = window_of(cycle_of(reader, subject_id, cycle), study_of(reader)["settings"] or {})[1]
+    last = cycle_window(reader, cycle_of(reader, subject_id, cycle))[1]
     if local_day(reader, subject["site"], as_of) > last:
         found.append(f"the window passed on {last}")
     return tuple(found)

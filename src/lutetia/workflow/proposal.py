@@ -37,6 +37,7 @@ from lutetia.workflow.course_records import (
     awaits_doses,
     course_case,
     cycle_of,
+    cycle_window,
     given_cycles,
     input_facts,
     lab_conditions,
@@ -48,7 +49,6 @@ from lutetia.workflow.course_records import (
     risk_factors,
     study_of,
     subject_of,
-    window_of,
 )
 from lutetia.workflow.edits import allowed_subject
 from lutetia.workflow.toxicity_records import toxicity_events
@@ -148,7 +148,7 @@ def check_inputs(reader: Reader, subject_id: str, cycle: int, *, as_of: datetime
     if lacking := lab_conditions(reader, subject_id, as_of):
         raise InputError(f"{where}: expected values of the last 7 days; {lacking[0]}; enter them and assess again")
     row = cycle_of(reader, subject_id, cycle)
-    last = window_of(row, study_of(reader)["settings"] or {})[1]
+    last = cycle_window(reader, row)[1]
     if local_day(reader, subject_of(reader, subject_id)["site"], as_of) > last:
         raise InputError(f"{where}: its window passed on {last}; move the cycle to a new day with a reason")
 

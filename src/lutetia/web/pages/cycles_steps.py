@@ -19,6 +19,7 @@ from lutetia.web.pages.cycles import render_cycle
 from lutetia.web.pages.cycles_records import CycleNumber, read_cycle
 from lutetia.web.problems import status_of
 from lutetia.workflow import cycles as workflow
+from lutetia.workflow.cycle_interval import interval_of
 from lutetia.workflow.prescription import VoidPrescription, void_prescription
 
 Handler = Callable[..., Response]
@@ -33,9 +34,10 @@ class StepForm:
 
 @dataclass(frozen=True, slots=True)
 class DayForm:
-    """A day for a cycle."""
+    """A day for a cycle; the reason where it lies outside of the protocol's interval."""
 
     planned_on: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +162,11 @@ def plan(page: Page, subject_id: str) -> Response:
     """Plan the subject's next cycle."""
     form = page.form(view.FAMILY)
     if (sent := form.read(DayForm)) is not None:
-        command = workflow.PlanCycle(subject_id, sent.planned_on)
+        command = workflow.PlanCycle(subject_id, sent.planned_on, sent.reason)
         number = form.attempt(workflow.plan_cycle, page.trial, page.actor, command)
         if number is not None:
             return page.redirect(f"/subjects/{subject_id}/cycles/{number}", notice="cycles.done.plan")
-        beside_fields(form, ("planned_on",))
+        beside_fields(form, ("planned_on", "reason"))
     return _plan_page(page, subject_id, form, status=422)
 
 
@@ -174,4 +176,5 @@ def _plan_page(page: PageContext, subject_id: str, form: Form, *, status: int = 
         number, refused = workflow.following_cycle(page.trial, page.reader, subject), ""
     except TransitionError as error:
         number, refused = None, str(error)
-    return page.render("cycles/plan.html", status=status, subject=subject, number=number, refused=refused, form=form)
+    return page.render("cycles/plan.html", status=status, subject=subject, number=number, refused=refused, form=form,
+                       due=interval_of(page.trial, page.reader, subject_id))  # fmt: skip
