@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from lutetia.errors import AccessDeniedError, CaseError
 from lutetia.plan.run import run_plan
 from lutetia.trial import SYSTEM, Actor, Change, Grant, Update
 from lutetia.trial.identities import enter_identity
-from lutetia.workflow.dicom_intake import SiteIdentities, receive_object
-from lutetia.workflow.received_case import ImportReceived, import_received
+from lutetia.workflow.dicom_intake import SiteIdentities, receive_object, write_images
+from lutetia.workflow.received_case import ImportReceived, import_received, times_taken
 
 PATIENT, SENDER = "HN-77123", "SPECT_CT_1"
 SHIFT = 78  # moves 8-15 January to 27 March-3 April: the clocks go forward on 29 March 2026
@@ -73,7 +74,11 @@ def test_doses_of_received_images_are_those_of_the_original_case(tmp_path: Path)
         assert (received.outcome, received.cycle) == ("filed", 1), received.reason
     with pytest.raises(AccessDeniedError):
         import_received(story.trial, identities, PHYSICIST_ELSEWHERE, command)
-    import_received(story.trial, identities, PHYSICIST, command)
+    rows = story.rows("dicom_objects", subject_id=SUBJECT, cycle=1)
+    every = tuple(sorted({r["series_uid"] for r in rows}))
+    with pytest.raises(CaseError, match="no series is chosen"):
+        import_received(story.trial, identities, PHYSICIST, replace(command, series=()))
+    import_received(story.trial, identities, PHYSICIST, replace(command, series=every))
     job = story.work()
     assert job["state"] == "DONE", job["error"]
     original = run_plan(case, draws=100, seed=1).result["cycles"][0]["regions"]
@@ -85,4 +90,38 @@ def test_doses_of_received_images_are_those_of_the_original_case(tmp_path: Path)
     assert {"kidneys", "liver", "spleen", "red marrow"} <= set(stored)
     for region in ("kidneys", "liver", "spleen", "red marrow"):
         assert stored[region] == pytest.approx(expected[region], rel=1e-5), region
+    story.trial.close()
+
+
+def test_only_the_chosen_series_are_in_the_case(tmp_path: Path) -> None:
+    story = cycle_given(tmp_path)
+    case = images_of(story, tmp_path / "hospital")
+    identities = SiteIdentities(story.trial)
+    for path in sorted(case.rglob("*.dcm")):
+        receive_object(story.trial, identities, pydicom.dcmread(path), sender=SENDER)
+    rows = story.rows("dicom_objects", subject_id=SUBJECT, cycle=1)
+    last = max(r["taken_at"] for r in rows if r["modality"] == "PT")
+    kept = {r["series_uid"] for r in rows} - {r["series_uid"] for r in rows if r["taken_at"] == last}
+    assert len(kept) < len({r["series_uid"] for r in rows})
+    written = write_images(story.trial, SUBJECT, 1, tmp_path / "some", series=kept)
+    assert written == sum(r["series_uid"] in kept for r in rows)
+    assert {str(pydicom.dcmread(p).SeriesInstanceUID) for p in (tmp_path / "some").rglob("*.dcm")} == kept
+    story.trial.close()
+
+
+def test_the_time_of_a_series_is_told_from_the_start_of_infusion_and_one_before_it_is_named(tmp_path: Path) -> None:
+    story = cycle_given(tmp_path)
+    identities = SiteIdentities(story.trial)
+    (given,) = {r["started_at"] for r in story.rows("administrations", subject_id=SUBJECT, cycle=1)}
+    start = datetime.fromisoformat(given) + timedelta(days=SHIFT)
+    moments = {"early": (-2.0, "PT"), "day": (24.0, "PT"), "its CT": (24.5, "CT"), "week": (168.0, "PT")}
+    series = [{"series_uid": uid, "modality": kind, "taken_at": (start + timedelta(hours=h)).isoformat()}
+              for uid, (h, kind) in moments.items()]  # fmt: skip
+    series.append({"series_uid": "undated", "modality": "CT", "taken_at": None})
+    with story.trial.read() as reader:
+        found = times_taken(reader, identities, SUBJECT, cycle=1, series=series)
+    assert {uid: found[uid].hours for uid in moments} == {uid: pytest.approx(h) for uid, (h, _) in moments.items()}
+    assert {uid: taken.doubt for uid, taken in found.items()} == {
+        "early": "before", "day": "", "its CT": "", "week": "alone", "undated": "undated"
+    }  # fmt: skip
     story.trial.close()

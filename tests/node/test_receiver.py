@@ -26,6 +26,7 @@ from lutetia.phantom.anatomy import EllipsoidAnatomy
 from lutetia.phantom.case import CaseOptions, write_image_case
 from lutetia.phantom.subject import reference_woman
 from lutetia.trial import Actor, Change, Create, Grant, Study, Trial
+from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.workflow.dicom_intake import (
     AssignImages,
     Received,
@@ -37,6 +38,7 @@ from lutetia.workflow.dicom_intake import (
 
 SENDER, SITE, PATIENT = "SPECT_CT_1", "01", "PESEL58031201234"
 COORDINATOR = Actor("u1", "Maria Nowak", (Grant("coordinator", SITE),))
+INSPECTOR = Actor("u3", "Ida Lis", (Grant("inspector"),))
 STRANGER = Actor("u2", "Jan Kowal", (Grant("coordinator", "02"),))
 
 
@@ -198,10 +200,15 @@ def test_burned_in_text_and_secondary_captures_go_to_quarantine_and_can_be_disca
     with trial.read() as reader:
         rows = reader.records("quarantine")
     for row in rows:
-        discard_quarantined(trial, COORDINATOR, sha256=row["sha256"])
+        with pytest.raises(InputError, match="reason: is missing"):
+            discard_quarantined(trial, COORDINATOR, sha256=row["sha256"], reason=" ")
+        discard_quarantined(trial, COORDINATOR, sha256=row["sha256"], reason="sent by mistake")
+    with trial.read() as reader:
+        trail = audit_trail(reader, INSPECTOR, AuditFilter(action="quarantined object discarded"))
+    assert {entry.reason for entry in trail} == {"sent by mistake"}
     assert not list((trial.folder / "quarantine").iterdir())
     with pytest.raises(InputError, match="discarded"):
-        discard_quarantined(trial, COORDINATOR, sha256=rows[0]["sha256"])
+        discard_quarantined(trial, COORDINATOR, sha256=rows[0]["sha256"], reason="again")
 
 
 def test_images_far_from_any_infusion_wait_for_a_person_to_assign_them(

@@ -234,8 +234,15 @@ def test_received_images_are_listed_assigned_and_imported_with_a_calibration(
     answer = site.of("cora").post("/images/quarantine/release", {"sha256": digest[1]})
     assert answer.status_code == 422
     assert "add the subject there first" in answer.text
-    assert site.of("otto").post("/images/quarantine/discard", {"sha256": digest[1]}).status_code == 403
+    why = {"sha256": digest[1], "reason": "sent by mistake"}
+    assert site.of("otto").post("/images/quarantine/discard", why).status_code == 403
+    assert site.of("otto").get(f"/images/quarantine/discard?sha256={digest[1]}").status_code == 404
+    assert f'href="/images/quarantine/discard?sha256={digest[1]}"' in page
+    assert "cannot be brought back" in site.of("cora").get(f"/images/quarantine/discard?sha256={digest[1]}").text
     answer = site.of("cora").post("/images/quarantine/discard", {"sha256": digest[1]})
+    assert answer.status_code == 422
+    assert [row["state"] for row in story.rows("quarantine")] == ["waiting"]
+    answer = site.of("cora").post("/images/quarantine/discard", why)
     assert "stays on record" in answer.text
     series = re.search(r'name="series_uid" value="([\d.]+)"', answer.text)
     assert series is not None
@@ -248,8 +255,19 @@ def test_received_images_are_listed_assigned_and_imported_with_a_calibration(
     answer = site.of("phil").post(f"{PATH}/images", wrong)
     assert answer.status_code == 422
     assert "Calibration factor: found “9,4”" in answer.text
+    boxes = re.findall(r'name="series" value="([\d.]+)"[^>]*( checked)>', page)
+    assert [ticked for _, ticked in boxes] == [" checked"] * 4
+    hours = [float(h.replace("−", "-")) for h in re.findall(r'"nowrap">([−\d.]+) h<', page)]
+    assert hours == sorted(hours)
+    assert hours[:2] == pytest.approx([24.0, 24.0], abs=0.6)
+    assert hours[-1] > 1000.0
+    assert page.count("no SPECT, or no CT, taken with it") == 1
     right = {"cps_per_MBq": "9.4", "sd_percent": "3", "reason": "images instead"}
     answer = site.of("phil").post(f"{PATH}/images", right)
+    assert answer.status_code == 422
+    assert "no series is chosen" in answer.text
+    assert "checked>" not in answer.text
+    answer = site.of("phil").post(f"{PATH}/images", right | {"series": [uid for uid, _ in boxes]})
     assert "its doses are computed in the background" in answer.text
 
 

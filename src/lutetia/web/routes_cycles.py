@@ -77,6 +77,7 @@ CYCLE_ROUTES: tuple[Route, ...] = (
     Route("GET", "/images", cycles_images.show, "enter_data"),
     Route("POST", "/images/assign", cycles_images.assign, "enter_data"),
     Route("POST", "/images/quarantine/release", cycles_images.release, "enter_data"),
+    Route("GET", "/images/quarantine/discard", cycles_images.show_discard, "enter_data"),
     Route("POST", "/images/quarantine/discard", cycles_images.discard, "enter_data"),
     # JSON API
     Route("GET", f"/api{_SUBJECT}/cycles", api_cycles.cycles, "see_subject", site_of_subject),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -29,6 +30,7 @@ from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Receipt, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import cycle_of, given_cycles, site_zone, study_of, subject_of
+from lutetia.workflow.edits import required_text
 
 FOLLOWING = timedelta(days=28)  # assumption: images later than this after an infusion belong to no cycle by themselves
 _DAYS = ("AcquisitionDate", "AcquisitionDateTime", "SeriesDate", "StructureSetDate", "ContentDate", "StudyDate")
@@ -253,10 +255,18 @@ def release_quarantined(trial: Trial, identities: Identities, actor: Actor, *, s
     return received
 
 
-def discard_quarantined(trial: Trial, actor: Actor, *, sha256: str) -> None:
-    """Remove a quarantined object for good; that it came, from whom and why it was refused stays on record."""
+def discard_quarantined(trial: Trial, actor: Actor, *, sha256: str, reason: str) -> None:
+    """Remove a quarantined object for good, with a reason in the audit trail.
+
+    That it came, from whom and why it was refused stays on record.
+
+    Raises
+    ------
+    AccessDeniedError, InputError
+        If the actor may not enter data at the sender's site; without a reason, or if the object does not wait.
+    """
     _waiting(trial, actor, sha256)
-    _decide(trial, actor, sha256, "discarded")
+    _decide(trial, actor, sha256, "discarded", reason=required_text(reason, "reason"))
 
 
 def assign_images(trial: Trial, actor: Actor, command: AssignImages) -> Receipt:
@@ -283,10 +293,16 @@ def assign_images(trial: Trial, actor: Actor, command: AssignImages) -> Receipt:
     return trial.commit(change, actor)
 
 
-def write_images(trial: Trial, subject_id: str, cycle: int, folder: Path) -> int:
-    """Write the filed objects of a cycle as files into a folder, a subfolder a series; the number of files."""
+def write_images(
+    trial: Trial, subject_id: str, cycle: int, folder: Path, *, series: Collection[str] | None = None
+) -> int:
+    """Write the filed objects of a cycle as files into a folder, a subfolder a series; the number of files.
+
+    `series`: unique identifiers of the series that are written; None for all.
+    """
     with trial.read() as reader:
         rows = reader.records("dicom_objects", subject_id=subject_id, cycle=cycle, state="filed")
+    rows = [row for row in rows if series is None or row["series_uid"] in series]
     series = {uid: f"{n:02d}" for n, uid in enumerate(sorted({r["series_uid"] for r in rows}), start=1)}
     for number, row in enumerate(rows, start=1):
         path = folder / f"{series[row['series_uid']]}_{row['modality'].lower()}" / f"{number:05d}.dcm"
@@ -305,14 +321,14 @@ def _waiting(trial: Trial, actor: Actor, sha256: str) -> tuple[Record, str]:
     return row, site
 
 
-def _decide(trial: Trial, actor: Actor, sha256: str, state: str) -> None:
+def _decide(trial: Trial, actor: Actor, sha256: str, state: str, *, reason: str | None = None) -> None:
     def change(reader: Reader) -> Change:
         values = {"state": state, "decided_by": actor.user_id, "decided_at": reader.now}
         if (found := reader.record("quarantine", {"sha256": sha256})["state"]) != "waiting":
             raise InputError(f"quarantine: found an object that is {found}; somebody decided meanwhile")
         return Change(f"quarantined object {state}", [Update("quarantine", {"sha256": sha256}, values)])
 
-    trial.commit(change, actor)
+    trial.commit(change, actor, reason)
     _sealed_path(trial, sha256).unlink(missing_ok=True)
 
 

@@ -7,15 +7,15 @@ every interval is the true one. The dosimetry itself is imported as any other ca
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lutetia.errors import CaseError, InputError
-from lutetia.imaging.sorting import Export, ScanGroup, Series, sort_folder
-from lutetia.trial.reader import Reader
+from lutetia.errors import CaseError, InputError, MissingRecordError
+from lutetia.imaging.sorting import CT, SAME_VISIT_H, SPECT, Export, ScanGroup, Series, sort_folder
+from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import GivenCycle, given_cycles, protocol_of, site_zone, subject_of
@@ -32,7 +32,8 @@ class ImportReceived:
     """Received images of a given cycle with what images do not say.
 
     `calibration`: keys of [calibration] in a case, `recovery` the recovery table as CSV. `tables`: CSV content by name
-    (blood, whole_body, regions). `masses_g` belongs to a regions table.
+    (blood, whole_body, regions). `masses_g` belongs to a regions table. `series`: unique identifiers of the series
+    that are imported; None for all.
     """
 
     subject_id: str
@@ -43,6 +44,19 @@ class ImportReceived:
     masses_g: Mapping[str, float] = field(default_factory=dict)
     hematocrit: float | None = None
     reason: str = ""
+    series: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """When a received series was taken: `hours` after the start of infusion, and what is odd about it.
+
+    `doubt` is ``undated``, ``before`` (the infusion), ``alone`` (a CT without SPECT of the same visit, or the
+    reverse), or empty; `hours` is None where the time or the infusion is not known.
+    """
+
+    hours: float | None
+    doubt: str
 
 
 def import_received(trial: Trial, identities: Identities, actor: Actor, command: ImportReceived) -> Imported:
@@ -51,14 +65,19 @@ def import_received(trial: Trial, identities: Identities, actor: Actor, command:
     Raises
     ------
     CaseError
-        If no image of the cycle was received, or an outline does not say which scan it was drawn on.
+        If no image of the cycle was received, none of them is chosen, or an outline does not say which scan it was
+        drawn on.
     LutetiaError
         As `dosimetry.import_case`.
     """
     allowed_subject(trial, actor, "propose", command.subject_id)
     with tempfile.TemporaryDirectory(prefix="lutetia-received-") as place:
         folder = Path(place)
-        if not write_images(trial, command.subject_id, command.cycle, folder):
+        if command.series == ():
+            raise CaseError(
+                f"subject {command.subject_id}, cycle {command.cycle}: no series is chosen; tick those to use"
+            )
+        if not write_images(trial, command.subject_id, command.cycle, folder, series=command.series):
             raise CaseError(
                 f"subject {command.subject_id}, cycle {command.cycle}: no images were received; send them to the node, "
                 "or assign a received series to this cycle"
@@ -70,6 +89,41 @@ def import_received(trial: Trial, identities: Identities, actor: Actor, command:
         _write_tables(command, folder)
         (folder / "case.toml").write_text(text, encoding="utf-8")
         return import_case(trial, actor, ImportCase(command.subject_id, command.cycle, folder, command.reason))
+
+
+def times_taken(
+    reader: Reader, identities: Identities, subject_id: str, *, cycle: int, series: Sequence[Record]
+) -> dict[str, Taken]:
+    """When each received series of a cycle was taken, by its unique identifier; dates are moved as the images' are."""
+    moved = _moved_start(reader, identities, subject_id, cycle)
+    times = {str(row["series_uid"]): _moment(row["taken_at"]) for row in series}
+    kinds = {str(row["series_uid"]): str(row["modality"]) for row in series}
+    found = {}
+    for uid, at in times.items():
+        hours = (at - moved).total_seconds() / 3600 if at is not None and moved is not None else None
+        others = [t for other, t in times.items() if t is not None and kinds[other] in _PARTNERS.get(kinds[uid], ())]
+        doubt = "undated" if at is None else "before" if hours is not None and hours < 0 else ""
+        if at is not None and not doubt and kinds[uid] in _PARTNERS:
+            near = any(abs((t - at).total_seconds()) <= 3600 * SAME_VISIT_H for t in others)
+            doubt = "" if near else "alone"
+        found[uid] = Taken(hours, doubt)
+    return found
+
+
+def _moved_start(reader: Reader, identities: Identities, subject_id: str, cycle: int) -> datetime | None:
+    """Start of a cycle's infusion, moved as its images are; None where it or the subject's shift is not known."""
+    start = next((g.start for g in given_cycles(reader, subject_id) if g.cycle == cycle), None)
+    try:
+        return None if start is None else start + timedelta(days=identities.shift_days(subject_id))
+    except MissingRecordError:
+        return None
+
+
+_PARTNERS = {"CT": SPECT, **dict.fromkeys(SPECT, CT)}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _case_text(

@@ -15,7 +15,7 @@ import time
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +25,7 @@ from starlette.responses import Response
 from lutetia.errors import AccessDeniedError, InputError, LutetiaError, MissingRecordError
 from lutetia.report.numbers import given_number, nuclide_text, with_unit
 from lutetia.trial import queries
+from lutetia.trial.reader import Record
 from lutetia.web.context import Page, PageContext
 from lutetia.web.files import shown
 from lutetia.web.forms import Form
@@ -43,7 +44,7 @@ from lutetia.workflow.dosimetry import (
 )
 from lutetia.workflow.downloads import Download
 from lutetia.workflow.jobs import repeat_job
-from lutetia.workflow.received_case import TABLES, ImportReceived, import_received
+from lutetia.workflow.received_case import TABLES, ImportReceived, import_received, times_taken
 
 _LARGEST = 4 * 1024**3
 _MOST_FILES = 10_000
@@ -72,6 +73,7 @@ class CalibrationForm:
     recovery_applied: bool = False
     hematocrit: float | None = None
     reason: str = ""
+    series: tuple[str, ...] = ()
 
 
 def show(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
@@ -241,7 +243,7 @@ def take_images(page: Page, subject_id: str, cycle: CycleNumber) -> Response:
         command = ImportReceived(
             subject_id, cycle, _calibration(sent), _table(page, "recovery"),
             {name: content for name in TABLES if (content := _table(page, name)) is not None},
-            hematocrit=sent.hematocrit, reason=sent.reason,
+            hematocrit=sent.hematocrit, reason=sent.reason, series=sent.series,
         )  # fmt: skip
         identities = SiteIdentities(page.trial)
         if _attempt(form, lambda: import_received(page.trial, identities, page.actor, command)):
@@ -264,8 +266,17 @@ def _table(page: PageContext, name: str) -> bytes | None:
 
 def _images_page(page: PageContext, subject_id: str, cycle: int, form: Form, *, status: int = 200) -> Response:
     series = received_series(page.reader, page.actor, subject_id=subject_id, cycle=cycle)
-    return _page(page, subject_id, cycle, form, "images", status=status,
-                 series=sorted(series, key=lambda r: str(r["taken_at"] or "")))  # fmt: skip
+    times = times_taken(page.reader, SiteIdentities(page.trial), subject_id, cycle=cycle, series=series)
+    every = [row["series_uid"] for row in series]
+    return _page(page, subject_id, cycle, form, "images", status=status, times=times,
+                 ticked=every if status == 200 else form.values.get("series", ()),
+                 series=sorted(series, key=lambda r: _sooner(r)))  # fmt: skip
+
+
+def _sooner(row: Record) -> tuple[bool, float, str]:
+    """Order by the time taken; series without a time come last."""
+    at = row["taken_at"]
+    return at is None, datetime.fromisoformat(at).timestamp() if at else 0.0, str(row["series_uid"])
 
 
 def show_missing(page: Page, subject_id: str, cycle: CycleNumber) -> Response:

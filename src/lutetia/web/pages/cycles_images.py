@@ -43,6 +43,14 @@ class ObjectForm:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class DiscardForm:
+    """A quarantined object that goes for good, and why."""
+
+    sha256: str
+    reason: str
+
+
 def show(page: Page) -> Response:
     """Received series, those without a cycle first, and objects in quarantine."""
     page.refuse_masked()
@@ -76,14 +84,29 @@ def release(page: Page) -> Response:
     return _page(page, form, status=422)
 
 
+def show_discard(page: Page) -> Response:
+    """Which object would be removed, and the form for the reason."""
+    page.refuse_masked()
+    return _discard_page(page, page.argument("sha256"), page.saved_form(view.FAMILY, {}))
+
+
 def discard(page: Page) -> Response:
-    """Remove a quarantined object for good."""
+    """Remove a quarantined object for good, with a reason."""
     page.refuse_masked()
     form = page.form(view.FAMILY)
-    if (sent := form.read(ObjectForm)) is not None:
-        discard_quarantined(page.trial, page.actor, sha256=sent.sha256)
+    if (sent := form.read(DiscardForm)) is not None:
+        discard_quarantined(page.trial, page.actor, sha256=sent.sha256, reason=sent.reason)
         return page.redirect("/images", notice="cycles.done.quarantine_discarded")
-    return _page(page, form, status=422)
+    return _discard_page(page, form.value("sha256"), form, status=422)
+
+
+def _discard_page(page: PageContext, sha256: str, form: Form, *, status: int = 200) -> Response:
+    found = next((row for row in _quarantine(page) if row["sha256"] == sha256), None)
+    if found is None:
+        raise MissingRecordError(
+            "quarantine: found no such object that waits at your sites; somebody decided meanwhile"
+        )
+    return page.render("cycles/discard.html", status=status, form=form, object=found)
 
 
 def _page(page: PageContext, form: Form, *, status: int = 200) -> Response:
