@@ -26,6 +26,7 @@ from lutetia.trial import SYSTEM, Change, ManualClock, Trial, Update
 from lutetia.trial.randomisation_reveal import replay_file
 from lutetia.workflow.screening import Enrol, enrol
 from lutetia.workflow.study_setup import StudyPlan, create_study
+from lutetia.workflow.study_text import toml_text
 
 NewBrowser = Callable[[str], Browser]
 LIST = "/randomisation-list"
@@ -229,6 +230,11 @@ def test_an_amended_protocol_is_put_in_force_with_a_reason(trial: Trial, new_bro
     assert "The amendment is in force" in send(new).text
     assert records(trial, "study")[0]["protocol_version"] == "9.1"
     assert "version 9.1" in words(administrator.get("/documents").text)
+    settings = toml_text(records(trial, "study")[0]["settings"] | {"planned_n": 77})
+    odd = send(settings.replace("planned_n = 77", "planed_n = 77").encode())
+    assert "unknown key; known here: schema, id" in beside(odd.text, "amendment-protocol_file")
+    assert "The amendment is in force" in send(settings.encode()).text
+    assert records(trial, "study")[0]["settings"]["planned_n"] == 77
 
 
 @pytest.mark.requirement(12)
