@@ -189,7 +189,9 @@ def test_screening_failure_and_withdrawal_end_the_participation(treated: Trial, 
     empty = sent(site, path, {"on": "2026-03-01", "reason": " "})
     assert empty.status_code == 422
     assert beside(empty.text, "reason")
-    assert "was recorded" in sent(site, path, {"on": "2026-03-01", "reason": "did not want to"}).text
+    early = sent(site, path, {"on": "2026-03-01", "reason": "did not want to"})
+    assert "before the subject was screened on 2026-03-02" in words(early.text)
+    assert "was recorded" in sent(site, path, {"on": "2026-03-02", "reason": "did not want to"}).text
     assert records(treated, "subjects", subject_id=subject_id)[0]["state"] == "SCREEN_FAILED"
     other = screened(treated)
     sent(site, f"/subjects/{other}/screening/consent", CONSENT)
@@ -279,7 +281,7 @@ def test_a_serious_event_shows_its_clock_until_it_is_reported_and_is_judged(
     assert "Not reported: 21 h 30 min left" in words(site.get(one).text)
     assert f"{TREATED}, Ileus : 21 h 30 min left" in words(site.get("/subjects").text)
     assert "Ileus" not in words(browser_of(person("coordinator", "02")).get("/subjects").text)
-    sent(site, f"{path}/new", full | {"term": "Sepsis", "aware_at": "2026-02-28T09:00"})
+    sent(site, f"{path}/new", full | {"term": "Sepsis", "started_on": "2026-02-28", "aware_at": "2026-02-28T09:00"})
     assert "24 h 00 min over time" in words(site.get(path).text)
     early = sent(site, f"{one}/report", {"reported_at": "2026-03-01T08:00", "narrative": "Stayed in hospital."})
     assert early.status_code == 422
@@ -287,6 +289,8 @@ def test_a_serious_event_shows_its_clock_until_it_is_reported_and_is_judged(
     assert "The report was recorded" in done.text
     assert "Not reported" not in done.text
     assert "Causality was judged" in sent(physician, f"{one}/causality", {"judgement": "probable"}).text
+    other = sent(physician, f"{one}/causality", {"judgement": "none"})
+    assert (other.status_code, "was judged probable before" in beside(other.text, "reason")) == (422, True)
     officer = browser_of(person("safety_officer"))
     assert "Expectedness was judged" in sent(officer, f"{one}/expectedness", {"judgement": "unexpected"}).text
     assert site.get(f"{one}/expectedness").status_code == 403

@@ -28,6 +28,7 @@ from lutetia.errors import (
     StaleRecordError,
     TransitionError,
 )
+from lutetia.trial import SYSTEM, Change, Create
 from lutetia.trial.states import MACHINES
 from lutetia.workflow.adverse_events import (
     ChangeGrade,
@@ -368,3 +369,87 @@ def test_the_physicist_of_the_site_may_enter_too(story: Story) -> None:
     record_vitals(story.trial, PHYSICIST, RecordVitals(SUBJECT, "2026-01-04", 68.0))
     story.clock.advance(hours=1)
     assert story.row("vitals")["weight_kg"] == 68.0
+
+
+def test_related_and_unexpected_makes_one_notice_whichever_judgement_comes_last(story: Story) -> None:
+    number = event(story, **SERIOUS | {"related": "none"})
+    judge_expectedness(story.trial, OFFICER, JudgeSerious(SUBJECT, number, "unexpected"))
+    assert story.rows("notices", kind="susar") == []
+    judge_causality(story.trial, PHYSICIAN, JudgeSerious(SUBJECT, number, "probable"))
+    assert len(story.rows("notices", kind="susar")) == 1
+    judge_causality(story.trial, PHYSICIAN, JudgeSerious(SUBJECT, number, "definite", reason="biopsy"))
+    assert len(story.rows("notices", kind="susar")) == 1, "it was one already"
+
+
+def test_another_judgement_than_the_stored_one_needs_a_reason_of_the_person(story: Story) -> None:
+    number = event(story, **SERIOUS)
+    for judge, actor, first, second in (
+        (judge_causality, PHYSICIAN, "probable", "none"),
+        (judge_expectedness, OFFICER, "expected", "unexpected"),
+    ):
+        judge(story.trial, actor, JudgeSerious(SUBJECT, number, first))
+        with pytest.raises(ReasonRequiredError, match=f"was judged {first} before"):
+            judge(story.trial, actor, JudgeSerious(SUBJECT, number, second, reason=" "))
+        judge(story.trial, actor, JudgeSerious(SUBJECT, number, second, reason="second opinion"))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"aware_at": "2025-12-01T08:00:00+01:00"}, "aware_at: found 2025-12-01, before the event began"),
+        ({"reported_at": "2026-01-01T08:00:00+01:00"}, "reported_at: found 2026-01-01.*from aware_at"),
+    ],
+)
+def test_the_clock_of_a_serious_event_cannot_be_contradicted(story: Story, values: dict[str, str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        event(story, **SERIOUS | values)
+    number = event(story, **SERIOUS)
+    with pytest.raises(InputError, match=words):
+        correct_event(story.trial, COORDINATOR, CorrectEvent(SUBJECT, number, 1, values, "source document"))
+
+
+def test_an_event_entered_with_a_late_report_is_a_deviation_and_not_due(story: Story) -> None:
+    story.clock.advance(hours=48)
+    event(story, **SERIOUS, reported_at=story.clock.now().isoformat())
+    assert serious_due(story.trial, OFFICER) == []
+    assert story.row("deviations")["severity"] == "major"
+
+
+def test_an_event_that_is_not_serious_after_all_has_no_clock(story: Story) -> None:
+    number = event(story, **SERIOUS)
+    no = {"serious": "no", "seriousness": None}
+    correct_event(story.trial, COORDINATOR, CorrectEvent(SUBJECT, number, 1, no, "discharge letter"))
+    assert serious_due(story.trial, OFFICER) == []
+    correct_event(story.trial, COORDINATOR, CorrectEvent(SUBJECT, number, 1, SERIOUS, "it was, after all"))
+    assert [due.ae_id for due in serious_due(story.trial, OFFICER)] == [number]
+
+
+def test_periods_of_one_event_meet_and_carry_one_name(story: Story) -> None:
+    number = event(story, started_on="2026-01-02")
+    change_grade(story.trial, COORDINATOR, ChangeGrade(SUBJECT, number, 2, "2026-01-04"))
+
+    def corrected(seq: int, **values: str) -> None:
+        correct_event(story.trial, COORDINATOR, CorrectEvent(SUBJECT, number, seq, values, "source document"))
+
+    with pytest.raises(InputError, match="found b 2026-01-01 before a 2026-01-02"):
+        corrected(2, started_on="2026-01-01")
+    with pytest.raises(InputError, match="expected 2026-01-04 or before"):
+        corrected(1, ended_on="2026-01-05")
+    corrected(2, started_on="2026-01-03", term="Nausea and vomiting")
+    first, second = sorted(story.rows("adverse_events"), key=lambda r: r["seq"])
+    assert (first["ended_on"], second["started_on"]) == ("2026-01-03", "2026-01-03")
+    assert first["term"] == second["term"] == "Nausea and vomiting"
+
+
+def test_a_grade_after_death_is_refused(story: Story) -> None:
+    number = event(story, started_on="2026-01-02")
+    leave(story.trial, COORDINATOR, Leave(SUBJECT, "died", "2026-01-03", "progression"))
+    with pytest.raises(InputError, match="after the subject died on 2026-01-03"):
+        change_grade(story.trial, COORDINATOR, ChangeGrade(SUBJECT, number, 2, "2026-01-04"))
+
+
+def test_who_withdraws_has_no_consent_in_force(story: Story) -> None:
+    consent = {"subject_id": SUBJECT, "kind": "main", "consent_version": "1", "signed_on": "2025-12-20"}
+    story.trial.commit(Change("consent", [Create("consents", consent)]), SYSTEM, "as signed")
+    leave(story.trial, COORDINATOR, Leave(SUBJECT, "withdrew", "2026-01-05", "moved away"))
+    assert story.row("consents", consent_version="1")["withdrawn_on"] == "2026-01-05"

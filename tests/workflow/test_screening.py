@@ -225,6 +225,16 @@ def test_a_consent_in_the_future_or_signed_twice_is_refused(trial: Trial) -> Non
         record_consent(trial, CO, RecordConsent(subject_id, "1.0", "2026-01-11", CO.user_id))
 
 
+def test_a_consent_of_another_year_or_after_a_screen_failure_is_refused(trial: Trial) -> None:
+    subject_id = screened(trial)
+    with pytest.raises(InputError, match="more than 365 days before screening"):
+        record_consent(trial, CO, RecordConsent(subject_id, "1.0", "2023-01-11", CO.user_id, kind="optional"))
+    fail_screening(trial, CO, FailScreening(subject_id, "2026-01-12", "creatinine clearance"))
+    trial.clock.advance(hours=24)  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"after the subject left \(screen failed\) on 2026-01-12"):
+        record_consent(trial, CO, RecordConsent(subject_id, "1.0", "2026-01-13", CO.user_id, kind="optional"))
+
+
 def test_a_consent_taken_without_delegation_is_asked_about(trial: Trial) -> None:
     subject_id = screened(trial)
     record_consent(trial, CO, RecordConsent(subject_id, "1.0", "2026-01-12", "physicist-01", kind="optional"))

@@ -12,19 +12,17 @@ from typing import Any
 
 from sqlalchemy import Select, and_, select
 
-from lutetia.errors import InputError, MissingRecordError, TransitionError
+from lutetia.errors import InputError, MissingRecordError, ReasonRequiredError, TransitionError
 from lutetia.trial import access
 from lutetia.trial.clock import instant
 from lutetia.trial.reader import Reader, Record
-from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
+from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Remove, Update
 from lutetia.trial.schema import DATA
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     RELATED,
-    death_day,
     is_fatal,
     local_day,
-    refuse_after_death,
     subject_of,
 )
 from lutetia.workflow.edits import (
@@ -37,7 +35,8 @@ from lutetia.workflow.edits import (
     required_text,
     same_record,
 )
-from lutetia.workflow.entry_checks import RULES, SoftFinding, check_form, dates_in_order
+from lutetia.workflow.entry_checks import RULES, check_form, dates_in_order
+from lutetia.workflow.event_checks import check_clock, check_together, death_missing, neighbours, unusual
 
 REPORT_WITHIN = timedelta(hours=24)  # from awareness, for serious events
 EXPECTEDNESS = ("expected", "unexpected")
@@ -106,13 +105,15 @@ class ReportSerious:
 class JudgeSerious:
     """A physician's causality (none, possible, probable, definite) or a safety officer's expectedness.
 
-    `version` is that of the record of the serious event that the person saw.
+    `version` is that of the record of the serious event that the person saw; another judgement than the stored one
+    needs a `reason`.
     """
 
     subject_id: str
     ae_id: str
     judgement: str
     version: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +142,16 @@ def record_event(trial: Trial, actor: Actor, command: RecordEvent) -> str:
         found = check_form(
             "adverse_events", command.values, now=local_now(reader, command.subject_id), where="adverse event"
         )
-        _check_together(found.values, reader, subject)
+        check_together(found.values, reader, subject)
+        check_clock(found.values, reader, subject, found.values["started_on"])
         known = reader.records("adverse_events", subject_id=command.subject_id)
         refuse_twin(known, found.values, "ae_id", "adverse event")
         numbers = {int(r["ae_id"]) for r in known if r["ae_id"].isdecimal()}  # imported ones may be named otherwise
         ae_id = f"{max(numbers, default=0) + 1:03d}"
         row = {"subject_id": command.subject_id, "ae_id": ae_id, "seq": 1, **found.values}
-        findings = [*found.findings, *_unusual(found.values, subject), *_death_missing(reader, row)]
+        findings = [*found.findings, *unusual(found.values, subject), *death_missing(reader, row)]
         edits: list[Edit] = [Create("adverse_events", row)]
-        edits += _serious_edits(command.subject_id, ae_id, found.values)
+        edits += _serious_edits(reader, command.subject_id, ae_id, found.values)
         edits += query_edits(reader, findings, subject_id=command.subject_id, site=subject["site"],
                              table="adverse_events", values=row)  # fmt: skip
         return Change("record_event", edits, result=ae_id)
@@ -184,6 +186,7 @@ def change_grade(trial: Trial, actor: Actor, command: ChangeGrade) -> Receipt:
         if command.grade == 5:
             raise InputError(f"{where}: found grade 5; correct the event instead, with serious yes, seriousness death, "
                              "outcome fatal, and when the site learnt of it")  # fmt: skip
+        check_together(checked, reader, subject_of(reader, command.subject_id))
         row = {"subject_id": command.subject_id, "ae_id": command.ae_id, "seq": int(last["seq"]) + 1,
                **checked, "expected": last["expected"]}  # fmt: skip
         ended = {"ended_on": command.started_on, "ongoing": "no"}
@@ -211,7 +214,7 @@ def end_event(trial: Trial, actor: Actor, command: EndEvent) -> Receipt:
             raise TransitionError(f"{where}: ended on {last['ended_on']} already; correct it with a reason")
         values = _entered(last) | {"ended_on": command.ended_on, "outcome": command.outcome, "ongoing": "no"}
         checked = check_form("adverse_events", values, now=local_now(reader, command.subject_id), where=where).values
-        _check_together(checked, reader, subject_of(reader, command.subject_id))
+        check_together(checked, reader, subject_of(reader, command.subject_id))
         new = {k: checked[k] for k in ("ended_on", "outcome", "ongoing")}
         return Change("end_event", [Update("adverse_events", int(last["record_id"]), new, command.version)])
 
@@ -236,16 +239,23 @@ def correct_event(trial: Trial, actor: Actor, command: CorrectEvent) -> Receipt:
         checked = check_form(
             "adverse_events", merged, now=local_now(reader, command.subject_id), where=f"adverse event {command.ae_id}"
         ).values
-        _check_together(checked, reader, subject_of(reader, command.subject_id))
+        subject = subject_of(reader, command.subject_id)
+        check_together(checked, reader, subject)
+        periods = _periods(reader, command.subject_id, command.ae_id)
+        first = min(periods, key=lambda p: int(p["seq"]))
+        check_clock(checked, reader, subject, (checked if first["seq"] == row["seq"] else first)["started_on"])
         edits: list[Edit] = [Update("adverse_events", int(row["record_id"]), checked, command.version)]
+        edits += neighbours(row, checked, periods)
         known = reader.find("serious_events", {"subject_id": command.subject_id, "ae_id": command.ae_id})
         if known is None:
-            edits += _serious_edits(command.subject_id, command.ae_id, checked)
-        elif checked["serious"] == "yes" and checked["aware_at"] != known["aware_at"]:
-            edits += _moved_clock(reader, known, checked["aware_at"])
-        asked = [] if is_fatal(row) else _death_missing(reader, {**row, **checked})
-        site = subject_of(reader, command.subject_id)["site"]
-        edits += query_edits(reader, asked, subject_id=command.subject_id, site=site, table="adverse_events",
+            edits += _serious_edits(reader, command.subject_id, command.ae_id, checked)
+        elif checked["serious"] == "yes":
+            edits += _moved_clock(reader, known, checked)
+            edits += _notice_edits(reader, known, {"related": row["related"]}, {"related": checked["related"]})
+        elif known["reported_at"] is None and all(p["serious"] != "yes" for p in periods if p["seq"] != row["seq"]):
+            edits.append(Remove("serious_events", int(known["record_id"])))  # nothing is to be reported any more
+        asked = [] if is_fatal(row) else death_missing(reader, {**row, **checked})
+        edits += query_edits(reader, asked, subject_id=command.subject_id, site=subject["site"], table="adverse_events",
                              values=row)  # fmt: skip
         return Change("correct_event", edits)
 
@@ -285,24 +295,38 @@ def report_serious(trial: Trial, actor: Actor, command: ReportSerious) -> Receip
 
 
 def judge_causality(trial: Trial, actor: Actor, command: JudgeSerious) -> Receipt:
-    """A physician judges whether a serious event is related to the treatment."""
+    """A physician judges whether a serious event is related to the treatment; related and unexpected makes a notice.
+
+    Raises
+    ------
+    ReasonRequiredError
+        If another judgement is stored and no reason is given.
+    """
     allowed_subject(trial, actor, "sign_forms", command.subject_id)
     if command.judgement not in ("none", *RELATED):
         raise InputError(f"causality: found {command.judgement!r}; expected one of none, {', '.join(RELATED)}")
 
     def change(reader: Reader) -> Change:
         serious = _serious(reader, command.subject_id, command.ae_id)
+        _reason_of_change("causality", serious["causality"], command)
         values = {"causality": command.judgement, "causality_by": actor.user_id, "causality_at": reader.now}
         last = _last_period(reader, command.subject_id, command.ae_id)
         edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values, command.version)]
         edits.append(Update("adverse_events", int(last["record_id"]), {"related": command.judgement}))
+        edits += _notice_edits(reader, serious, {"related": last["related"]}, {"causality": command.judgement})
         return Change("judge_causality", edits)
 
-    return trial.commit(change, actor, "causality judged")
+    return trial.commit(change, actor, (command.reason or "").strip() or "causality judged")
 
 
 def judge_expectedness(trial: Trial, actor: Actor, command: JudgeSerious) -> Receipt:
-    """A safety officer judges whether a serious event is expected; related and unexpected makes a notice."""
+    """A safety officer judges whether a serious event is expected; related and unexpected makes a notice.
+
+    Raises
+    ------
+    ReasonRequiredError
+        As in `judge_causality`.
+    """
     access.require(actor, "judge_expectedness")
     if command.judgement not in EXPECTEDNESS:
         raise InputError(f"expectedness: found {command.judgement!r}; expected one of {', '.join(EXPECTEDNESS)}")
@@ -310,19 +334,17 @@ def judge_expectedness(trial: Trial, actor: Actor, command: JudgeSerious) -> Rec
     def change(reader: Reader) -> Change:
         serious = _serious(reader, command.subject_id, command.ae_id)
         last = _last_period(reader, command.subject_id, command.ae_id)
+        _reason_of_change("expectedness", serious["expectedness"], command)
         values = {"expectedness": command.judgement, "expectedness_by": actor.user_id,
                   "expectedness_at": reader.now}  # fmt: skip
         word = "yes" if command.judgement == "expected" else "no"
         edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values, command.version),
                              Update("adverse_events", int(last["record_id"]), {"expected": word})]  # fmt: skip
-        if word == "no" and (serious["causality"] or last["related"]) in RELATED:
-            text = f"subject {command.subject_id}: serious event {command.ae_id} is related and unexpected"
-            edits.append(Create("notices", {"notice_id": reader.next_number("notices", "notice_id"),
-                                            "role": "safety_officer", "kind": "susar", "text": text,
-                                            "created_at": reader.now}))  # fmt: skip
+        before = {"related": last["related"]}
+        edits += _notice_edits(reader, serious, before, before | {"expectedness": command.judgement})
         return Change("judge_expectedness", edits)
 
-    return trial.commit(change, actor, "expectedness judged")
+    return trial.commit(change, actor, (command.reason or "").strip() or "expectedness judged")
 
 
 def serious_due(trial: Trial, actor: Actor) -> list[SeriousDue]:
@@ -355,54 +377,50 @@ def _not_reported(sites: frozenset[str] | None) -> Select[Any]:
     return statement if sites is None else statement.where(subjects.c.site.in_(sorted(sites)))
 
 
-def _check_together(values: Mapping[str, Any], reader: Reader, subject: Record) -> None:
-    """Fields that contradict each other."""
-    where = "adverse event"
-    dates_in_order(values, ("started_on", "ended_on"), where=where)
-    if values["ongoing"] == "yes" and values.get("ended_on"):
-        raise InputError(f"{where}: ended_on: found {values['ended_on']} although the event goes on; keep one of them")
-    if values["ongoing"] == "no" and not values.get("ended_on"):
-        raise InputError(
-            f"{where}: ended_on: is missing although the event does not go on; enter it, partly if need be"
-        )
-    fatal = {values["grade"] == 5, values.get("outcome") == "fatal", values.get("seriousness") == "death"}
-    if fatal == {True, False} and (values["grade"] == 5 or values.get("outcome") == "fatal"):
-        raise InputError(f"{where}: grade 5, outcome fatal and seriousness death go together; correct one of them")
-    if values["serious"] == "yes":
-        for name in ("seriousness", "aware_at"):
-            if not values.get(name):
-                raise InputError(f"{where}: {name}: is missing; a serious event needs it")
-    elif values["grade"] == 5:
-        raise InputError(f"{where}: serious: found no for grade 5; a fatal event is always serious")
-    refuse_after_death(reader, subject["subject_id"], values["started_on"], f"{where}: started_on")
+def _reason_of_change(what: str, stored: str | None, command: JudgeSerious) -> None:
+    if stored not in (None, command.judgement) and not (command.reason or "").strip():
+        raise ReasonRequiredError(f"reason: {what} was judged {stored} before; say why it is {command.judgement} now")
 
 
-def _unusual(values: Mapping[str, Any], subject: Record) -> list[SoftFinding]:
-    found = []
-    entered = subject["randomised_on"]
-    if entered and values["started_on"] < entered[: len(values["started_on"])]:
-        text = f"started_on {values['started_on']} is before randomisation on {entered}; is it an event of the trial?"
-        found.append(SoftFinding("started_on", text))
-    if values["serious"] == "no" and values["grade"] == 4:
-        found.append(SoftFinding("serious", "grade 4 is life-threatening by definition; is the event not serious?"))
-    return found
+def _notice_edits(reader: Reader, serious: Record, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Edit]:
+    """A notice to the safety officer where a serious event becomes related and unexpected, by whichever judgement.
 
-
-def _death_missing(reader: Reader, row: Mapping[str, Any]) -> list[SoftFinding]:
-    """A fatal event of a subject whose death is not recorded."""
-    if not is_fatal(row) or death_day(reader, row["subject_id"]) is not None:
+    `before` and `after` hold the event's `related` and what was judged; a stored causality goes before `related`.
+    """
+    old, new = ({**serious, **values} for values in (before, after))
+    known = [(row["causality"] or row.get("related")) in RELATED and row["expectedness"] == EXPECTEDNESS[1]
+             for row in (old, new)]  # fmt: skip
+    if known != [False, True]:
         return []
-    return [SoftFinding("grade", "the event is fatal, but no death is recorded; record when the subject died")]
+    text = f"subject {serious['subject_id']}: serious event {serious['ae_id']} is related and unexpected"
+    return [Create("notices", {"notice_id": reader.next_number("notices", "notice_id"), "role": "safety_officer",
+                               "kind": "susar", "text": text, "created_at": reader.now})]  # fmt: skip
 
 
-def _moved_clock(reader: Reader, serious: Record, aware_at: str) -> list[Edit]:
+def _moved_clock(reader: Reader, serious: Record, values: Mapping[str, Any]) -> list[Edit]:
     """The 24 hours run from the corrected awareness; a report that is late by it is a deviation."""
-    due = _due(aware_at)
-    edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), {"aware_at": aware_at, "due_at": due})]
-    reported = serious["reported_at"]
-    if reported and due < reported <= serious["due_at"]:
-        edits += _late(reader, serious["subject_id"], serious["ae_id"], reported, due)
+    clock = _clock(values) | {"reported_at": values.get("reported_at") or serious["reported_at"]}
+    if all(serious[name] == value for name, value in clock.items()):
+        return []
+    if clock["reported_at"] and clock["reported_at"] < clock["aware_at"]:
+        raise InputError(f"adverse event: aware_at: found {clock['aware_at']}, after the report at "
+                         f"{clock['reported_at']}; correct it")  # fmt: skip
+    edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), clock)]
+    if _is_late(clock) and not _is_late(serious):
+        edits += _late(reader, serious["subject_id"], serious["ae_id"], clock["reported_at"], clock["due_at"])
     return edits
+
+
+def _clock(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "aware_at": values["aware_at"],
+        "due_at": _due(values["aware_at"]),
+        "reported_at": values.get("reported_at"),
+    }
+
+
+def _is_late(clock: Mapping[str, Any]) -> bool:
+    return bool(clock["reported_at"] and clock["due_at"] and clock["reported_at"] > clock["due_at"])
 
 
 def _due(aware_at: str) -> str:
@@ -415,11 +433,12 @@ def _late(reader: Reader, subject_id: str, ae_id: str, reported_at: str, due_at:
     return deviation_edits(reader, subject_id, [("procedure", "major", text)], on=day)
 
 
-def _serious_edits(subject_id: str, ae_id: str, values: Mapping[str, Any]) -> list[Edit]:
+def _serious_edits(reader: Reader, subject_id: str, ae_id: str, values: Mapping[str, Any]) -> list[Edit]:
     if values["serious"] != "yes":
         return []
-    clock = {"aware_at": values["aware_at"], "due_at": _due(values["aware_at"])}
-    return [Create("serious_events", {"subject_id": subject_id, "ae_id": ae_id, **clock})]
+    clock = _clock(values)
+    late = _late(reader, subject_id, ae_id, clock["reported_at"], clock["due_at"]) if _is_late(clock) else []
+    return [Create("serious_events", {"subject_id": subject_id, "ae_id": ae_id, **clock}), *late]
 
 
 def _entered(row: Record) -> dict[str, Any]:
@@ -428,10 +447,14 @@ def _entered(row: Record) -> dict[str, Any]:
 
 
 def _last_period(reader: Reader, subject_id: str, ae_id: str) -> Record:
+    return max(_periods(reader, subject_id, ae_id), key=lambda r: int(r["seq"]))
+
+
+def _periods(reader: Reader, subject_id: str, ae_id: str) -> list[Record]:
     rows = reader.records("adverse_events", subject_id=subject_id, ae_id=ae_id)
     if not rows:
         raise MissingRecordError(f"subject {subject_id}: has no adverse event {ae_id}")
-    return max(rows, key=lambda r: int(r["seq"]))
+    return rows
 
 
 def _serious(reader: Reader, subject_id: str, ae_id: str) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from lutetia.errors import InputError
 from lutetia.trial import Actor, Change, Create, Edit, Reader, Receipt, Record, Trial, Update, access
@@ -17,6 +18,7 @@ from lutetia.workflow.screening import past_day
 from lutetia.workflow.sites_users import delegated
 
 MAIN = "main"
+CONSENT_BEFORE_DAYS = 365  # assumption: an older consent is of another trial, or of another year
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def record_consent(trial: Trial, actor: Actor, command: RecordConsent) -> Receip
         where = f"consent of {command.subject_id}"
         _require_taker(reader, command.taken_by, subject["site"])
         checked = check_form("consents", form, now=local_now(reader, command.subject_id), where=where)
+        _check_signed(reader, command.subject_id, str(checked.values["signed_on"]), where)
         findings = [*checked.findings, *_consent_findings(reader, subject, command)]
         key = {"subject_id": command.subject_id, "kind": command.kind, "consent_version": command.consent_version}
         values = checked.values | key | {"taken_by": command.taken_by}
@@ -86,21 +89,32 @@ def withdraw_consent(trial: Trial, actor: Actor, command: WithdrawConsent) -> Re
     def change(reader: Reader) -> Change:
         current = subject_of(reader, command.subject_id)
         on = past_day(command.on, local_day(reader, subject["site"], now_of(reader)), "on")
-        consents = reader.records("consents", subject_id=command.subject_id, withdrawn_on=None)
-        if not consents:
+        withdrawn = withdrawn_consents(reader, command.subject_id, on)
+        if not withdrawn:
             raise InputError(f"subject {command.subject_id}: found no consent in force; expected one to withdraw")
-        if any(on < row["signed_on"] for row in consents):
-            raise InputError(f"withdrawal: found {on}, before the consent was signed; correct the date")
         randomised = current["state"] in SUBJECT_RANDOMISED
         event = {"subject_id": command.subject_id, "event": "withdrew" if randomised else "screen_failed", "on": on,
                  "reason": reason}  # fmt: skip
         state = "CONSENT_WITHDRAWN" if randomised else "SCREEN_FAILED"
-        edits: list[Edit] = [Update("consents", row["record_id"], {"withdrawn_on": on}) for row in consents]
-        edits += [Create("disposition", event), subject_step(reader, current, state)]
+        edits: list[Edit] = [*withdrawn, Create("disposition", event), subject_step(reader, current, state)]
         edits += cancelled_cycles(reader, command.subject_id, f"consent withdrawn: {reason}")
         return Change("withdraw_consent", edits)
 
     return trial.commit(change, actor, reason)
+
+
+def withdrawn_consents(reader: Reader, subject_id: str, on: str) -> list[Edit]:
+    """The end, on a day, of every consent of a subject that is in force.
+
+    Raises
+    ------
+    InputError
+        If one of them was signed later.
+    """
+    consents = reader.records("consents", subject_id=subject_id, withdrawn_on=None)
+    if any(on < row["signed_on"] for row in consents if row["signed_on"]):
+        raise InputError(f"withdrawal: found {on}, before the consent was signed; correct the date")
+    return [Update("consents", int(row["record_id"]), {"withdrawn_on": on}) for row in consents]
 
 
 def main_consents(reader: Reader, subject_id: str) -> list[Record]:
@@ -120,6 +134,19 @@ def consent_takers(reader: Reader, site: str) -> dict[str, str]:
     logged = {row["user_id"] for row in reader.records("delegations", site=site, task="consent")}
     named = (staff & logged) or staff
     return {row["user_id"]: row["name"] for row in reader.records("users") if row["user_id"] in named}
+
+
+def _check_signed(reader: Reader, subject_id: str, signed_on: str, where: str) -> None:
+    """Refuse a day long before screening, and one after the subject left."""
+    days = {str(row["event"]): str(row["on"]) for row in reader.records("disposition", subject_id=subject_id)}
+    screened = days.get("screened", signed_on)
+    if (date.fromisoformat(screened) - date.fromisoformat(signed_on)).days > CONSENT_BEFORE_DAYS:
+        raise InputError(f"{where}: signed_on: found {signed_on}, more than {CONSENT_BEFORE_DAYS} days before "
+                         f"screening on {screened}; check the year")  # fmt: skip
+    for event in ("screen_failed", "withdrew", "died"):
+        if signed_on > days.get(event, signed_on):
+            left = f"after the subject left ({event.replace('_', ' ')}) on {days[event]}"
+            raise InputError(f"{where}: signed_on: found {signed_on}, {left}; correct the date")
 
 
 def _require_taker(reader: Reader, user_id: str, site: str) -> None:

@@ -13,6 +13,7 @@ from lutetia.errors import InputError, TransitionError
 from lutetia.trial.reader import Reader, Record
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt
 from lutetia.trial.store import Trial
+from lutetia.workflow.consent import withdrawn_consents
 from lutetia.workflow.course_records import cycle_window, given_cycles, local_day, subject_of
 from lutetia.workflow.cycles import cancelled_cycles
 from lutetia.workflow.edits import allowed_subject, local_now, required_text, subject_step
@@ -90,7 +91,7 @@ def end_treatment(trial: Trial, actor: Actor, command: EndTreatment) -> Receipt:
 
 
 def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
-    """Record withdrawal of consent, loss, death or completion; cycles that were not given are cancelled.
+    """Record withdrawal of consent (of all in force), loss, death or completion; cycles not given are cancelled.
 
     A cycle whose released activity may have been given before the subject died stays, so that it can be recorded.
 
@@ -113,6 +114,8 @@ def leave(trial: Trial, actor: Actor, command: Leave) -> Receipt:
         on = _day(reader, command.subject_id, command.on)
         edits: list[Edit] = [_event(command.subject_id, command.event, on, command.reason),
                              subject_step(reader, subject, LEAVING[command.event])]  # fmt: skip
+        if command.event == "withdrew":
+            edits += withdrawn_consents(reader, command.subject_id, on)
         kept = _may_be_given(reader, command.subject_id, on) if command.event == "died" else ()
         if command.event == "died":
             _not_seen_after(reader, subject, on)

@@ -206,6 +206,9 @@ def fail_screening(trial: Trial, actor: Actor, command: FailScreening) -> Receip
     def change(reader: Reader) -> Change:
         current = subject_of(reader, command.subject_id)
         on = past_day(command.on, local_day(reader, subject["site"], now_of(reader)), "on")
+        screened = reader.records("disposition", subject_id=command.subject_id, event="screened")
+        if screened and on < (first := min(str(row["on"]) for row in screened)):
+            raise InputError(f"on: found {on}, before the subject was screened on {first}; correct the date")
         event = {"subject_id": command.subject_id, "event": "screen_failed", "on": on, "reason": reason}
         return Change("fail_screening", [Create("disposition", event), subject_step(reader, current, "SCREEN_FAILED")])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -243,12 +243,19 @@ def _report(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
 
 def _causality(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
     judgement = Field("radios", "judgement", _RULES["related"].choices, wide=True)
-    return _step(ae_id, "ae_causality", "causality", _serious(page, subject_id, ae_id), judgement)
+    return _judgement(page, subject_id, ae_id, "causality", judgement)
 
 
 def _expectedness(page: PageContext, subject_id: str, ae_id: str) -> FormSpec:
     judgement = Field("radios", "judgement", adverse_events.EXPECTEDNESS)
-    return _step(ae_id, "ae_expectedness", "expectedness", _serious(page, subject_id, ae_id), judgement)
+    return _judgement(page, subject_id, ae_id, "expectedness", judgement)
+
+
+def _judgement(page: PageContext, subject_id: str, ae_id: str, name: str, judgement: Field) -> FormSpec:
+    """The form of a judgement; it asks for a reason where another one may be stored already."""
+    serious = _serious(page, subject_id, ae_id)
+    spec = _step(ae_id, f"ae_{name}", name, serious, judgement)
+    return replace(spec, reason="optional") if serious is not None and serious[1][name] else spec
 
 
 def _serious(page: PageContext, subject_id: str, ae_id: str) -> tuple[str, Record] | None:
