@@ -259,7 +259,9 @@ def _give(f: Filling, person: Person, cycle: int, version: int, day: float) -> N
         arrived = ReceiveBatch(batch, name, "DOTA-TATE", person.site, "Simulated maker", 2.0 * activity + 2000.0,
                                times[0], expires, zero.date().isoformat())  # fmt: skip
         receive_batch(f.trial, team.physicist, arrived)
-        parts.append(NuclideGiven(name, batch, round(delivered * activity, 1), times[0], 0.0, times[1], times[2], times[3]))
+        parts.append(
+            NuclideGiven(name, batch, round(delivered * activity, 1), times[0], 0.0, times[1], times[2], times[3])
+        )
     apart = "drawn up so, measured twice" if abs(delivered - 1.0) > DEVIATION else ""
     entry = RecordAdministration(person.subject_id, cycle, version, parts, explanation=apart)
     record_administration(f.trial, team.physicist, entry)
