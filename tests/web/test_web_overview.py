@@ -154,3 +154,11 @@ def test_a_notice_to_somebody_else_cannot_be_marked(new_browser: NewBrowser, tri
     assert "only for the physician" not in monitor.get("/notices").text
     assert monitor.post("/notices/seen", {"notice_id": str(last)}).status_code == 404
     assert "only for the physician" in new_browser(person("physician")).get("/").text
+
+
+@pytest.mark.parametrize("role", ["coordinator", "physician", "monitor", "safety_officer"])
+def test_serious_events_to_be_reported_stand_on_the_overview_with_the_hours_left(
+    new_browser: NewBrowser, role: str
+) -> None:
+    page = words(new_browser(person(role)).get("/").text)
+    assert re.search(r"DUO-01-ELIG, \S.*? : \d+ h \d\d min (left|over time)", page)

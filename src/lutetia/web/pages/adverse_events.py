@@ -75,6 +75,21 @@ def event(page: Page, subject_id: str, ae_id: str) -> Response:
     )  # fmt: skip
 
 
+def unreported(page: PageContext) -> list[dict[str, Any]]:
+    """Serious events that wait for their report, with the hours left, the most urgent first."""
+    return [_due(page, one) for one in adverse_events.serious_due(page.trial, page.actor)]
+
+
+def _due(page: PageContext, one: adverse_events.SeriousDue) -> dict[str, Any]:
+    """A serious event that waits for its report."""
+    hours, minutes = divmod(int(abs(one.hours_left) * 60.0), 60)
+    key = "events.left" if one.hours_left >= 0 else "events.overdue"
+    return {
+        "href": f"/subjects/{one.subject_id}/adverse-events/{one.ae_id}", "subject": one.subject_id, "term": one.term,
+        "late": one.hours_left < 0, "words": page.t(key, hours=hours, minutes=f"{minutes:02d}"),
+    }  # fmt: skip
+
+
 def entry(page: Page, subject_id: str) -> Response:
     """The form of a new event."""
     first = {"started_on": page.today(), "ongoing": "yes", "serious": "no"}

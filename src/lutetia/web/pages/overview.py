@@ -18,6 +18,7 @@ from lutetia.trial.reader import Record
 from lutetia.trial.states import SUBJECT_RANDOMISED
 from lutetia.web import reading
 from lutetia.web.context import Page, PageContext
+from lutetia.web.pages.adverse_events import unreported
 from lutetia.workflow.interim_view import analysed_snapshots
 from lutetia.workflow.tasks import Task, tasks, unreviewed
 
@@ -48,9 +49,11 @@ def show(page: Page) -> Response:
     """State of the trial as the person's roles may see it."""
     study = queries.study(page.reader)
     sees = page.may("see_subject")
-    values: dict[str, Any] = {"figures": [], "accrual": (), "arms": (), "due": (), "more_due": False, "watch": ()}
+    values: dict[str, Any] = {"figures": [], "accrual": (), "arms": (), "due": (), "more_due": False, "watch": (),
+                              "unreported": ()}  # fmt: skip
     if sees:
         values |= _subjects(page, study) | _due_visits(page) | {"watch": _watch(page)}
+        values["unreported"] = unreported(page)
     unseen = notices(page.reader, page.actor, unseen=True)
     return page.render(
         "overview/show.html", study=study, sees=sees, notices=unseen[:_NOTICES], more_notices=len(unseen) > _NOTICES,

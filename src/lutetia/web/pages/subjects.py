@@ -13,8 +13,9 @@ from lutetia.web import reading_subjects
 from lutetia.web.context import Page, PageContext
 from lutetia.web.field_messages import attempt_fields
 from lutetia.web.forms import Form
+from lutetia.web.pages.adverse_events import unreported
 from lutetia.web.pages.subject_frame import TONES, blank
-from lutetia.workflow import adverse_events, screening
+from lutetia.workflow import screening
 from lutetia.workflow.entry_checks import RULES
 
 STATES = MACHINES["subject"].states
@@ -30,18 +31,8 @@ def show(page: Page) -> Response:
     return page.render(
         "subjects/list.html", rows=_rows(page, shown), part=part, form=blank(page, "subjects", **wanted),
         sites=_sites(page), states=[(s, page.t(f"subjects.states.{s}")) for s in STATES], masked=page.masked,
-        due=[_due(page, one) for one in adverse_events.serious_due(page.trial, page.actor)],
+        due=unreported(page),
     )  # fmt: skip
-
-
-def _due(page: PageContext, one: adverse_events.SeriousDue) -> dict[str, Any]:
-    """A serious event that waits for its report."""
-    hours, minutes = divmod(int(abs(one.hours_left) * 60.0), 60)
-    key = "events.left" if one.hours_left >= 0 else "events.overdue"
-    return {
-        "href": f"/subjects/{one.subject_id}/adverse-events/{one.ae_id}", "subject": one.subject_id, "term": one.term,
-        "late": one.hours_left < 0, "words": page.t(key, hours=hours, minutes=f"{minutes:02d}"),
-    }  # fmt: skip
 
 
 def enrol_form(page: Page) -> Response:
