@@ -190,6 +190,8 @@ def test_a_missing_reason_is_written_for_the_own_subject_only(story: Story) -> N
     other = {"subject_id": "TWO-1", "site": "02", "sex": "male", "age_years": 50, "state": "SCREENING"}
     story.trial.commit(Change("enrol", [Create("subjects", other)]), SYSTEM)
     theirs = RecordMissing("TWO-1", "vitals", "TWO-1 / 2026-01-10", "weight_kg", "not done", "scales broken")
+    vitals = {"subject_id": "TWO-1", "taken_on": "2026-01-10", "ecog": 1}
+    story.trial.commit(Change("vitals", [Create("vitals", vitals)]), SYSTEM)
     record_missing(story.trial, person("olga", "coordinator", "02"), theirs)
     for table, key in (("vitals", "TWO-1 / 2026-01-10"), ("users", f"{SUBJECT}")):
         field = "weight_kg" if table == "vitals" else "email"

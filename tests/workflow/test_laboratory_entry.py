@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from tests.workflow.treated_trial import COORDINATOR, ELSEWHERE, OFFICER, SUBJECT, Story, make_story, person
 
-from lutetia.errors import AccessDeniedError, InputError, ReasonRequiredError, StaleRecordError
+from lutetia.errors import (
+    AccessDeniedError,
+    InputError,
+    LockedRecordError,
+    MissingRecordError,
+    ReasonRequiredError,
+    StaleRecordError,
+)
 from lutetia.trial import SYSTEM, Change, Create
 from lutetia.workflow.course_records import lab_values
 from lutetia.workflow.laboratory import (
@@ -29,6 +36,7 @@ from lutetia.workflow.laboratory import (
 )
 from lutetia.workflow.laboratory_reading import graded_values, strange_rows
 from lutetia.workflow.missing import MISSING_CODES, RecordMissing, missing_code, record_missing
+from lutetia.workflow.vitals import RecordVitals, record_vitals
 
 HEADER = "subject_id,sample_id,analyte,taken_at,value,unit,lln,uln,missing_reason\n"
 GOOD = f"{SUBJECT},S1,platelets,2026-01-04T08:00:00+01:00,240,10^9/L,150,400,\n"
@@ -286,8 +294,13 @@ def test_a_value_below_detection_keeps_its_limit(story: Story) -> None:
 @pytest.mark.requirement(33)
 def test_any_field_of_any_form_can_say_why_it_is_missing(story: Story) -> None:
     command = RecordMissing(SUBJECT, "vitals", f"{SUBJECT} / 2026-01-04", "weight_kg", "N/A", "wheelchair")
+    with pytest.raises(MissingRecordError, match="enter the form first"):
+        record_missing(story.trial, COORDINATOR, command)
+    record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-04", ecog=1))
     record_missing(story.trial, COORDINATOR, command)
     assert story.row("missing_reasons")["reason"] == "not applicable"
+    with pytest.raises(InputError, match="ecog: found the value 1; expected none"):
+        record_missing(story.trial, COORDINATOR, replace(command, field="ecog"))
     with pytest.raises(ReasonRequiredError):
         record_missing(story.trial, COORDINATOR, replace(command, code="unknown"))
     with pytest.raises(InputError, match="expected one of"):
@@ -295,6 +308,11 @@ def test_any_field_of_any_form_can_say_why_it_is_missing(story: Story) -> None:
     with pytest.raises(InputError, match="has no field"):
         record_missing(story.trial, COORDINATOR, replace(command, field="height"))
     assert missing_code(" Not-Done ") == "not done"
+    lock = {"lock_id": 1, "level": "subject", "subject_id": SUBJECT, "state": "locked", "locked_by": "dan",
+            "locked_at": "2026-01-05T07:00:00+00:00"}  # fmt: skip
+    story.trial.commit(Change("lock", [Create("locks", lock)]), SYSTEM)
+    with pytest.raises(LockedRecordError, match="found the subject locked since"):
+        record_missing(story.trial, COORDINATOR, replace(command, code="unknown", reason="read again"))
 
 
 def test_a_day_without_time_is_stored_as_a_day(story: Story) -> None:

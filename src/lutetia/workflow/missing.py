@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lutetia.errors import InputError
+from lutetia.errors import InputError, LockedRecordError, MissingRecordError
 from lutetia.trial.reader import Reader
 from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
-from lutetia.trial.schema import spec_of
+from lutetia.trial.schema import TableSpec, key_text, spec_of
 from lutetia.trial.store import Trial
 from lutetia.workflow.edits import allowed_subject
+from lutetia.workflow.locks import open_locks
 
 MISSING_CODES = ("not done", "unknown", "not applicable", "below detection")
 _SPELLINGS = {
@@ -60,7 +61,9 @@ def record_missing(trial: Trial, actor: Actor, command: RecordMissing) -> Receip
     Raises
     ------
     InputError
-        For an unknown code, table or field.
+        For an unknown code, table or field, and a field that has a value.
+    MissingRecordError, LockedRecordError
+        If there is no such record, or it is locked.
     ReasonRequiredError
         If another code was stored.
     """
@@ -73,6 +76,7 @@ def record_missing(trial: Trial, actor: Actor, command: RecordMissing) -> Receip
     key = {"table_name": command.table, "record_key": command.key, "field": command.field}
 
     def change(reader: Reader) -> Change:
+        _require_empty(reader, spec, command)
         values = {"reason": code, "note": command.note or None, "recorded_by": actor.user_id, "recorded_at": reader.now}
         edit: Edit = Create("missing_reasons", {**key, **values, "subject_id": command.subject_id,
                                                 "site": subject["site"]})  # fmt: skip
@@ -84,3 +88,20 @@ def record_missing(trial: Trial, actor: Actor, command: RecordMissing) -> Receip
         return Change("record_missing", [edit])
 
     return trial.commit(change, actor, command.reason)
+
+
+def _require_empty(reader: Reader, spec: TableSpec, command: RecordMissing) -> None:
+    """Refuse a record that is not there, that has the value, or that may not be changed."""
+    where = f"{spec.name} {command.key}"
+    rows = reader.records(spec.name, subject_id=command.subject_id)
+    row = next((r for r in rows if key_text(spec, r) == command.key), None)
+    if row is None:
+        raise MissingRecordError(f"{where}: is not in this trial; enter the form first, with what is known")
+    if row[command.field] not in (None, ""):
+        raise InputError(
+            f"{where}: {command.field}: found the value {row[command.field]}; expected none; correct it first"
+        )
+    for lock in open_locks(reader, command.subject_id):
+        if lock["table_name"] in (None, spec.name) and lock["record"] in (None, row["record_id"]):
+            raise LockedRecordError(f"{where}: found the {lock['level']} locked since {lock['locked_at']}; expected it "
+                                    "open; ask the data manager to unlock it with a reason")  # fmt: skip
