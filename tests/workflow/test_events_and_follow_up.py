@@ -225,6 +225,23 @@ def test_the_last_day_on_which_something_can_have_happened_is_that_of_the_site(s
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-06", 68.0))
 
 
+def test_a_field_that_is_emptied_in_a_correction_is_empty_and_one_that_is_not_named_stays(story: Story) -> None:
+    record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-03", 68.0, 1))
+    record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-03", 68.0))
+    assert story.row("vitals")["ecog"] == 1
+    seen = story.row("vitals")["record_version"]
+    emptied = RecordVitals(SUBJECT, "2026-01-03", 68.0, version=seen)
+    with pytest.raises(ReasonRequiredError):
+        record_vitals(story.trial, COORDINATOR, emptied)
+    record_vitals(story.trial, COORDINATOR, replace(emptied, reason="of another patient"))
+    assert (story.row("vitals")["weight_kg"], story.row("vitals")["ecog"]) == (68.0, None)
+    ended = RecordTreatment(SUBJECT, "epo", "2026-01-02", "darbepoetin", "2026-01-04")
+    record_treatment(story.trial, COORDINATOR, ended)
+    goes_on = replace(ended, ended_on=None, reason="goes on", version=story.row("treatments")["record_version"])
+    record_treatment(story.trial, COORDINATOR, goes_on)
+    assert story.row("treatments")["ended_on"] is None
+
+
 def test_vitals_change_with_a_reason_and_a_jump_is_asked_about(story: Story) -> None:
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-03", 68.0, 1))
     record_vitals(story.trial, COORDINATOR, RecordVitals(SUBJECT, "2026-01-04", 86.0))

@@ -20,7 +20,8 @@ WEIGHT_CHANGE = 0.15  # assumption: a larger change since the last weight is ask
 class RecordVitals:
     """Weight and ECOG status of a day; `reason` is needed where stored values change.
 
-    `version` is that of the record that the person saw, 0 where there was none; None compares nothing.
+    `version` is that of the record that the person saw, 0 where there was none; None compares nothing. Of a record that
+    the person saw, a field without value is emptied; else it stays as it is.
     """
 
     subject_id: str
@@ -97,11 +98,11 @@ def record_treatment(trial: Trial, actor: Actor, command: RecordTreatment) -> Re
 
 
 def _saved(reader: Reader, table: str, key: dict[str, Any], values: dict[str, Any], version: int | None) -> list[Edit]:
-    """A new record, or new values of the stored one; what is not entered again stays."""
+    """A new record, or new values of the stored one; what is empty is emptied only where the person saw the record."""
     stored = reader.find(table, key)
     if stored is None:
         return [Create(table, {**values, **key})]
-    new = {name: value for name, value in values.items() if value is not None and name not in key}
+    new = {name: value for name, value in values.items() if (value is not None or version) and name not in key}
     return [changed_record(table, stored, new, version)]
 
 
