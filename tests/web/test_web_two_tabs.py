@@ -56,7 +56,7 @@ FORMS: dict[str, Tabs] = {
                                   start="screened", before={"/screening/consent": CONSENT}),
     "/screening/baseline": Tabs({"ki67": "14"}, {"ki67": "15", "reason": "x"}, ("15", "14"), start="screened"),
     "/screening/eligibility": Tabs(ANSWERS, ANSWERS | {"liver": "no", "reason": "x"}, ("no", "yes"), start="screened"),
-    "/screening/failure": Tabs({"on": "2026-03-01", "reason": "a"}, {"on": "2026-03-02", "reason": "b"},
+    "/screening/failure": Tabs({"on": "2026-03-02", "reason": "a"}, {"on": "2026-03-02", "reason": "b"},
                                start="screened"),
     "/laboratory/entry": Tabs({"taken_at": "2026-02-27T08:00", "value_platelets": "91", "unit_platelets": "10⁹/L"},
                               {"taken_at": "2026-02-27T08:00", "value_platelets": "19", "unit_platelets": "10⁹/L",
@@ -88,9 +88,10 @@ FORMS: dict[str, Tabs] = {
                                         user="physician"),
     "/follow-up/leave": Tabs({"event": "died", "on": "2026-03-01", "reason": "a"},
                              {"event": "withdrew", "on": "2026-03-01", "reason": "b"}),
-    "/records/{table}/{record}/missing": Tabs({"code": "not done", "field": "weight_kg"},
-                                              {"code": "unknown", "field": "weight_kg", "reason": "x"},
-                                              ("unknown", "not done"), page="?field=weight_kg"),
+    "/records/{table}/{record}/missing": Tabs({"code": "not done", "field": "ecog"},
+                                              {"code": "unknown", "field": "ecog", "reason": "x"},
+                                              ("unknown", "not done"), page="?field=ecog",
+                                              before={"/vitals/entry": {"taken_on": "2026-02-20", "weight_kg": "80"}}),
 }  # fmt: skip
 
 
@@ -132,7 +133,7 @@ def test_the_second_tab_overwrites_nothing(treated: Trial, browser_of: Callable[
     with treated.read() as reader:
         record = reader.records("vitals", subject_id=subject_id)
     known = {"ae_id": "001", "deviation_id": "001", "table": "vitals",
-             "record": str(record[0]["record_id"]) if record else ""}  # fmt: skip
+             "record": str(record[-1]["record_id"]) if record else ""}  # fmt: skip
     address = base + path.format(**known)
     one, two = (fields_of(browser, address + tabs.page) for _ in range(2))
     saved = browser.post(address, {**one, **tabs.first})

@@ -35,6 +35,7 @@ from lutetia.errors import (
 )
 from lutetia.trial.records import SYSTEM, Change, Update
 from lutetia.trial.store import Trial
+from lutetia.workflow.course_records import given_cycles
 from lutetia.workflow.cycles import AssessCycle, PlanCycle, assess_cycle, plan_cycle
 from lutetia.workflow.dosimetry import (
     KIND,
@@ -146,6 +147,17 @@ def test_a_case_that_is_not_of_this_cycle_is_refused_and_nothing_is_queued(story
 def test_images_shifted_by_whole_days_are_the_same_infusion(story: Story) -> None:
     imported(story, story.case(1, administered_at="2025-11-03T11:30:00+01:00"))
     assert story.work()["state"] == "DONE"
+
+
+@pytest.mark.parametrize("day", ["2026-01-12", "2025-11-03"])
+def test_measurements_that_cannot_have_been_made_yet_are_refused_whatever_the_dates(story: Story, day: str) -> None:
+    with story.trial.read() as reader:
+        start = given_cycles(reader, SUBJECT)[0].start
+    folder = story.case(1, administered_at=f"{day}T11:30:00+01:00")
+    story.at(start + timedelta(hours=30))
+    with pytest.raises(CaseError, match=r"\.csv row \d+: time_h: found \d+ h .* in the future: it is 30\.0 h now"):
+        imported(story, folder)
+    assert story.rows("jobs") == []
 
 
 def test_files_outside_of_the_case_are_refused(story: Story) -> None:

@@ -308,7 +308,7 @@ def judge_causality(trial: Trial, actor: Actor, command: JudgeSerious) -> Receip
 
     def change(reader: Reader) -> Change:
         serious = _serious(reader, command.subject_id, command.ae_id)
-        _reason_of_change("causality", serious["causality"], command)
+        _reason_of_change("causality", serious, command)
         values = {"causality": command.judgement, "causality_by": actor.user_id, "causality_at": reader.now}
         last = _last_period(reader, command.subject_id, command.ae_id)
         edits: list[Edit] = [Update("serious_events", int(serious["record_id"]), values, command.version)]
@@ -334,7 +334,7 @@ def judge_expectedness(trial: Trial, actor: Actor, command: JudgeSerious) -> Rec
     def change(reader: Reader) -> Change:
         serious = _serious(reader, command.subject_id, command.ae_id)
         last = _last_period(reader, command.subject_id, command.ae_id)
-        _reason_of_change("expectedness", serious["expectedness"], command)
+        _reason_of_change("expectedness", serious, command)
         values = {"expectedness": command.judgement, "expectedness_by": actor.user_id,
                   "expectedness_at": reader.now}  # fmt: skip
         word = "yes" if command.judgement == "expected" else "no"
@@ -377,7 +377,9 @@ def _not_reported(sites: frozenset[str] | None) -> Select[Any]:
     return statement if sites is None else statement.where(subjects.c.site.in_(sorted(sites)))
 
 
-def _reason_of_change(what: str, stored: str | None, command: JudgeSerious) -> None:
+def _reason_of_change(what: str, serious: Record, command: JudgeSerious) -> None:
+    """Demand a reason for another judgement than the stored one; of a stale form something else is said."""
+    stored = serious[what] if command.version in (None, serious["record_version"]) else None
     if stored not in (None, command.judgement) and not (command.reason or "").strip():
         raise ReasonRequiredError(f"reason: {what} was judged {stored} before; say why it is {command.judgement} now")
 

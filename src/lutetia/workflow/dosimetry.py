@@ -6,11 +6,13 @@ Here: import of a case folder, the worker's part, doses that are missing for a r
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -112,7 +114,10 @@ def check_case(trial: Trial, actor: Actor, command: ImportCase) -> tuple[Case, C
         given = _given(reader, command.subject_id, command.cycle)
         _check_state(reader, command)
         cycle = _matching_cycle(reader, command.subject_id, case, given)
-    case_files(case_file(command.folder).parent, cycle, case)
+        now = now_of(reader)
+    root = case_file(command.folder).parent
+    case_files(root, cycle, case)
+    _refuse_future(root, cycle, given, now)
     return case, cycle
 
 
@@ -347,6 +352,30 @@ def _check_times(case: Case, cycle: Cycle, given: GivenCycle, where: str) -> Non
             f"{where}: administered_at is {first.isoformat()}; recorded is {given.start.isoformat()}; their times of "
             "day have to agree; correct one"
         )
+
+
+def _refuse_future(root: Path, cycle: Cycle, given: GivenCycle, now: datetime) -> None:
+    """Refuse measurements that cannot have been made yet: hours count from the recorded start, whatever the dates."""
+    elapsed = (now - given.start) / timedelta(hours=1)
+    timed = [(f"scan {place} ({scan.spect})", scan.time_h) for place, scan in enumerate(cycle.scans, start=1)]
+    for table in (cycle.regions, cycle.blood, cycle.whole_body):
+        timed += [] if table is None else _hours(root / table.file)
+    for where, hours in timed:
+        if hours is not None and hours > elapsed:
+            raise CaseError(
+                f"{where}: time_h: found {hours:g} h after the start of infusion, which is in the future: it is "
+                f"{elapsed:.1f} h now; correct the time, or import the case when it is measured"
+            )
+
+
+def _hours(path: Path) -> list[tuple[str, float]]:
+    """The times of a table by row; a row without a number is refused where the table is computed with."""
+    found = []
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            with suppress(ValueError):
+                found.append((f"{path.name} row {number}", float(row.get("time_h") or "")))
+    return found
 
 
 def _measurement_paths(case: Case, cycle: Cycle) -> list[Path]:
