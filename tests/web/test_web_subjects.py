@@ -240,10 +240,58 @@ def test_a_locked_record_is_not_changed_until_the_lock_is_opened_with_a_reason(
     assert "It is locked" in manager.post("/locks", {**form, "record": str(number)}).text
     path = f"/subjects/{TREATED}/vitals/entry"
     change = {"taken_on": "2026-01-20", "ecog": "2", "weight_kg": "", "reason": "typing error"}
-    assert sent(site, path, change, page=f"{path}?record={number}").status_code == 409
+    shown = site.get(f"{path}?record={number}").text
+    assert "This record is locked since" in shown
+    assert 'type="submit"' not in shown.partition('id="form-title"')[2].partition("</form>")[0]
+    refused = sent(site, path, change, page=f"{path}?record={number}")
+    assert refused.status_code == 422
+    message = re.search(r"found the form locked since ([^;]*);", refused.text)
+    assert message is not None
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d \w+", message[1])
+    assert 'value="typing error"' in refused.text or ">typing error<" in refused.text
     with treated.read() as reader:
-        lock = reader.records("locks", state="locked")[0]["lock_id"]
+        lock = reader.records("locks", state="locked", record=number)[0]["lock_id"]
     assert manager.post(f"/locks/{lock}", {"reason": ""}).status_code == 422
     assert "The lock was opened" in manager.post(f"/locks/{lock}", {"reason": "late correction"}).text
     assert "were saved" in sent(site, path, change, page=f"{path}?record={number}").text
     assert site.get("/locks").status_code == 403
+
+
+def test_a_lock_of_a_subject_with_open_queries_is_refused_where_the_person_was(
+    browser_of: NewBrowser, treated: Trial
+) -> None:
+    monitor, manager = browser_of(person("monitor")), browser_of(person("data_manager"))
+    with treated.read() as reader:
+        number = reader.records("vitals", subject_id=TREATED)[0]["record_id"]
+    record = f"/subjects/{TREATED}/records/vitals/{number}"
+    assert "The query was opened" in monitor.post(f"{record}/query", {"field": "weight_kg", "text": "Right?"}).text
+    asked = {"level": "subject", "subject_id": TREATED}
+    refused = manager.post("/locks", asked)
+    assert refused.status_code == 422
+    assert "close them first" in refused.text
+    assert "Lock the subject" in refused.text
+    assert "Lock the study" not in refused.text
+    refused = manager.post("/locks", {**asked, "level": "form", "table": "vitals", "record": str(number)})
+    assert refused.status_code == 422
+    assert "close them first" in refused.text
+    assert "Lock this record" in refused.text
+
+
+def test_a_locked_subject_offers_no_entry_and_says_since_when_and_by_whom(
+    browser_of: NewBrowser, treated: Trial
+) -> None:
+    site = browser_of(person("coordinator"))
+    assert "/vitals/entry" in site.get(f"/subjects/{TREATED}/vitals").text
+    held = {"lock_id": 77, "level": "subject", "subject_id": TREATED, "state": "locked",
+            "locked_by": person("data_manager"), "locked_at": "2026-03-01T11:00:00.123456+00:00"}  # fmt: skip
+    treated.commit(Change("lock_subject", [Create("locks", held)]), SYSTEM)
+    for part in ("vitals", "adverse-events", "deviations", "laboratory", "follow-up"):
+        text = site.get(f"/subjects/{TREATED}/{part}").text
+        assert "The subject is locked since 2026-03-01 12:00 CET by" in text, part
+        assert not re.search(r'href="[^"]*/(entry|new)["?]', text.partition('class="subject-part"')[2]), part
+    form = site.get(f"/subjects/{TREATED}/vitals/entry").text
+    assert 'type="submit"' not in form.partition('id="form-title"')[2].partition("</form>")[0]
+    refused = site.post(f"/subjects/{TREATED}/vitals/entry", {"taken_on": "2026-02-02", "weight_kg": "71.25"})
+    assert refused.status_code == 422
+    assert 'value="71.25"' in refused.text
+    assert "found the subject locked since 2026-03-01 12:00 CET" in refused.text

@@ -7,6 +7,7 @@ the fields' names and types; `Form.attempt` runs a use case and turns its refusa
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -20,6 +21,7 @@ from lutetia.errors import (
     AccessError,
     DuplicateRecordError,
     InputError,
+    LockedRecordError,
     ProtocolError,
     ReasonRequiredError,
     SignatureError,
@@ -27,6 +29,7 @@ from lutetia.errors import (
     TrialError,
     UnknownNameError,
 )
+from lutetia.trial.clock import local_text
 from lutetia.web.texts import Texts
 
 Command = TypeVar("Command")
@@ -34,6 +37,7 @@ Result = TypeVar("Result")
 #: Refusals that a person corrects on the form itself; all others become a page of their own (`problems`).
 CORRECTABLE = (
     InputError,
+    LockedRecordError,
     ReasonRequiredError,
     DuplicateRecordError,
     TransitionError,
@@ -141,7 +145,7 @@ class Form:
         try:
             return verb(*arguments)
         except CORRECTABLE as error:
-            self.errors[""] = str(error)
+            self.errors[""] = local_instants(str(error), self.zone)
         except (AccessError, TrialError) as error:
             # The bases themselves say what contradicts what; their special kinds have pages of their own.
             if type(error) not in (AccessError, TrialError):
@@ -228,6 +232,14 @@ class Form:
             key = "two_such_times" if found else "no_such_time"
             raise self._wrong(key, name, found=moment.strftime("%Y-%m-%d %H:%M"), zone=self.zone.key)
         return chosen
+
+
+def local_instants(text: str, zone: ZoneInfo) -> str:
+    """A message with its stored instants, such as ``2026-03-02T08:30:00.123456+00:00``, as local times."""
+    return _STORED.sub(lambda found: local_text(found[0], zone.key), text)
+
+
+_STORED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def values_of(record: Mapping[str, Any], zone: ZoneInfo) -> dict[str, list[str]]:

@@ -42,7 +42,7 @@ from lutetia.trial.queries import people, records
 from lutetia.trial.queries_audit import AuditFilter, audit_trail
 from lutetia.trial.schema import SCHEMA
 from lutetia.web.context import PageContext, PasswordDueError, PausedError, Services, sent_texts, whole_number
-from lutetia.web.forms import Form, values_of
+from lutetia.web.forms import Form, local_instants, values_of
 from lutetia.web.routing import PUBLIC, Route
 from lutetia.web.security import UNSAFE, ForgedFormError, StalledError, TooLargeError, TooManyTriesError
 from lutetia.web.session import by_cookie, find, token_of
@@ -186,6 +186,8 @@ def _ours(request: Request, error: LutetiaError) -> Response:
         saved = saved_by(page)
         return page.render("errors/stale.html", status=status, versions=both_versions(page), saved=saved or str(error))
     detail = page.t("problem.denied") if isinstance(error, AccessDeniedError) and not _is_api(request) else str(error)
+    if not _is_api(request):
+        detail = local_instants(detail, page.zone)
     headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooManyTriesError) else None
     return _answer(request, _Problem(status, page.t(title), detail), headers=headers)
 

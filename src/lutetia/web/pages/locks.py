@@ -10,6 +10,7 @@ from lutetia.trial import queries
 from lutetia.trial.signatures import Confirmed
 from lutetia.web.context import Page, PageContext, RecordNumber
 from lutetia.web.forms import Form
+from lutetia.web.pages import records
 from lutetia.web.pages.audit import table_words
 from lutetia.web.pages.subject_frame import blank
 from lutetia.workflow import locks
@@ -43,8 +44,17 @@ def lock(page: Page) -> Response:
         return _list(page, form, status=422)
     command = locks.Lock(sent.level, owner, sent.table, sent.record, sent.study_id, confirmed)
     if form.attempt(locks.lock, page.trial, page.actor, command) is None:
-        return _list(page, form, status=422)
+        return _refused(page, form, sent)
     return page.redirect(_back(sent), notice="locks.locked")
+
+
+def _refused(page: PageContext, form: Form, sent: LockForm) -> Response:
+    """What was refused, on the page where the person was: of the record, of the subject, or of all locks."""
+    if sent.subject_id is None:
+        return _list(page, form, status=422)
+    if sent.table is not None and sent.record is not None:
+        return records.show_record(page, sent.subject_id, sent.table, sent.record, form)
+    return records.show_list(page, sent.subject_id, form)
 
 
 def unlock_form(page: Page, lock_id: RecordNumber) -> Response:

@@ -54,6 +54,16 @@ def show(page: Page, subject_id: str) -> Response:
     return _show(page, subject_id, page.argument("table"), blank(page, "records"))
 
 
+def show_list(page: PageContext, subject_id: str, form: Form) -> Response:
+    """The subject's records again, with why its lock was refused."""
+    return _show(page, subject_id, "", form, status=422)
+
+
+def show_record(page: PageContext, subject_id: str, table: str, number: int, form: Form) -> Response:
+    """A record again, with why its lock was refused."""
+    return _record(page, subject_id, table, number, form, status=422)
+
+
 def verify(page: Page, subject_id: str) -> Response:
     """Mark the chosen records as agreeing with their sources, in the versions that the monitor saw; all or none."""
     form = page.form("records")

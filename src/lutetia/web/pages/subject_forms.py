@@ -22,7 +22,8 @@ from lutetia.web.context import PageContext
 from lutetia.web.field_messages import attempt_fields
 from lutetia.web.forms import Form, values_of
 from lutetia.web.pages.stale import again, stale_page
-from lutetia.web.pages.subject_frame import subject_page
+from lutetia.web.pages.subject_frame import lock_words, subject_page
+from lutetia.workflow.locks import open_locks
 
 Kind = Literal["text", "number", "date", "moment", "textarea", "select", "radios"]
 
@@ -94,7 +95,19 @@ def show_form(page: PageContext, subject_id: str, spec: FormSpec, form: Form, *,
         page, subject_id, spec.part, "subjects/form.html", status=status, spec=spec, fields=shown, form=form,
         title=t(f"{spec.family}.title"), lead=t.known(f"{spec.family}.lead", otherwise=""),
         send=t(f"{spec.family}.submit"), histories=histories if page.may("read_audit") else {},
+        closed=_closed(page, subject_id, spec),
     )  # fmt: skip
+
+
+def _closed(page: PageContext, subject_id: str, spec: FormSpec) -> str:
+    """Why nothing can be saved on the form: the lock that covers it, in words; empty where none does."""
+    table = spec.saved[0] if spec.saved is not None else spec.makes
+    if table not in SCHEMA or not SCHEMA[table].lockable:
+        return ""
+    record = None if spec.saved is None else spec.saved[1]["record_id"]
+    held = [lock for lock in open_locks(page.reader, subject_id)
+            if lock["level"] != "form" or (lock["table_name"], lock["record"]) == (table, record)]  # fmt: skip
+    return lock_words(page, held[0]) if held else ""
 
 
 def take(

@@ -43,12 +43,27 @@ def subject_page(
         for key, (path, action) in PARTS.items()
         if page.may(action, site)
     ]
-    locks = open_locks(page.reader, subject_id)
+    held = locked_whole(page, subject_id)
     return page.render(
         template, status=status, subject=subject, part=part, parts=parts, facts=_facts(page, subject),
-        state_tone=TONES.get(subject["state"] or "", ""), locked=[k["level"] for k in locks if k["level"] != "form"],
-        base=f"/subjects/{subject_id}", enters=page.may("enter_data", site), signs=page.may("sign_forms", site),
+        state_tone=TONES.get(subject["state"] or "", ""), locked=[k["level"] for k in held],
+        held=lock_words(page, held[0]) if held else "", base=f"/subjects/{subject_id}",
+        enters=page.may("enter_data", site) and not held, signs=page.may("sign_forms", site),
         masked=page.masked, **values,
+    )  # fmt: skip
+
+
+def locked_whole(page: PageContext, subject_id: str) -> list[Record]:
+    """Locks that hold every form of a subject: its own, and that of the study."""
+    return [lock for lock in open_locks(page.reader, subject_id) if lock["level"] != "form"]
+
+
+def lock_words(page: PageContext, lock: Record) -> str:
+    """What is locked since when and by whom, and how it is opened."""
+    people = queries.people(page.reader)
+    return page.t(
+        f"locks.held_{lock['level']}", when=page.local(lock["locked_at"]),
+        name=people.get(lock["locked_by"], lock["locked_by"]),
     )  # fmt: skip
 
 
