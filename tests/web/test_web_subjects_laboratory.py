@@ -221,6 +221,10 @@ def test_an_import_says_row_by_row_what_would_happen_and_then_stores_it(treated:
     form = {"file_name": "labs.csv", "content": content}
     assert site.post("/laboratory/import", form).status_code == 422, "neither reason nor leave to skip"
     assert not labs(treated, sample_id="N1")
+    unticked = site.post("/laboratory/import", {**form, "reason": "corrected report"})
+    assert unticked.status_code == 422
+    beside = unticked.text.partition('name="skip_refused"')[2].partition("</form>")[0]
+    assert "2 rows are refused. Tick this box to store the others without them" in beside
     stored = site.post("/laboratory/import", {**form, "reason": "corrected report", "skip_refused": "yes"})
     assert stored.status_code == 200
     assert re.search(r"New 2 Changes of stored values 1 Left out 2", words(stored.text))

@@ -56,7 +56,10 @@ def _preview(
     if found is None:
         form.errors[field or "file"] = form.errors.pop("")
         return page.render("laboratory/import.html", status=422, form=form, preview=None)
-    if problem:
+    refused = found.count(laboratory.REFUSED)
+    if problem and status == 422 and refused and not command.skip_refused:
+        form.errors["skip_refused"] = page.t.plural("lab_import.tick", refused)
+    elif problem:
         about_reason = status == 422 and found.count(laboratory.CHANGED) > 0
         form.errors["reason" if about_reason else ""] = problem.partition("\n")[0]
     rows = sorted(found.rows, key=lambda row: (_ORDER.index(row.status), row.number))
