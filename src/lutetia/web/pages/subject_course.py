@@ -154,6 +154,8 @@ def _panel(page: PageContext, limit: Any, found: dict[str, list[Record]]) -> dic
     last = max(sums, key=lambda d: int(d["cycle"] or 0), default=None)
     ahead = _forecasts(limit.region, found, after=int(last["cycle"] or 0) if last else 0)
     bars = [_bar(page, page.t("course.given"), last, column)]
+    if last is None and all(c["state"] in CYCLE_BEFORE_GIVEN | {"CANCELLED", "WITHHELD"} for c in found["cycles"]):
+        bars = [LimitBar(page.t("course.given"), None, None, page.t("course.nothing_given"))]
     for horizon in ("next", "course"):
         if (row := ahead.get(horizon)) is not None:
             words = page.t("course.after_cycle", cycle=row["cycle"]) if horizon == "next" else page.t("course.at_end")
