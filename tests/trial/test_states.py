@@ -14,7 +14,8 @@ from lutetia.trial.states import (
     next_states,
 )
 
-# Written out from the trial's plan, independently of the table in the code.
+# Written out from the trial's plan, independently of the table in the code. Beyond the plan: a corrected administration
+# withdraws the doses of its cycle, which is GIVEN again.
 PERMITTED = {
     "subject": {
         "SCREENING": "ELIGIBLE SCREEN_FAILED",
@@ -34,9 +35,9 @@ PERMITTED = {
         "HELD": "ASSESSED WITHHELD CANCELLED",
         "PRESCRIBED": "ASSESSED GIVEN WITHHELD CANCELLED",
         "GIVEN": "DOSED DOSE_MISSING",
-        "DOSED": "CLOSED",
+        "DOSED": "CLOSED GIVEN",
         "DOSE_MISSING": "CLOSED",
-        "CLOSED": "",
+        "CLOSED": "GIVEN",
         "WITHHELD": "",
         "CANCELLED": "",
     },
@@ -86,4 +87,4 @@ def test_groups_of_states_agree_with_the_machines() -> None:
     assert {old for old in cycle.states if "WITHHELD" in next_states("cycle", old)} == CYCLE_BEFORE_GIVEN
     assert {s for s in prescription.states if "VOID" in next_states("prescription", s)} == PRESCRIPTION_OPEN
     assert set(MACHINES["subject"].states) - SUBJECT_RANDOMISED == {"SCREENING", "ELIGIBLE", "SCREEN_FAILED"}
-    assert cycle.end_states == {"CLOSED", "WITHHELD", "CANCELLED"}
+    assert cycle.end_states == {"WITHHELD", "CANCELLED"}

@@ -40,6 +40,7 @@ NO_PAGE: dict[str, str] = {
     "/subjects/{subject_id}/cycles/{cycle}/files/{name}": "a file",
     "/subjects/{subject_id}/cycles/{cycle}/thumbnails/{sha256}.png": "a picture",
     "/subjects/{subject_id}/cycles/{cycle}/slices/{sha256}/{view}/{level}.png": "a picture",
+    "/images/quarantine/discard": "asks about an object in quarantine; test_web_cycles_dosimetry.py opens it",
     "/randomisation-list/revealed.json": "a file",
     "/safety/progress": "a fragment of the dashboard",
     "/snapshots/{snapshot_id}/archive": "a file",

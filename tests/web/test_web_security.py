@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -224,6 +225,21 @@ def test_tries_are_limited_in_rate_and_come_back_with_time(trial: Trial, clock: 
     clock.moment = began - timedelta(hours=1)
     limit.take("a")
     clock.moment = began
+
+
+@pytest.mark.requirement(20)
+def test_tries_at_the_same_time_are_counted_one_by_one(trial: Trial) -> None:
+    limit = RateLimit(trial, 10, seconds=60.0)
+
+    def tried(number: int) -> bool:
+        try:
+            limit.take("at once")
+        except TooManyTriesError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(tried, range(120))) == 10
 
 
 @pytest.mark.requirement(20)

@@ -18,7 +18,8 @@ from lutetia.workflow.screening import Enrol, enrol
 #: Forms that store nothing, only add to what is there, or are tested with what they belong to.
 EXEMPT = {
     "/randomisation", "/randomisation/confirm", "/randomisation/stratum", "/randomisation/unblinding",
-    "/laboratory/grade", "/records/{table}/{record}/query", "/identity", "/identity/read", "/identity/correct", "/follow-up/response/derive",
+    "/laboratory/grade", "/records/{table}/{record}/query", "/identity", "/identity/read", "/identity/correct",
+    "/follow-up/response/derive",
 }  # fmt: skip
 EVENT = {"term": "Fatigue", "started_on": "2026-02-10", "grade": "1", "ongoing": "yes", "related": "none",
          "serious": "no"}  # fmt: skip

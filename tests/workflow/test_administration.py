@@ -32,6 +32,7 @@ from lutetia.workflow.administration import (
 )
 from lutetia.workflow.batches import MoveBatch, ReceiveBatch, batch_account, close_batch, move_batch, receive_batch
 from lutetia.workflow.cycles import EndCycle, close_cycle
+from lutetia.workflow.dosimetry import read_report
 from lutetia.workflow.verification import bias_of, predicted_and_measured
 
 DAY = datetime(2026, 1, 12, 8, 30, tzinfo=UTC)
@@ -375,11 +376,13 @@ def test_doses_of_a_corrected_activity_are_withdrawn_and_computed_again(tmp_path
         close_cycle(story.trial, PHYSICIST, EndCycle(SUBJECT, 1))
     part = story.part("Lu-177", 3600.0, suffix="1", start=DAY + timedelta(hours=2))
     correct(story, part)
+    assert story.cycle()["state"] == "GIVEN"
     assert [r["state"] for r in story.rows("results")] == ["OUTDATED"]
     assert {(r["basis"], r["absorbed_dose_Gy"]) for r in story.rows("doses")} == {("missing", None)}
-    if not closed:
-        with pytest.raises(TransitionError, match="are being computed again"):
-            close_cycle(story.trial, PHYSICIST, EndCycle(SUBJECT, 1))
+    correct(story, replace(part, measured_MBq=3610.0), "again, before the worker came")
+    assert [j["state"] for j in story.rows("jobs")] == ["DONE", "QUEUED"]
+    with pytest.raises(TransitionError, match="from GIVEN a cycle can go to DOSED"):
+        close_cycle(story.trial, PHYSICIST, EndCycle(SUBJECT, 1))
     story.at(DAY + timedelta(weeks=8) - timedelta(hours=20))
     story.assessed((DAY + timedelta(weeks=8)).date().isoformat())
     with pytest.raises(InputError, match="cycle 1 was given and has no doses yet"):
@@ -387,7 +390,39 @@ def test_doses_of_a_corrected_activity_are_withdrawn_and_computed_again(tmp_path
     assert story.work()["state"] == "DONE"
     assert [r["state"] for r in story.rows("results")] == ["OUTDATED", "CURRENT"]
     after = story.row("doses", region="kidneys", nuclide="Lu-177", scope="cycle")
-    assert after["basis"] == "measured"
+    assert (after["basis"], after["missing_reason"]) == ("measured", None)
+    assert story.cycle()["state"] == "DOSED"
     assert after["absorbed_dose_Gy"] == pytest.approx(before, rel=1e-6), "the dose follows from what was measured"
     assert story.propose(2).version == 1
+    story.trial.close()
+
+
+def test_after_a_moved_start_a_case_has_to_be_imported_again(tmp_path: Path) -> None:
+    story = make_story(tmp_path)
+    story.whole_cycle(DAY)
+    for nuclide in ("Lu-177", "Y-90"):
+        part = story.part(nuclide, 3700.0, suffix="1", start=DAY + timedelta(hours=1))
+        correct(story, part, "the clock of the ward")
+    assert [j["state"] for j in story.rows("jobs")] == ["DONE"]
+    assert {r["basis"] for r in story.rows("doses")} == {"missing"}
+    assert story.doses(1)["state"] == "DONE"
+    assert story.row("doses", region="kidneys", nuclide="total", scope="cycle")["basis"] == "measured"
+    story.trial.close()
+
+
+def test_cycles_keep_their_order(tmp_path: Path) -> None:
+    story = make_story(tmp_path)
+    story.whole_cycle(DAY)
+    story.whole_cycle(DAY + timedelta(weeks=8))
+    part = story.part("Lu-177", 3700.0, suffix="1", start=DAY + timedelta(weeks=9))
+    with pytest.raises(InputError, match=r"but cycle 2 began|days apart"):
+        correct(story, part)
+    rows = {r["nuclide"]: r["administered_MBq"] for r in story.rows("administrations", cycle=2)}
+    second = story.part("Lu-177", rows["Lu-177"], suffix="2", start=DAY + timedelta(hours=1))
+    with pytest.raises(InputError, match=r"but cycle 1 began|was received on|days apart"):
+        correct_administration(story.trial, PHYSICIST, CorrectAdministration(SUBJECT, 2, second, "x"))
+    first = story.part("Lu-177", 3650.0, suffix="1", start=DAY + timedelta(hours=2))
+    correct(story, first)
+    with pytest.raises(InputError, match="the doses of cycle 1 changed after"):
+        read_report(story.trial, PHYSICIST, SUBJECT, 2, name="result.json")
     story.trial.close()

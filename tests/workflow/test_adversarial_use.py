@@ -168,7 +168,8 @@ def test_a_death_is_no_change_of_grade_and_no_end_of_a_harmless_event(story: Sto
 
 
 def test_the_24_hours_run_from_the_corrected_awareness(story: Story) -> None:
-    serious = NAUSEA | {"serious": "yes", "seriousness": "hospitalisation", "aware_at": "2026-01-10T08:00:00+00:00"}
+    serious = NAUSEA | {"serious": "yes", "seriousness": "hospitalisation", "aware_at": "2026-01-10T08:00:00+00:00",
+                        "started_on": "2026-01-09"}  # fmt: skip
     number = record_event(story.trial, COORDINATOR, RecordEvent(SUBJECT, serious))
     report = ReportSerious(SUBJECT, number, "2026-01-11T07:00:00+00:00", "in hospital since Saturday")
     report_serious(story.trial, COORDINATOR, report)

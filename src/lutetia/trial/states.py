@@ -75,6 +75,7 @@ _CYCLE = Machine(
         *_steps("GIVEN", "DOSED"),
         *_steps("GIVEN", "DOSE_MISSING", "a reason"),
         *_steps("DOSED DOSE_MISSING", "CLOSED"),
+        *_steps("DOSED CLOSED", "GIVEN", "the administration was corrected, so that its doses are withdrawn"),
         *_steps("PLANNED ASSESSED HELD PRESCRIBED", "WITHHELD CANCELLED", "a reason"),
     ),
 )

@@ -181,10 +181,15 @@ class Trial:
             back = now if stored is None else max(now, datetime.fromisoformat(stored))
             return (now if back > now + most else back) + step  # a clock that was set back locks nobody out
 
-        with self.database.reading() as connection:
-            if (refused := after(connection)) > now + most:
-                return (refused - now - most).total_seconds()
+        def too_soon(connection: Connection) -> float:
+            return max(0.0, (after(connection) - now - most).total_seconds())
+
+        with self.database.reading() as connection:  # a flood of refused tries takes no turn to write
+            if wait := too_soon(connection):
+                return wait
         with self.database.writing() as connection:
+            if wait := too_soon(connection):  # of two at once only one passes
+                return wait
             over = ACTIVITY.c.key.startswith("tries ") & (ACTIVITY.c.at < utc_text(now))
             connection.execute(ACTIVITY.delete().where(over))
             _note(connection, name, utc_text(after(connection)))

@@ -21,6 +21,7 @@ from lutetia.workflow.batches import batch_of, corrected_use, left_MBq, use_edit
 from lutetia.workflow.course_records import (
     cycle_of,
     cycle_window,
+    given_cycles,
     local_day,
     refuse_after_death,
     study_of,
@@ -122,6 +123,7 @@ def record_administration(trial: Trial, actor: Actor, command: RecordAdministrat
         check_transition("prescription", rows[0]["state"], "ADMINISTERED", where=_place(command))
         parts = _checked_parts(reader, command, rows)
         first = min(datetime.fromisoformat(c.values["started_at"]) for c in parts.values())
+        check_order(reader, command.subject_id, command.cycle, first)
         if why := _not_standing(trial, reader, rows, first):
             if not command.given_despite.strip():
                 raise TransitionError(
@@ -161,13 +163,15 @@ def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministr
         others = [r for r in reader.records("administrations", **cycle) if r["nuclide"] != part.nuclide]
         starts = [datetime.fromisoformat(r["started_at"]) for r in others if r["started_at"]]
         check_together([_start(checked), *starts], where)
+        check_order(reader, command.subject_id, command.cycle, min([_start(checked), *starts]))
         values = amounts(part, checked)
         edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
         edits += corrected_use(reader, actor, before, values)
         edits += _corrected_deviations(reader, before, part, values, reason)
         edits += _corrected_visit(reader, command, min([_start(checked), *starts]))
         edits += _given_after_all(reader, before)
-        edits += recomputation_edits(reader, actor, command.subject_id, command.cycle, reason=reason)
+        moved = before["started_at"] != values["started_at"]
+        edits += recomputation_edits(reader, actor, command.subject_id, command.cycle, moved=moved, reason=reason)
         return Change("correct_administration", edits)
 
     return trial.commit(change, actor, reason)
@@ -184,6 +188,22 @@ def check_together(starts: Sequence[datetime], where: str) -> None:
     days = (max(starts) - min(starts)).total_seconds() / 86400
     if days > DAYS_APART:
         raise InputError(f"{where}: the nuclides were given {days:.0f} days apart; expected one cycle; check the dates")
+
+
+def check_order(reader: Reader, subject_id: str, number: int, first: datetime) -> None:
+    """Refuse a cycle that would begin before the one before it, or after the next one.
+
+    Raises
+    ------
+    InputError
+        Naming the other cycle.
+    """
+    for other in given_cycles(reader, subject_id):
+        if other.cycle != number and (other.cycle < number) != (other.start < first):
+            raise InputError(
+                f"subject {subject_id}, cycle {number}: found the start {first.isoformat()}, but cycle {other.cycle} "
+                f"began {other.start.isoformat()}; correct the time"
+            )
 
 
 def _stored(

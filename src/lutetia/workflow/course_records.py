@@ -131,14 +131,15 @@ def given_cycles(reader: Reader, subject_id: str) -> tuple[GivenCycle, ...]:
     """Cycles in which at least one nuclide was administered, in order."""
     rows = [c for c in reader.records("cycles", subject_id=subject_id) if c["state"] in GIVEN_STATES]
     every = reader.records("administrations", subject_id=subject_id)
-    found = []
-    for ordinal, row in enumerate(sorted(rows, key=lambda r: int(r["cycle"])), start=1):
+    found: list[GivenCycle] = []
+    for row in sorted(rows, key=lambda r: int(r["cycle"])):
         parts = [a for a in every if a["cycle"] == row["cycle"]]
-        given = [p for p in parts if p["administered_MBq"]]
+        if not (given := [p for p in parts if p["administered_MBq"]]):
+            continue
         found.append(
             GivenCycle(
                 cycle=int(row["cycle"]),
-                ordinal=ordinal,
+                ordinal=len(found) + 1,
                 state=row["state"],
                 administered_MBq={p["nuclide"]: float(p["administered_MBq"]) for p in given},
                 prescribed_MBq={p["nuclide"]: float(p["prescribed_MBq"] or 0.0) for p in parts},
@@ -349,14 +350,6 @@ def latest_result(reader: Reader, subject_id: str, cycle: int) -> Record | None:
     """The dosimetry result of a cycle that holds now; None where there is none."""
     rows = [r for r in reader.records("results", subject_id=subject_id, cycle=cycle) if r["state"] == "CURRENT"]
     return max(rows, key=lambda r: int(r["revision"]), default=None)
-
-
-def awaits_doses(reader: Reader, subject_id: str, cycle: int, state: str) -> bool:
-    """Whether doses of a cycle that was given are still to come: none yet, or withdrawn to be computed again."""
-    if state == "GIVEN":
-        return True
-    results = reader.records("results", subject_id=subject_id, cycle=cycle)
-    return bool(results) and all(r["state"] != "CURRENT" for r in results)
 
 
 def window_of(cycle: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[str, str]:

@@ -27,7 +27,7 @@ def dose_edits(
     scopes
         ``cycle`` or ``cumulative``, or both.
     """
-    head = {"subject_id": subject_id, "cycle": cycle}
+    head = {"subject_id": subject_id, "cycle": cycle, "missing_reason": None}
     wanted = {_key(row): {**head, **row} for row in rows}
     stored = reader.records("doses", subject_id=subject_id, cycle=cycle)
     present = {_key(r): r for r in stored if r["scope"] in scopes}

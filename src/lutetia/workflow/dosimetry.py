@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,6 @@ from lutetia.trial.records import Actor, Change, Create, Edit, Receipt, Update
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
     GivenCycle,
-    awaits_doses,
     course_case,
     cycle_of,
     given_cycles,
@@ -148,16 +147,21 @@ def record_missing_dosimetry(trial: Trial, actor: Actor, command: MissingDosimet
     return trial.commit(change, actor)
 
 
-def recomputation_edits(reader: Reader, actor: Actor, subject_id: str, number: int, *, reason: str) -> list[Edit]:
+def recomputation_edits(
+    reader: Reader, actor: Actor, subject_id: str, number: int, *, moved: bool, reason: str
+) -> list[Edit]:
     """What a corrected administration makes of a cycle's doses: withdrawn now, computed again from the same files.
 
-    Nothing where the cycle has no doses: what waits in the queue reads the corrected administration.
+    The cycle is GIVEN again. Nothing is queued where a job waits already, which reads the corrected administration, or
+    where the start of infusion moved: the times of the files are relative to it, so a case has to be imported again.
     """
+    edits = _again(reader, actor, subject_id, number, moved=moved, reason=reason)
     row = latest_result(reader, subject_id, number)
     if row is None:
-        return []
+        return edits
     why = "withdrawn: the administration was corrected; to be computed again"
-    edits: list[Edit] = [Update("results", int(row["record_id"]), {"state": "OUTDATED"})]
+    edits.append(Update("results", int(row["record_id"]), {"state": "OUTDATED"}))
+    edits.append(cycle_step(reader, cycle_of(reader, subject_id, number), "GIVEN"))
     edits += withdrawn_rows(reader, subject_id, number, why)
     for later in reader.records("cycles", subject_id=subject_id):
         if int(later["cycle"]) > number:
@@ -166,8 +170,16 @@ def recomputation_edits(reader: Reader, actor: Actor, subject_id: str, number: i
             )
             if later["state"] == "PRESCRIBED":
                 edits.append(cycle_step(reader, later, "ASSESSED", reason=f"the doses of cycle {number} changed"))
-    payload = {"files": row["summary"]["case_files"], "reason": reason}
-    return [*edits, job_edit(reader, actor, KIND, payload, subject_id=subject_id, cycle=number)]
+    return edits
+
+
+def _again(reader: Reader, actor: Actor, subject_id: str, number: int, *, moved: bool, reason: str) -> list[Edit]:
+    """The job that computes a cycle again from the files of its last one, where that is possible."""
+    jobs = reader.records("jobs", subject_id=subject_id, cycle=number, kind=KIND)
+    if moved or not jobs or jobs[-1]["state"] == "QUEUED":
+        return []
+    payload = {"files": jobs[-1]["payload"]["files"], "reason": reason}
+    return [job_edit(reader, actor, KIND, payload, subject_id=subject_id, cycle=number)]
 
 
 def compute_doses(trial: Trial, job: Record) -> Outcome:
@@ -185,10 +197,15 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
         imported = read_case(folder)
         with trial.read() as reader:
             given = _given(reader, subject_id, number)
+            own = next(c for c in imported.cycles if c.number == given.ordinal)
+            _check_times(
+                imported, own, given, f"case of {subject_id}, cycle {number}"
+            )  # it may have been corrected since
             case = _trial_case(trial, reader, imported, given)
             draws, protocol = draws_of(reader, subject_id), protocol_of(trial, reader)
             past = stored_cycles(trial, reader, subject_id, before_cycle=number)
             before = _results(reader, subject_id)
+            again = bool(reader.records("results", subject_id=subject_id, cycle=number))
             labs, events = lab_values(reader, subject_id), toxicity_events(reader, subject_id)
             reports = bool((study_of(reader)["settings"] or {}).get("reports", True))
         planned, course = plan_case(
@@ -222,7 +239,8 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
             made += dose_edits(reader, subject_id, cycle, sums, scopes=("cumulative",))
         return made
 
-    return Outcome(edits, {"cycle": number, **hashes}, job["payload"].get("reason") or None)
+    reason = job["payload"].get("reason") or ("computed after a correction of the administration" if again else None)
+    return Outcome(edits, {"cycle": number, **hashes}, reason)
 
 
 def _results(reader: Reader, subject_id: str) -> dict[int, str]:
@@ -275,13 +293,24 @@ def read_report(trial: Trial, actor: Actor, subject_id: str, cycle: int, *, name
     require_unmasked(trial, actor, subject_id)
     with trial.read() as reader:
         row = latest_result(reader, subject_id, cycle)
+        newer = [r for r in reader.records("results", subject_id=subject_id) if int(r["cycle"]) < cycle]
     if row is None or name not in _MEDIA:
         raise InputError(f"subject {subject_id}, cycle {cycle}: has no {name}; expected one of {', '.join(_MEDIA)}")
+    if changed := [r for r in newer if r["computed_at"] > row["computed_at"] or _withdrawn(r, newer)]:
+        raise InputError(
+            f"subject {subject_id}, cycle {cycle}: the doses of cycle {changed[0]['cycle']} changed after its {name}, "
+            "whose sums are old; the page shows the new ones; import the case again for a new report"
+        )
     files: Mapping[str, str] = row["summary"]["files"]
     if name in files:
         return trial.files.get(files[name])
     planned = Planned(json.loads(trial.files.get(files["result.json"])), Path())
     return output_contents(planned)[name]
+
+
+def _withdrawn(result: Record, results: Sequence[Record]) -> bool:
+    """Whether no result of this one's cycle holds now."""
+    return all(r["state"] != "CURRENT" for r in results if r["cycle"] == result["cycle"])
 
 
 def _given(reader: Reader, subject_id: str, cycle: int) -> GivenCycle:
@@ -300,7 +329,7 @@ def _check_state(reader: Reader, command: ImportCase) -> None:
     if state == "DOSED" and not command.reason.strip():
         raise InputError(f"{where}: has doses already; say why they are computed again")
     for given in given_cycles(reader, command.subject_id):
-        if given.cycle < command.cycle and awaits_doses(reader, command.subject_id, given.cycle, given.state):
+        if given.cycle < command.cycle and given.state == "GIVEN":
             raise InputError(
                 f"{where}: cycle {given.cycle} before it has no doses yet; import its case first, or record why its "
                 "dosimetry is missing"

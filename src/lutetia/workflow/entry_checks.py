@@ -227,7 +227,8 @@ def _date(rule: FieldRule, text: str, now: datetime) -> str:
     try:
         found = day(text, where=rule.field)
     except InputError as error:
-        raise InputError(f"{rule.field}: found {text!r}; expected {wanted}") from error
+        hint = "; check the year" if "check the year" in str(error) else ""
+        raise InputError(f"{rule.field}: found {text!r}; expected {wanted}{hint}") from error
     if len(found) < 10 and not rule.partial:
         raise InputError(f"{rule.field}: found {text!r}; expected {wanted}")
     today = now.date().isoformat()

@@ -34,7 +34,6 @@ from lutetia.trial.schema import canonical
 from lutetia.trial.states import PRESCRIPTION_OPEN
 from lutetia.trial.store import Trial
 from lutetia.workflow.course_records import (
-    awaits_doses,
     course_case,
     cycle_of,
     cycle_window,
@@ -140,7 +139,7 @@ def check_inputs(reader: Reader, subject_id: str, cycle: int, *, as_of: datetime
     where = f"subject {subject_id}, cycle {cycle}"
     refuse_unrecorded_death(reader, subject_id, where)
     for given in given_cycles(reader, subject_id):
-        if given.cycle < cycle and awaits_doses(reader, subject_id, given.cycle, given.state):
+        if given.cycle < cycle and given.state == "GIVEN":
             raise InputError(
                 f"{where}: cycle {given.cycle} was given and has no doses yet; import its case, wait for the worker, "
                 "or record why its dosimetry is missing"
