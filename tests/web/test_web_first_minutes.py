@@ -65,7 +65,7 @@ def test_overview_and_account_name_what_codes_would_open_and_only_to_roles_that_
         assert sorted(shown) == sorted(lacking)
         assert ("With one-time codes you may also:" in page) == bool(lacking)
     assert ('href="/account#codes-title"' in overview) == bool(lacking)
-    assert ("None of your rights needs them" in account) == (not lacking)
+    assert ("No right of yours needs them" in account) == (not lacking)
 
 
 def test_with_a_code_there_is_no_such_word(enter: Callable[[str], Browser]) -> None:
