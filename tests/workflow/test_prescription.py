@@ -205,6 +205,9 @@ def test_a_version_that_two_physicians_released_can_be_lowered_a_little_at_once(
     lower_prescription(story.trial, PHYSICIAN, LowerPrescription(SUBJECT, 1, 1, less, "x", story.sign(PHYSICIAN)))
     assert states(story) == {"RELEASED"}
     assert {r["nuclide"]: r["prescribed_MBq"] for r in story.rows("prescriptions")} == less
+    assert story.rows("prescriptions")[0]["further"]["over"], "still above what was computed"
+    kept = {r["user_id"]: (r["decision"], r["reason"]) for r in story.rows("overrides")}
+    assert kept == {"ines": ("requested", "benefit outweighs; lowered: x"), "paul": ("approved", "agreed")}
 
 
 @pytest.mark.parametrize(("days", "state"), [(3, "RELEASED"), (20, "VOID")])

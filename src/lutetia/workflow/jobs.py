@@ -155,6 +155,9 @@ def repeat_job(trial: Trial, actor: Actor, job_id: int) -> Receipt:
         current = _job(reader, job_id)
         if current["state"] != "FAILED":
             raise TransitionError(f"job {job_id}: is {current['state']}; only a failed one can be repeated")
+        same = {name: current[name] for name in ("kind", "subject_id", "cycle")}
+        if current["subject_id"] and any(j["job_id"] > job_id for j in reader.records("jobs", **same)):
+            raise TransitionError(f"job {job_id}: a later one of this cycle exists; import the case again instead")
         values = {"state": "QUEUED", "attempts": 0, "error": None, "finished_at": None}
         return Change("repeat_job", [Update("jobs", int(current["record_id"]), values)])
 

@@ -298,22 +298,17 @@ def lower_prescription(trial: Trial, actor: Actor, command: LowerPrescription) -
         if why := void_reasons(trial, reader, rows, as_of=now_of(reader)):
             return void_change(reader, rows, why)
         check_lower(rows, command.activities_MBq, where)
+        still = (over or above_computed(rows, command.activities_MBq)) if rows[0]["further"]["over"] else ()
         if rows[0]["state"] == "PROPOSED":
             check_acknowledged(rows[0]["further"]["conditions"], command.acknowledged, where)
-            _refuse_above(rows, command, over, where)
-        steps = _lowered(trial, reader, actor, rows, command)
+            if still:
+                raise InputError(f"{where}: is still above the limit ({', '.join(still)}); lower it further")
+        steps = _lowered(trial, reader, actor, rows=rows, command=command, still=still)
         place = (command.subject_id, command.cycle, command.version)
         steps += forecast_updates(*place, outcomes=outcomes)
         return Change("lower", [*steps, _decision_row(reader, actor, rows[0], "lowered", reason)])
 
     return _unless_void(trial.commit(change, actor, reason), where)
-
-
-def _refuse_above(rows: Sequence[Record], command: LowerPrescription, over: Sequence[str], where: str) -> None:
-    """Refuse a lowered proposal that still needs the override of two physicians."""
-    still = tuple(over) or above_computed(rows, command.activities_MBq)
-    if rows[0]["further"]["over"] and still:
-        raise InputError(f"{where}: is still above the limit ({', '.join(still)}); lower it further")
 
 
 def void_prescription(trial: Trial, actor: Actor, command: VoidPrescription) -> Receipt:
@@ -470,8 +465,15 @@ def _released(
 
 
 def _lowered(
-    trial: Trial, reader: Reader, actor: Actor, rows: Sequence[Record], command: LowerPrescription
+    trial: Trial,
+    reader: Reader,
+    actor: Actor,
+    *,
+    rows: Sequence[Record],
+    command: LowerPrescription,
+    still: Sequence[str],
 ) -> list[Edit]:
+    """Edits of a lowered version, released at once; `still` names what it stays above by the override before."""
     protocol = protocol_of(trial, reader)
     arm = reader.record("subjects", {"subject_id": command.subject_id})["arm"]
     category = activity_categories(protocol, arm, command.activities_MBq, previous_MBq={})
@@ -479,7 +481,7 @@ def _lowered(
     edits: list[Edit] = [
         Update("prescriptions", int(r["record_id"]),
                {**signed, "prescribed_MBq": float(command.activities_MBq[r["nuclide"]]),
-                "category": category[r["nuclide"]], "further": {**r["further"], "over": []}})
+                "category": category[r["nuclide"]], "further": {**r["further"], "over": list(still)}})
         for r in rows
     ]  # fmt: skip
     cycle = cycle_of(reader, command.subject_id, command.cycle)
@@ -493,11 +495,13 @@ def _signature(rows: Sequence[Record], meaning: str, confirmed: Confirmed) -> Si
 
 
 def _decision_row(reader: Reader, actor: Actor, row: Record, decision: str, reason: str) -> Edit:
-    """One row a person and version; who lowers twice has the second decision there and both in the trail."""
+    """One row a person and version; a lowering after an override is told beside it, everything else is in the trail."""
     role = "physician" if "physician" in actor.roles else ", ".join(sorted(actor.roles))
     key = {"subject_id": row["subject_id"], "cycle": row["cycle"], "version": row["version"], "user_id": actor.user_id}
     values = {"role": role, "decision": decision, "reason": reason, "decided_at": reader.now}
-    if reader.find("overrides", key) is not None:
+    if (stored := reader.find("overrides", key)) is not None:
+        if stored["decision"] in ("requested", "approved"):
+            return Update("overrides", key, {"reason": f"{stored['reason']}; {decision}: {reason}"})
         return Update("overrides", key, values)
     return Create("overrides", {**key, **values})
 
