@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from tests.web.every_page import Opened, open_every_page, people_at, trial_in_progress
+from tests.web.served import served
 
 from lutetia.trial import Trial
 from lutetia.web.app import create_app
@@ -65,20 +62,13 @@ def findings(tab: Page) -> list[str]:
 
 
 @contextmanager
-def served(trial: Trial) -> Iterator[str]:
+def trial_served(trial: Trial) -> Iterator[str]:
     """The trial's pages on a free port of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(trial, settings=Settings(sign_in_tries=10_000))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(timeout=10)
-        if hasattr(app.state, "safety"):
-            app.state.safety.close()
+    app = create_app(trial, settings=Settings(sign_in_tries=10_000))
+    with served(app) as address:
+        yield address
+    if hasattr(app.state, "safety"):
+        app.state.safety.close()
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +79,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 @pytest.fixture(scope="module")
 def judge(trial: Trial, debian_tool: Callable[[str], str]) -> Iterator[Judge]:
-    with served(trial) as address, sync_playwright() as player:
+    with trial_served(trial) as address, sync_playwright() as player:
         browser = player.chromium.launch(executable_path=debian_tool("chromium"), args=["--no-sandbox"])
         yield Judge(browser, address)
         browser.close()

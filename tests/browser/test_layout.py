@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.browser.test_accessibility import served
+from tests.browser.test_accessibility import trial_served
 from tests.web.every_page import trial_in_progress
 
 from lutetia.trial import Trial
@@ -28,7 +28,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 @pytest.fixture(scope="module")
 def window(trial: Trial, debian_tool: Callable[[str], str]) -> Iterator[Browser]:
-    with served(trial) as address, sync_playwright() as player:
+    with trial_served(trial) as address, sync_playwright() as player:
         browser = player.chromium.launch(executable_path=debian_tool("chromium"), args=["--no-sandbox"])
         context = browser.new_context(base_url=address)
         sign_in(context.new_page(), "coordinator")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import uvicorn
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.web.browsing import PASSWORD, person
+from tests.web.served import served
 
 from lutetia.core.geometry import axis_aligned_grid
 from lutetia.core.volume import RegionMask, Volume
@@ -25,16 +22,8 @@ from lutetia.web.settings import Settings
 @pytest.fixture(scope="module")
 def address(trial: Trial) -> Iterator[str]:
     """The trial served on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = create_app(trial, settings=Settings(sign_in_tries=1000))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join(timeout=10)
+    with served(create_app(trial, settings=Settings(sign_in_tries=1000))) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

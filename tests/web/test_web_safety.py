@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import socket
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,11 +12,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, sync_playwright
 from sqlalchemy import select
 from tests.support.virtual_safety import virtual_trial
 from tests.web.browsing import PASSWORD, ROOT, Browser, PlainAuthenticator, TestClient, person
+from tests.web.served import served
 
 from lutetia.errors import InputError
 from lutetia.trial import Actor, Grant, ManualClock, Trial, accounts
@@ -316,12 +314,8 @@ def test_data_and_the_whole_trial_are_exported_by_rights(enter: Callable[[str], 
 @contextmanager
 def tab_on(app: Any, chromium: str, complaints: list[str]) -> Iterator[Page]:
     """A tab of the unmasked statistician on the application."""
-    with socket.create_server(("127.0.0.1", 0)) as listener, sync_playwright() as player:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
+    with served(app) as address, sync_playwright() as player:
         browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         context = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900})
         context.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
         tab = context.new_page()
@@ -333,8 +327,6 @@ def tab_on(app: Any, chromium: str, complaints: list[str]) -> Iterator[Page]:
         tab.get_by_role("button", name="Sign in").click()
         yield tab
         browser.close()
-        server.should_exit = True
-        thread.join(timeout=10)
     assert not complaints
 
 

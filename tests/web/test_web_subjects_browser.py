@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.web.browsing import PASSWORD, person
+from tests.web.served import served
 from tests.web.subject_trial import TREATED
 
 from lutetia.trial import Trial
@@ -25,15 +22,9 @@ BASE = f"/subjects/{TREATED}"
 def tab(treated: Trial, debian_tool: Callable[[str], str]) -> Iterator[Page]:
     """A coordinator's browser tab on the trial, served on loopback."""
     chromium = debian_tool("chromium")
-    with socket.create_server(("127.0.0.1", 0)) as listener, sync_playwright() as player:
-        app = create_app(treated, settings=Settings(sign_in_tries=1000))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
+    app = create_app(treated, settings=Settings(sign_in_tries=1000))
+    with served(app) as address, sync_playwright() as player:
         browser = player.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         page = browser.new_context(base_url=address, viewport={"width": 1440, "height": 900}).new_page()
         page.set_default_timeout(20_000)
         page.goto("/sign-in")
@@ -43,8 +34,6 @@ def tab(treated: Trial, debian_tool: Callable[[str], str]) -> Iterator[Page]:
         page.wait_for_url("**/")
         yield page
         browser.close()
-        server.should_exit = True
-        thread.join(timeout=10)
 
 
 def typed(tab: Page, *keys: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.workflow.treated_trial import COORDINATOR, PHYSICIAN, PHYSICIST, SUBJECT, Story, make_story
+from tests.workflow.treated_trial import COORDINATOR, PHYSICIAN, PHYSICIST, SUBJECT, Story, make_story, released_story
 
 from lutetia.errors import (
     AccessDeniedError,
@@ -42,12 +42,7 @@ LU_HALF_LIFE_H = 159.528  # ICRP 107
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
     """A released first cycle and its batches, two hours after the infusion began."""
-    made = make_story(tmp_path)
-    made.at(DAY - timedelta(hours=20))
-    made.assessed("2026-01-12")
-    made.propose(1)
-    made.release(1, 1)
-    made.batches()
+    made = released_story(tmp_path, DAY)
     made.at(DAY + timedelta(hours=3))
     yield made
     made.trial.close()

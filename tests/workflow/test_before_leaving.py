@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.workflow.treated_trial import COORDINATOR, PHYSICIAN, PHYSICIST, SUBJECT, Story, make_story
+from tests.workflow.treated_trial import COORDINATOR, PHYSICIAN, PHYSICIST, SUBJECT, Story, released_story
 
 from lutetia.errors import InputError, TransitionError
 from lutetia.trial.records import SYSTEM, Change, Update
@@ -24,12 +24,7 @@ DAY = datetime(2026, 1, 12, 8, 30, tzinfo=UTC)
 @pytest.fixture
 def story(tmp_path: Path) -> Iterator[Story]:
     """A released first cycle and its batches, three hours after the infusion began that nobody has entered yet."""
-    made = make_story(tmp_path)
-    made.at(DAY - timedelta(hours=20))
-    made.assessed("2026-01-12")
-    made.propose(1)
-    made.release(1, 1)
-    made.batches()
+    made = released_story(tmp_path, DAY)
     made.at(DAY + timedelta(hours=3))
     yield made
     made.trial.close()

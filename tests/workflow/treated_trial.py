@@ -180,6 +180,17 @@ class Story:
         return number
 
 
+def released_story(folder: Path, planned: datetime) -> Story:
+    """A first cycle assessed, proposed and released twenty hours before its infusion, with its batches."""
+    made = make_story(folder)
+    made.at(planned - timedelta(hours=20))
+    made.assessed(planned.date().isoformat())
+    made.propose(1)
+    made.release(1, 1)
+    made.batches()
+    return made
+
+
 def make_story(
     folder: Path, *, arm: str = "B", draws: int = 120, reports: bool = False, url: str | None = None
 ) -> Story:

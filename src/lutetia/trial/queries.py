@@ -245,6 +245,5 @@ def _scope(actor: Actor, table: Any) -> Any:
 
 
 def _has_site(table: Any) -> bool:
-    return (
-        "site" in table.c and table.name != "missing_reasons"
-    )  # which tells the site of the entry, not of the subject
+    """Whether a row's own column tells the site of its subject; that of a missing reason is the site of the entry."""
+    return "site" in table.c and table.name != "missing_reasons"

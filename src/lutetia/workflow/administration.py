@@ -161,14 +161,14 @@ def correct_administration(trial: Trial, actor: Actor, command: CorrectAdministr
         checked = checked_part(reader, part, command.subject_id, where)
         check_unit(checked, float(before["prescribed_MBq"]), where)
         others = [r for r in reader.records("administrations", **cycle) if r["nuclide"] != part.nuclide]
-        starts = [datetime.fromisoformat(r["started_at"]) for r in others if r["started_at"]]
-        check_together([_start(checked), *starts], where)
-        check_order(reader, command.subject_id, command.cycle, min([_start(checked), *starts]))
+        starts = [_start(checked), *(datetime.fromisoformat(r["started_at"]) for r in others if r["started_at"])]
+        check_together(starts, where)
+        check_order(reader, command.subject_id, command.cycle, min(starts))
         values = amounts(part, checked)
         edits: list[Edit] = [Update("administrations", int(before["record_id"]), values, command.version)]
         edits += corrected_use(reader, actor, before, values)
         edits += _corrected_deviations(reader, before, part, values, reason)
-        edits += _corrected_visit(reader, command, min([_start(checked), *starts]))
+        edits += _corrected_visit(reader, command, min(starts))
         edits += _given_after_all(reader, before)
         moved = before["started_at"] != values["started_at"]
         edits += recomputation_edits(reader, actor, command.subject_id, command.cycle, moved=moved, reason=reason)

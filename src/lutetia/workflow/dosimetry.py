@@ -163,14 +163,7 @@ def recomputation_edits(
     edits.append(Update("results", int(row["record_id"]), {"state": "OUTDATED"}))
     edits.append(cycle_step(reader, cycle_of(reader, subject_id, number), "GIVEN"))
     edits += withdrawn_rows(reader, subject_id, number, why)
-    for later in reader.records("cycles", subject_id=subject_id):
-        if int(later["cycle"]) > number:
-            edits += void_edits(
-                reader, subject_id, int(later["cycle"]), f"the administration of cycle {number} changed"
-            )
-            if later["state"] == "PRESCRIBED":
-                edits.append(cycle_step(reader, later, "ASSESSED", reason=f"the doses of cycle {number} changed"))
-    return edits
+    return edits + _void_later(reader, subject_id, number, f"the administration of cycle {number} changed")
 
 
 def _again(reader: Reader, actor: Actor, subject_id: str, number: int, *, moved: bool, reason: str) -> list[Edit]:
@@ -198,9 +191,8 @@ def compute_doses(trial: Trial, job: Record) -> Outcome:
         with trial.read() as reader:
             given = _given(reader, subject_id, number)
             own = next(c for c in imported.cycles if c.number == given.ordinal)
-            _check_times(
-                imported, own, given, f"case of {subject_id}, cycle {number}"
-            )  # it may have been corrected since
+            # The start may have been corrected since the import.
+            _check_times(imported, own, given, f"case of {subject_id}, cycle {number}")
             case = _trial_case(trial, reader, imported, given)
             draws, protocol = draws_of(reader, subject_id), protocol_of(trial, reader)
             past = stored_cycles(trial, reader, subject_id, before_cycle=number)
@@ -293,10 +285,10 @@ def read_report(trial: Trial, actor: Actor, subject_id: str, cycle: int, *, name
     require_unmasked(trial, actor, subject_id)
     with trial.read() as reader:
         row = latest_result(reader, subject_id, cycle)
-        newer = [r for r in reader.records("results", subject_id=subject_id) if int(r["cycle"]) < cycle]
+        earlier = [r for r in reader.records("results", subject_id=subject_id) if int(r["cycle"]) < cycle]
     if row is None or name not in _MEDIA:
         raise InputError(f"subject {subject_id}, cycle {cycle}: has no {name}; expected one of {', '.join(_MEDIA)}")
-    if changed := [r for r in newer if r["computed_at"] > row["computed_at"] or _withdrawn(r, newer)]:
+    if changed := [r for r in earlier if r["computed_at"] > row["computed_at"] or _withdrawn(r, earlier)]:
         raise InputError(
             f"subject {subject_id}, cycle {cycle}: the doses of cycle {changed[0]['cycle']} changed after its {name}, "
             "whose sums are old; the page shows the new ones; import the case again for a new report"
@@ -500,10 +492,15 @@ def _cycle_edits(reader: Reader, subject_id: str, number: int) -> list[Edit]:
     cycle = cycle_of(reader, subject_id, number)
     if cycle["state"] == "GIVEN":
         return [cycle_step(reader, cycle, "DOSED")]
+    return _void_later(reader, subject_id, number, f"the doses of cycle {number} changed")
+
+
+def _void_later(reader: Reader, subject_id: str, number: int, why: str) -> list[Edit]:
+    """Open prescriptions of the cycles after this one become void; prescribed cycles are assessed ones again."""
     edits: list[Edit] = []
     for later in reader.records("cycles", subject_id=subject_id):
         if int(later["cycle"]) > number:
-            edits += void_edits(reader, subject_id, int(later["cycle"]), f"the doses of cycle {number} changed")
+            edits += void_edits(reader, subject_id, int(later["cycle"]), why)
             if later["state"] == "PRESCRIBED":
                 edits.append(cycle_step(reader, later, "ASSESSED", reason=f"the doses of cycle {number} changed"))
     return edits
